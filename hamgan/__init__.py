@@ -1,0 +1,3 @@
+"""HamGAN: class-conditional GANs with matrix decomposition as global context."""
+
+__version__ = "0.1.0"

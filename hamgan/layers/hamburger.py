@@ -1,0 +1,192 @@
+"""Hamburger: a matrix decomposition between linear layers, as a residual block."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
+from hamgan.layers.matrix_decomposition import HAMS
+from hamgan.layers.spectral_normalization import PACKAGE, SNConv2D
+
+VERSIONS = ("v1", "v2")
+BATCH_NORMALIZATIONS = (None, "plain", "conditional")
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Hamburger(keras.Layer):
+    """Global context by matrix decomposition: ``x + sigma * upper_bread(ham(lower_bread(x)))``.
+
+    V1: lower bread (1x1 convolution to S * D channels), ham on S sections of D channels, upper bread (1x1 to C), batch
+    normalisation. V2: lower bread, ham, cheese (1x1 to C), batch normalisation, relu, upper bread (1x1, C to C).
+    The convolutions have no bias and are divided by their spectral norm; sigma is a scalar, initially 0.
+
+    Args:
+        latent_dim: D, the channels of one section.
+        rank: R, the number of bases.
+        num_steps: K, the iterations of the ham.
+        num_sections: S, the number of independent decompositions side by side.
+        ham: "nmf" or "cd".
+        version: "v1" or "v2".
+        batch_norm: None (as in a discriminator), "plain", or "conditional" (as in a generator, called with labels).
+        num_classes: of the conditional batch normalisation.
+        batch_norm_momentum: decay of its moving averages.
+        seed: of the stream that initial bases are drawn from when a call brings none.
+
+    Input and output ``(batch, height, width, channels)``; height and width may be unknown.
+
+    Raises:
+        ValueError: an argument is out of its range, or labels are missing under conditional batch normalisation.
+
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.3 and appendix.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        rank: int,
+        *,
+        num_steps: int = 6,
+        num_sections: int = 1,
+        ham: str = "nmf",
+        version: str = "v1",
+        batch_norm: str | None = None,
+        num_classes: int | None = None,
+        batch_norm_momentum: float = 0.999,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value, known in (
+            ("ham", ham, tuple(HAMS)),
+            ("version", version, VERSIONS),
+            ("batch_norm", batch_norm, BATCH_NORMALIZATIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {known}, received {value!r}")
+        if latent_dim < 1 or num_sections < 1:
+            raise ValueError(
+                f"latent_dim and num_sections must be positive, received {latent_dim} and {num_sections}"
+            )
+        if (batch_norm == "conditional") != (num_classes is not None):
+            raise ValueError(
+                f"num_classes goes with batch_norm='conditional', received {num_classes} with {batch_norm!r}"
+            )
+        self.latent_dim = latent_dim
+        self.num_sections = num_sections
+        self.ham_name = ham
+        self.version = version
+        self.batch_norm = batch_norm
+        self.num_classes = num_classes
+        self.batch_norm_momentum = batch_norm_momentum
+        self.ham = HAMS[ham](rank=rank, num_steps=num_steps, seed=seed, name="ham", dtype=self.dtype_policy)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the breads, the cheese, the batch normalisation and sigma."""
+        channels = input_shape[-1]
+        if len(input_shape) != 4 or channels is None:
+            raise ValueError(
+                f"{self.name} expects (batch, height, width, channels) with channels known, received {input_shape}"
+            )
+        inner = self.num_sections * self.latent_dim
+
+        def conv(name: str, inputs: int, outputs: int) -> SNConv2D:
+            layer = SNConv2D(outputs, 1, use_bias=False, norm_floor=0.0, name=name, dtype=self.dtype_policy)
+            layer.build((None, None, None, inputs))
+            return layer
+
+        self.lower_bread = conv("lower_bread", channels, inner)
+        self.ham.build((None, None, self.latent_dim))
+        if self.version == "v2":
+            self.cheese = conv("cheese", inner, channels)
+        self.upper_bread = conv("upper_bread", channels if self.version == "v2" else inner, channels)
+        common: dict[str, Any] = {
+            "momentum": self.batch_norm_momentum,
+            "name": "batch_norm",
+            "dtype": self.dtype_policy,
+        }
+        if self.num_classes is not None:
+            self.normalization = ConditionalBatchNormalization(self.num_classes, **common)
+        elif self.batch_norm is not None:
+            self.normalization = BatchNormalization(**common)
+        else:
+            self.normalization = None
+        if self.normalization is not None:
+            self.normalization.build((None, None, None, channels))
+        self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
+
+    @property
+    def bases_shape(self) -> tuple[int, int, int]:
+        """``(num_sections, latent_dim, rank)``: the initial bases that one image takes."""
+        return (self.num_sections, self.latent_dim, self.ham.rank)
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        training: bool | None = None,
+        initial_bases: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Adds global context to ``inputs``.
+
+        Args:
+            inputs: shape ``(batch, height, width, channels)``.
+            labels: integers, shape ``(batch,)``; only with ``batch_norm="conditional"``, and then required.
+            training: whether batch statistics are used and state is updated.
+            initial_bases: shape ``(batch * num_sections, latent_dim, rank)``, sections of one image side by side;
+                drawn from the layer's own stream if absent.
+        """
+        shape = tf.shape(inputs)
+        batch, positions = shape[0], shape[1] * shape[2]
+        sections, latent_dim = self.num_sections, self.latent_dim
+
+        latent = tf.reshape(self.lower_bread(inputs, training=training), (batch, positions, sections, latent_dim))
+        # With one section the transposes would move nothing.
+        if sections > 1:
+            latent = tf.transpose(latent, (0, 2, 1, 3))
+        latent = tf.reshape(latent, (batch * sections, positions, latent_dim))
+        context = tf.reshape(
+            self.ham(latent, initial_bases=initial_bases), (batch, sections, positions, latent_dim)
+        )
+        if sections > 1:
+            context = tf.transpose(context, (0, 2, 1, 3))
+        context = tf.reshape(context, (batch, shape[1], shape[2], sections * latent_dim))
+
+        if self.version == "v2":
+            context = self.cheese(context, training=training)
+            context = tf.nn.relu(self._normalize(context, labels, training))
+            context = self.upper_bread(context, training=training)
+        else:
+            context = self._normalize(self.upper_bread(context, training=training), labels, training)
+        return inputs + tf.cast(self.sigma, inputs.dtype) * context
+
+    def _normalize(self, inputs: tf.Tensor, labels: tf.Tensor | None, training: bool | None) -> tf.Tensor:
+        if self.normalization is None:
+            return inputs
+        if self.batch_norm == "plain":
+            return self.normalization(inputs, training=training)
+        if labels is None:
+            raise ValueError(f"{self.name} has batch_norm='conditional' and expects labels, received none")
+        return self.normalization(inputs, labels, training=training)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "rank": self.ham.rank,
+            "num_steps": self.ham.num_steps,
+            "num_sections": self.num_sections,
+            "ham": self.ham_name,
+            "version": self.version,
+            "batch_norm": self.batch_norm,
+            "num_classes": self.num_classes,
+            "batch_norm_momentum": self.batch_norm_momentum,
+            "seed": self.ham.seed,
+        }

@@ -1,0 +1,193 @@
+"""Matrix decompositions ("ham") with the one-step gradient: NMF and concept decomposition.
+
+The input X, N positions in a D-dimensional space, is approximated by R bases A times coefficients C: X ~ A C^T.
+K iterations of an optimiser find A and C; the gradient treats them as constants and differentiates one last update
+of the coefficients. It is a custom gradient in closed form, so nothing of the iterations is kept for the backward
+pass and its cost does not depend on K.
+
+Throughout, positions come before the latent dimension, ``(batch, N, D)``: the transpose of the paper's X, and how
+feature maps lie in memory.
+
+Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), sections 2.2, 2.3 and 3.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import keras
+import tensorflow as tf
+
+from hamgan.layers.spectral_normalization import PACKAGE
+
+NMF_EPSILON = 1e-6
+CD_EPSILON = 1e-6
+CD_INVERSE_TEMPERATURE = 100.0
+CD_RIDGE = 0.01
+
+
+def _gram(matrix: tf.Tensor) -> tf.Tensor:
+    return tf.matmul(matrix, matrix, transpose_a=True)
+
+
+def nmf(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Tensor:
+    """Non-negative matrix factorisation by multiplicative updates (Lee and Seung).
+
+    X <- relu(X), C = softmax_R(X^T A); K times C <- C * (X^T A) / (C A^T A + eps) and
+    A <- A * (X C) / (A C^T C + eps); then, differentiably in X, once more C, and Y = A C^T.
+
+    Args:
+        inputs: float32, shape ``(batch, N, D)``.
+        initial_bases: non-negative float32, shape ``(batch, D, R)``.
+        num_steps: K.
+
+    Returns:
+        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
+    """
+
+    @tf.custom_gradient
+    def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        positive = tf.nn.relu(x)
+        bases = initial_bases
+        coefficients = tf.nn.softmax(tf.matmul(positive, bases))
+        for _ in range(num_steps):
+            coefficients *= tf.matmul(positive, bases) / (
+                tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON
+            )
+            bases *= tf.matmul(positive, coefficients, transpose_a=True) / (
+                tf.matmul(bases, _gram(coefficients)) + NMF_EPSILON
+            )
+        # The last update is linear in X^T A, so this ratio is all that the backward pass needs of C.
+        ratio = coefficients / (tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON)
+        outputs = tf.matmul(ratio * tf.matmul(positive, bases), bases, transpose_b=True)
+
+        def grad(upstream: tf.Tensor) -> tf.Tensor:
+            downstream = tf.matmul(ratio * tf.matmul(upstream, bases), bases, transpose_b=True)
+            return tf.where(x > 0, downstream, tf.zeros_like(downstream))
+
+        return outputs, grad
+
+    return one_step(inputs)
+
+
+def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Tensor:
+    """Concept decomposition: soft spherical k-means, then ridge regression on its centroids.
+
+    K times C = softmax_R(100 x_hat^T A), C <- C / (eps + sum_N C), A <- l2n(X C); then, differentiably in X,
+    C = X^T A (A^T A + 0.01 I)^-1 and Y = A C^T.
+
+    Args:
+        inputs: float32, shape ``(batch, N, D)``.
+        initial_bases: float32, shape ``(batch, D, R)``; normalised along D here.
+        num_steps: K.
+
+    Returns:
+        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
+    """
+
+    @tf.custom_gradient
+    def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        normalized = tf.math.l2_normalize(x, axis=-1)
+        bases = tf.math.l2_normalize(initial_bases, axis=1)
+        for _ in range(num_steps):
+            coefficients = tf.nn.softmax(CD_INVERSE_TEMPERATURE * tf.matmul(normalized, bases))
+            coefficients /= CD_EPSILON + tf.reduce_sum(coefficients, axis=1, keepdims=True)
+            bases = tf.math.l2_normalize(tf.matmul(x, coefficients, transpose_a=True), axis=1)
+        rank = bases.shape[-1]
+        factor = tf.linalg.cholesky(_gram(bases) + CD_RIDGE * tf.eye(rank))
+        # A (A^T A + ridge)^-1, shape (batch, D, R).
+        dual = tf.linalg.matrix_transpose(tf.linalg.cholesky_solve(factor, tf.linalg.matrix_transpose(bases)))
+
+        def project(y: tf.Tensor) -> tf.Tensor:
+            return tf.matmul(tf.matmul(y, dual), bases, transpose_b=True)
+
+        # Y = A (A^T A + ridge)^-1 A^T X is linear and symmetric in X: the backward pass is the forward one.
+        return project(x), project
+
+    return one_step(inputs)
+
+
+class MatrixDecomposition(keras.Layer):
+    """Base of the hams: ``(batch, N, D)`` to its approximation of rank R, same shape.
+
+    Args:
+        rank: R, the number of bases.
+        num_steps: K, the iterations of the inner optimiser.
+        seed: of the stream that initial bases are drawn from when a call brings none.
+
+    The computation is float32 whatever the dtype policy: its denominators need it.
+    """
+
+    initial_distribution: ClassVar[Literal["uniform", "normal"]]
+
+    def __init__(self, *, rank: int, num_steps: int = 6, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if rank < 1 or num_steps < 0:
+            raise ValueError(f"rank must be positive and num_steps not negative, received {rank} and {num_steps}")
+        self.rank = rank
+        self.num_steps = num_steps
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Checks the input's shape; there are no weights."""
+        if len(input_shape) != 3 or input_shape[-1] is None:
+            raise ValueError(
+                f"{self.name} expects (batch, positions, latent_dim) with latent_dim known, received {input_shape}"
+            )
+
+    def call(self, inputs: tf.Tensor, initial_bases: tf.Tensor | None = None) -> tf.Tensor:
+        """Approximates ``inputs``.
+
+        Args:
+            inputs: shape ``(batch, N, D)``.
+            initial_bases: shape ``(batch, D, R)``; drawn from the layer's own stream if absent.
+        """
+        if initial_bases is None:
+            initial_bases = self.draw_bases(tf.shape(inputs)[0], inputs.shape[-1])
+        outputs = self.decompose(tf.cast(inputs, tf.float32), tf.cast(initial_bases, tf.float32))
+        return tf.cast(outputs, inputs.dtype)
+
+    def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
+        """Draws fresh initial bases, shape ``(batch, latent_dim, rank)``, from the layer's own stream."""
+        # Philox gives the same numbers with and without XLA; the default algorithm does not.
+        draw = {"uniform": tf.random.stateless_uniform, "normal": tf.random.stateless_normal}
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        return draw[self.initial_distribution]((batch, latent_dim, self.rank), seed, alg="philox")
+
+    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
+        """The decomposition itself, in float32."""
+        raise TypeError(f"{type(self).__name__} must define decompose()")
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "rank": self.rank, "num_steps": self.num_steps, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class NMF(MatrixDecomposition):
+    """Non-negative matrix factorisation; initial bases uniform in [0, 1). See :func:`nmf`."""
+
+    initial_distribution = "uniform"
+
+    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
+        """See :func:`nmf`."""
+        return nmf(inputs, initial_bases, num_steps=self.num_steps)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ConceptDecomposition(MatrixDecomposition):
+    """Concept decomposition; initial bases standard normal, then normalised. See :func:`concept_decomposition`."""
+
+    initial_distribution = "normal"
+
+    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
+        """See :func:`concept_decomposition`."""
+        return concept_decomposition(inputs, initial_bases, num_steps=self.num_steps)
+
+
+HAMS: dict[str, type[MatrixDecomposition]] = {"nmf": NMF, "cd": ConceptDecomposition}

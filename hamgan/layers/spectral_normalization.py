@@ -1,0 +1,199 @@
+"""Spectral normalisation with TF-GAN's semantics: one power iteration per use, gradient through the norm."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from hamgan.layers.class_lookup import class_rows
+
+PACKAGE = "hamgan"
+
+
+def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Estimates the largest singular value of a matrix by one power iteration.
+
+    v = l2n(W^T u), u' = l2n(W v), norm = u'^T W v. The gradient flows through W in the norm; u' and v are
+    constants.
+
+    Args:
+        matrix: W, float32 of shape ``(rows, columns)``.
+        u: the running estimate of the first left singular vector, float32 of shape ``(rows, 1)``.
+
+    Returns:
+        The norm, a scalar, and u', of shape ``(rows, 1)``.
+
+    Reference: Miyato et al., Spectral Normalization for GANs (ICLR 2018), algorithm 1; TF-GAN 2.1.
+    """
+    constant = tf.stop_gradient(matrix)
+    v = tf.math.l2_normalize(tf.matmul(constant, u, transpose_a=True))
+    new_u = tf.math.l2_normalize(tf.matmul(constant, v))
+    norm = tf.reduce_sum(new_u * tf.matmul(matrix, v))
+    return norm, new_u
+
+
+class SpectrallyNormalized(keras.Layer):
+    """Base of layers with one spectrally normalised kernel, W / max(norm_floor, norm(W)).
+
+    Args:
+        norm_floor: 1.0 never scales a kernel up (convolutions, dense layers, the embedding); 0.0 divides by the
+            norm itself (the 1x1 convolutions of Hamburger and of self-attention).
+
+    A call with ``training=True`` stores the new singular vector; other calls leave it as it was.
+    """
+
+    def __init__(self, *, norm_floor: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if norm_floor < 0:
+            raise ValueError(f"norm_floor must not be negative, received {norm_floor}")
+        self.norm_floor = norm_floor
+
+    def _add_kernel(self, shape: tuple[int, ...], num_rows: int, name: str = "kernel") -> None:
+        # Normalised in float32 and cast afterwards: autocast would hand out bfloat16 singular vectors.
+        self.kernel = self.add_weight(
+            name=name, shape=shape, initializer="glorot_uniform", dtype="float32", autocast=False
+        )
+        self.u = self.add_weight(
+            name="u",
+            shape=(num_rows, 1),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+
+    def _kernel_matrix(self, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(kernel, (-1, kernel.shape[-1]))
+
+    def normalized_kernel(self, training: bool | None) -> tf.Tensor:
+        """Returns the kernel over its norm, in the layer's compute dtype; stores u' if ``training``."""
+        kernel = tf.convert_to_tensor(self.kernel)
+        norm, new_u = spectral_norm(self._kernel_matrix(kernel), tf.convert_to_tensor(self.u))
+        if training:
+            self.u.assign(new_u)
+        return tf.cast(kernel / tf.maximum(norm, self.norm_floor), self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "norm_floor": self.norm_floor}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SNConv2D(SpectrallyNormalized):
+    """Convolution, stride 1 and same padding, with a spectrally normalised kernel.
+
+    Args:
+        filters: output channels.
+        kernel_size: height and width of the kernel.
+        use_bias: whether a bias is added after the convolution.
+        norm_floor: see :class:`SpectrallyNormalized`.
+
+    Input ``(batch, height, width, channels)``, output ``(batch, height, width, filters)``. The kernel
+    ``(kh, kw, cin, cout)`` is normalised as a ``(kh * kw * cin, cout)`` matrix.
+    """
+
+    def __init__(
+        self, filters: int, kernel_size: int, *, use_bias: bool = True, norm_floor: float = 1.0, **kwargs: Any
+    ) -> None:
+        super().__init__(norm_floor=norm_floor, **kwargs)
+        if filters < 1 or kernel_size < 1:
+            raise ValueError(f"filters and kernel_size must be positive, received {filters} and {kernel_size}")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.use_bias = use_bias
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates kernel, u and bias."""
+        channels = input_shape[-1]
+        if len(input_shape) != 4 or channels is None:
+            raise ValueError(
+                f"{self.name} expects (batch, height, width, channels) with channels known, received {input_shape}"
+            )
+        size = self.kernel_size
+        self._add_kernel((size, size, channels, self.filters), size * size * channels)
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Convolves ``inputs``."""
+        outputs = tf.nn.conv2d(inputs, self.normalized_kernel(training), strides=1, padding="SAME")
+        return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the input's shape with ``filters`` channels."""
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "use_bias": self.use_bias,
+        }
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SNDense(SpectrallyNormalized):
+    """Dense layer with bias and a spectrally normalised kernel: ``(batch, features)`` to ``(batch, units)``."""
+
+    def __init__(self, units: int, *, norm_floor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(norm_floor=norm_floor, **kwargs)
+        if units < 1:
+            raise ValueError(f"units must be positive, received {units}")
+        self.units = units
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates kernel, u and bias."""
+        features = input_shape[-1]
+        if len(input_shape) != 2 or features is None:
+            raise ValueError(f"{self.name} expects (batch, features) with features known, received {input_shape}")
+        self._add_kernel((features, self.units), features)
+        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Returns ``inputs @ kernel + bias``."""
+        return tf.nn.bias_add(tf.matmul(inputs, self.normalized_kernel(training)), self.bias)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns ``(batch, units)``."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SNEmbedding(SpectrallyNormalized):
+    """Spectrally normalised class embedding: integer labels ``(batch,)`` to vectors ``(batch, width)``.
+
+    The table ``(num_classes, width)`` is normalised as its transpose, so u has shape ``(width, 1)``.
+    """
+
+    def __init__(self, num_classes: int, width: int, *, norm_floor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(norm_floor=norm_floor, **kwargs)
+        if num_classes < 1 or width < 1:
+            raise ValueError(f"num_classes and width must be positive, received {num_classes} and {width}")
+        self.num_classes = num_classes
+        self.width = width
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the table and u."""
+        self._add_kernel((self.num_classes, self.width), self.width, name="embeddings")
+
+    def _kernel_matrix(self, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(kernel)
+
+    def call(self, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Returns one row of the normalised table per label."""
+        return class_rows(self.normalized_kernel(training), labels)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns ``(batch, width)``."""
+        return (*input_shape, self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "num_classes": self.num_classes, "width": self.width}
