@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from hamgan.layers.class_lookup import class_rows
-from hamgan.layers.spectral_normalization import PACKAGE
 
 
 def _global_moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -22,7 +21,7 @@ def _global_moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return mean, tf.maximum(mean_of_squares - tf.square(mean), 0.0)
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="hamgan")
 class BatchNormalization(keras.Layer):
     """gamma * (x - mean) / sqrt(variance + epsilon) + beta, with statistics over all replicas.
 
@@ -104,7 +103,7 @@ class BatchNormalization(keras.Layer):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="hamgan")
 class ConditionalBatchNormalization(BatchNormalization):
     """Batch normalisation whose gamma and beta, ``(num_classes, channels)``, are picked by label.
 

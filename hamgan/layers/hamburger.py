@@ -7,13 +7,13 @@ import tensorflow as tf
 
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
 from hamgan.layers.matrix_decomposition import HAMS
-from hamgan.layers.spectral_normalization import PACKAGE, SNConv2D
+from hamgan.layers.spectral_normalization import SNConv2D
 
 VERSIONS = ("v1", "v2")
 BATCH_NORMALIZATIONS = (None, "plain", "conditional")
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="hamgan")
 class Hamburger(keras.Layer):
     """Global context by matrix decomposition: ``x + sigma * upper_bread(ham(lower_bread(x)))``.
 

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal
 import keras
 import tensorflow as tf
 
-from hamgan.layers.spectral_normalization import PACKAGE
 
 NMF_EPSILON = 1e-6
 CD_EPSILON = 1e-6
@@ -168,7 +167,7 @@ class MatrixDecomposition(keras.Layer):
         return {**super().get_config(), "rank": self.rank, "num_steps": self.num_steps, "seed": self.seed}
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="hamgan")
 class NMF(MatrixDecomposition):
     """Non-negative matrix factorisation; initial bases uniform in [0, 1). See :func:`nmf`."""
 
@@ -179,7 +178,7 @@ class NMF(MatrixDecomposition):
         return nmf(inputs, initial_bases, num_steps=self.num_steps)
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="hamgan")
 class ConceptDecomposition(MatrixDecomposition):
     """Concept decomposition; initial bases standard normal, then normalised. See :func:`concept_decomposition`."""
 

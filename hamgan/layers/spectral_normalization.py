@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from hamgan.layers.class_lookup import class_rows
 
-PACKAGE = "hamgan"
 
 
 def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -79,7 +78,7 @@ class SpectrallyNormalized(keras.Layer):
         return {**super().get_config(), "norm_floor": self.norm_floor}
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="hamgan")
 class SNConv2D(SpectrallyNormalized):
     """Convolution, stride 1 and same padding, with a spectrally normalised kernel.
 
@@ -134,7 +133,7 @@ class SNConv2D(SpectrallyNormalized):
         }
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="hamgan")
 class SNDense(SpectrallyNormalized):
     """Dense layer with bias and a spectrally normalised kernel: ``(batch, features)`` to ``(batch, units)``."""
 
@@ -165,7 +164,7 @@ class SNDense(SpectrallyNormalized):
         return {**super().get_config(), "units": self.units}
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@keras.saving.register_keras_serializable(package="hamgan")
 class SNEmbedding(SpectrallyNormalized):
     """Spectrally normalised class embedding: integer labels ``(batch,)`` to vectors ``(batch, width)``.
 

@@ -1,0 +1,40 @@
+"""Which resolutions and widths the networks have: the published ones at 128x128, by the same rule elsewhere."""
+
+RESOLUTIONS = (32, 64, 128, 256)
+SMALLEST_FEATURE_MAP = 4
+MAX_MULTIPLIER = 16
+
+
+def generator_stages(resolution: int) -> list[tuple[int, int]]:
+    """Returns (feature map size, multiple of base_channels) of the generator's input and of each block's output.
+
+    The width doubles with each halving of the size, from 1 at the full resolution, up to 16.
+    """
+    sizes = _powers_of_two(SMALLEST_FEATURE_MAP, resolution)
+    return [(size, min(MAX_MULTIPLIER, resolution // size)) for size in sizes]
+
+
+def discriminator_stages(resolution: int) -> list[tuple[int, int]]:
+    """Returns (feature map size, multiple of base_channels) of each pooling block's output, largest size first."""
+    sizes = reversed(_powers_of_two(SMALLEST_FEATURE_MAP, resolution // 2))
+    return [(size, min(MAX_MULTIPLIER, resolution // 2 // size)) for size in sizes]
+
+
+def _powers_of_two(smallest: int, largest: int) -> list[int]:
+    sizes = [smallest]
+    while sizes[-1] < largest:
+        sizes.append(2 * sizes[-1])
+    return sizes
+
+
+def check_resolution(resolution: int) -> None:
+    """Raises ValueError unless the networks exist for ``resolution``."""
+    if resolution not in RESOLUTIONS:
+        raise ValueError(f"resolution must be one of {RESOLUTIONS}, received {resolution}")
+
+
+def check_hamburger_resolution(resolution: int, stages: list[tuple[int, int]]) -> None:
+    """Raises ValueError unless one of a network's blocks puts out feature maps of ``resolution``."""
+    sizes = [size for size, _ in stages]
+    if resolution not in sizes:
+        raise ValueError(f"hamburger resolution must be one of {sizes}, received {resolution}")

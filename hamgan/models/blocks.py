@@ -1,0 +1,144 @@
+"""The residual blocks of generator and discriminator (BigGAN style, spectrally normalised)."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from hamgan.layers import ConditionalBatchNormalization, SNConv2D
+
+Shape = tuple[int | None, ...]
+
+
+def upsample(images: tf.Tensor) -> tf.Tensor:
+    """Nearest-neighbour upsampling by two: ``(batch, h, w, c)`` to ``(batch, 2h, 2w, c)``."""
+    shape = tf.shape(images)
+    height, width, channels = images.shape[1:]
+    spread = tf.broadcast_to(
+        images[:, :, tf.newaxis, :, tf.newaxis, :], (shape[0], height, 2, width, 2, channels)
+    )
+    return tf.reshape(spread, (shape[0], 2 * height, 2 * width, channels))
+
+
+def downsample(images: tf.Tensor) -> tf.Tensor:
+    """Average pooling 2x2: ``(batch, h, w, c)`` to ``(batch, h / 2, w / 2, c)``."""
+    return tf.nn.avg_pool2d(images, ksize=2, strides=2, padding="VALID")
+
+
+@keras.saving.register_keras_serializable(package="hamgan")
+class GeneratorBlock(keras.Layer):
+    """relu(cBN), upsample, conv 3x3, relu(cBN), conv 3x3; shortcut: upsample, conv 1x1; sum.
+
+    Args:
+        channels: output channels.
+        num_classes: of the conditional batch normalisation.
+        batch_norm_momentum: decay of its moving averages.
+
+    Images ``(batch, h, w, c)`` and labels ``(batch,)`` to ``(batch, 2h, 2w, channels)``.
+    """
+
+    def __init__(
+        self, channels: int, *, num_classes: int, batch_norm_momentum: float = 0.999, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.num_classes = num_classes
+        self.batch_norm_momentum = batch_norm_momentum
+        common = {"dtype": self.dtype_policy}
+        norm = {"momentum": batch_norm_momentum, **common}
+        self.norm1 = ConditionalBatchNormalization(num_classes, name="norm1", **norm)
+        self.conv1 = SNConv2D(channels, 3, name="conv1", **common)
+        self.norm2 = ConditionalBatchNormalization(num_classes, name="norm2", **norm)
+        self.conv2 = SNConv2D(channels, 3, name="conv2", **common)
+        self.shortcut = SNConv2D(channels, 1, name="shortcut", **common)
+
+    def build(self, input_shape: Shape) -> None:
+        """Creates the weights of all sublayers."""
+        inner = (*input_shape[:-1], self.channels)
+        for layer, shape in (
+            (self.norm1, input_shape),
+            (self.conv1, input_shape),
+            (self.norm2, inner),
+            (self.conv2, inner),
+            (self.shortcut, input_shape),
+        ):
+            layer.build(shape)
+
+    def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Doubles height and width."""
+        hidden = upsample(tf.nn.relu(self.norm1(inputs, labels, training=training)))
+        hidden = self.conv1(hidden, training=training)
+        hidden = tf.nn.relu(self.norm2(hidden, labels, training=training))
+        hidden = self.conv2(hidden, training=training)
+        # A 1x1 convolution commutes with nearest upsampling and costs a quarter before it.
+        return hidden + upsample(self.shortcut(inputs, training=training))
+
+    def compute_output_shape(self, input_shape: Shape, *_: Shape) -> Shape:
+        """Returns ``(batch, 2h, 2w, channels)``."""
+        batch, height, width, _channels = input_shape
+        return (batch, height and 2 * height, width and 2 * width, self.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "num_classes": self.num_classes,
+            "batch_norm_momentum": self.batch_norm_momentum,
+        }
+
+
+@keras.saving.register_keras_serializable(package="hamgan")
+class DiscriminatorBlock(keras.Layer):
+    """relu, conv 3x3, relu, conv 3x3, average pool; shortcut: conv 1x1, average pool; sum.
+
+    Args:
+        channels: output channels.
+        first: the first block of a network, which has no relu before its first convolution.
+        pool: whether height and width are halved. Without pooling the shortcut is the identity and the number of
+            channels must stay the same.
+
+    ``(batch, h, w, c)`` to ``(batch, h / 2, w / 2, channels)``.
+    """
+
+    def __init__(self, channels: int, *, first: bool = False, pool: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.first = first
+        self.pool = pool
+        common = {"dtype": self.dtype_policy}
+        self.conv1 = SNConv2D(channels, 3, name="conv1", **common)
+        self.conv2 = SNConv2D(channels, 3, name="conv2", **common)
+        self.shortcut = SNConv2D(channels, 1, name="shortcut", **common) if pool else None
+
+    def build(self, input_shape: Shape) -> None:
+        """Creates the weights of all sublayers."""
+        if self.shortcut is None and input_shape[-1] != self.channels:
+            raise ValueError(
+                f"{self.name} has an identity shortcut and expects {self.channels} channels, received {input_shape}"
+            )
+        self.conv1.build(input_shape)
+        self.conv2.build((*input_shape[:-1], self.channels))
+        if self.shortcut is not None:
+            self.shortcut.build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Halves height and width, if ``pool``."""
+        hidden = inputs if self.first else tf.nn.relu(inputs)
+        hidden = self.conv1(hidden, training=training)
+        hidden = self.conv2(tf.nn.relu(hidden), training=training)
+        if self.shortcut is None:
+            return hidden + inputs
+        # Pooling commutes with the 1x1 convolution and with the sum.
+        return downsample(hidden) + self.shortcut(downsample(inputs), training=training)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Returns ``(batch, h / 2, w / 2, channels)``, or the input's shape without pooling."""
+        batch, height, width, _channels = input_shape
+        if not self.pool:
+            return input_shape
+        return (batch, height and height // 2, width and width // 2, self.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "channels": self.channels, "first": self.first, "pool": self.pool}
