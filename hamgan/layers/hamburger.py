@@ -5,11 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hamgan.architecture import HAMBURGER_VERSIONS
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
 from hamgan.layers.matrix_decomposition import HAMS
 from hamgan.layers.spectral_normalization import SNConv2D
 
-VERSIONS = ("v1", "v2")
+
 BATCH_NORMALIZATIONS = (None, "plain", "conditional")
 
 
@@ -59,7 +60,7 @@ class Hamburger(keras.Layer):
         super().__init__(**kwargs)
         for name, value, known in (
             ("ham", ham, tuple(HAMS)),
-            ("version", version, VERSIONS),
+            ("version", version, HAMBURGER_VERSIONS),
             ("batch_norm", batch_norm, BATCH_NORMALIZATIONS),
         ):
             if value not in known:

@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Literal
 import keras
 import tensorflow as tf
 
+from hamgan import random_streams
+
 
 NMF_EPSILON = 1e-6
 CD_EPSILON = 1e-6
@@ -147,10 +149,10 @@ class MatrixDecomposition(keras.Layer):
 
     def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
         """Draws fresh initial bases, shape ``(batch, latent_dim, rank)``, from the layer's own stream."""
-        # Philox gives the same numbers with and without XLA; the default algorithm does not.
-        draw = {"uniform": tf.random.stateless_uniform, "normal": tf.random.stateless_normal}
-        seed = tf.cast(self.seed_generator.next(), tf.int32)
-        return draw[self.initial_distribution]((batch, latent_dim, self.rank), seed, alg="philox")
+        key = tf.cast(self.seed_generator.next(), tf.int32)
+        return random_streams.draw(
+            self.initial_distribution, key, first=0, count=batch, shape=(latent_dim, self.rank)
+        )
 
     def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
         """The decomposition itself, in float32."""

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from hamgan.layers import Hamburger, SNDense, SNEmbedding
-from hamgan.models.architecture import check_hamburger_resolution, check_resolution, discriminator_stages
+from hamgan.architecture import check_hamburger_resolution, check_resolution, discriminator_stages
 from hamgan.models.blocks import DiscriminatorBlock
 
 

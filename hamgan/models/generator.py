@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from hamgan.layers import BatchNormalization, Hamburger, SNConv2D, SNDense
-from hamgan.models.architecture import (
+from hamgan.architecture import (
     SMALLEST_FEATURE_MAP,
     check_hamburger_resolution,
     check_resolution,

@@ -1,4 +1,10 @@
-"""Which resolutions and widths the networks have: the published ones at 128x128, by the same rule elsewhere."""
+"""Which networks there are: resolutions, widths and the names of variants, known without importing TensorFlow.
+
+The widths are the published ones at 128x128 and follow the same rule elsewhere.
+"""
+
+HAM_NAMES = ("nmf", "cd")
+HAMBURGER_VERSIONS = ("v1", "v2")
 
 RESOLUTIONS = (32, 64, 128, 256)
 SMALLEST_FEATURE_MAP = 4

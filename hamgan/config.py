@@ -1,0 +1,338 @@
+"""Typed configuration of an experiment: validation, dotted overrides, JSON."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hamgan.architecture import (
+    HAM_NAMES,
+    HAMBURGER_VERSIONS,
+    RESOLUTIONS,
+    check_hamburger_resolution,
+    discriminator_stages,
+    generator_stages,
+)
+from hamgan.errors import UserError, did_you_mean
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+def _require_positive(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(value > 0, f"{name} must be positive, found {value}")
+
+
+@dataclasses.dataclass(frozen=True)
+class HamburgerConfig:
+    """One Hamburger block; see :class:`hamgan.layers.Hamburger` for the fields' meaning."""
+
+    resolution: int = 32
+    ham: str = "nmf"
+    version: str = "v1"
+    latent_dim: int = 256
+    rank: int = 32
+    num_steps: int = 6
+    num_sections: int = 1
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require(self.ham in HAM_NAMES, f"ham must be one of {', '.join(HAM_NAMES)}, found '{self.ham}'")
+        _require(
+            self.version in HAMBURGER_VERSIONS,
+            f"version must be one of {', '.join(HAMBURGER_VERSIONS)}, found '{self.version}'",
+        )
+        _require_positive(self, "latent_dim", "rank", "num_steps", "num_sections")
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator; ``hamburger`` may be none."""
+
+    base_channels: int = 64
+    z_dim: int = 128
+    batch_norm_momentum: float = 0.999
+    hamburger: HamburgerConfig | None = HamburgerConfig()
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "base_channels", "z_dim")
+        _require(
+            0 <= self.batch_norm_momentum < 1,
+            f"batch_norm_momentum must be in [0, 1), found {self.batch_norm_momentum}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminator; ``hamburger`` may be none."""
+
+    base_channels: int = 64
+    hamburger: HamburgerConfig | None = HamburgerConfig(latent_dim=128, rank=16)
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "base_channels")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Both networks."""
+
+    resolution: int = 128
+    num_classes: int = 1000
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "num_classes")
+        _require(
+            self.resolution in RESOLUTIONS,
+            f"model.resolution must be one of {', '.join(map(str, RESOLUTIONS))} (the networks exist for these), "
+            f"found {self.resolution}",
+        )
+        for name, network, stages in (
+            ("generator", self.generator, generator_stages(self.resolution)[1:]),
+            ("discriminator", self.discriminator, discriminator_stages(self.resolution)),
+        ):
+            if network.hamburger is not None:
+                try:
+                    check_hamburger_resolution(network.hamburger.resolution, stages)
+                except ValueError as error:
+                    raise UserError(
+                        f"model.{name}.{error} at model.resolution {self.resolution}; override "
+                        f"model.{name}.hamburger.resolution, or set model.{name}.hamburger=none"
+                    ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """A TFDS classification data set (image and label features)."""
+
+    dataset: str = "imagenet2012"
+    data_dir: str | None = None
+    train_split: str = "train"
+    validation_split: str = "validation"
+    shuffle_buffer: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "shuffle_buffer")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation and its bookkeeping; intervals are in steps, and 0 switches one off."""
+
+    global_batch: int = 1024
+    steps: int = 1_000_000
+    discriminator_updates: int = 1
+    generator_updates: int = 1
+    generator_learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 4e-4
+    adam_beta1: float = 0.0
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    ema_decay: float = 0.0
+    """Of the generator's exponential moving average; 0 keeps none."""
+    steps_per_loop: int = 100
+    """Steps that run on the device per call of the host; also the logging interval."""
+    checkpoint_every: int = 1000
+    max_to_keep: int = 100
+    image_every: int = 1000
+    seed: int = 0
+    deterministic: bool = True
+    """Whether TensorFlow is restricted to operations that repeat bit by bit."""
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(
+            self,
+            *("global_batch", "steps", "discriminator_updates", "generator_updates", "steps_per_loop"),
+            *("generator_learning_rate", "discriminator_learning_rate", "adam_epsilon"),
+            *("checkpoint_every", "max_to_keep"),
+        )
+        for name in ("adam_beta1", "adam_beta2", "ema_decay"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"{name} must be in [0, 1), found {value}")
+        _require(self.image_every >= 0, f"image_every must not be negative, found {self.image_every}")
+        _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How samples are scored; counts are in images."""
+
+    classifier: str = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
+    num_samples: int = 50_000
+    batch: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "num_samples", "batch")
+        _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that a run is made of."""
+
+    name: str
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns a config as nested plain dictionaries."""
+    return dataclasses.asdict(config)
+
+
+def to_json(config: Any) -> str:
+    """Returns a config as indented JSON text."""
+    return json.dumps(to_dict(config), indent=2) + "\n"
+
+
+def experiment_from_json(text: str, source: str) -> ExperimentConfig:
+    """Reads what :func:`to_json` wrote.
+
+    Raises:
+        UserError: the text is not JSON, or holds unknown fields or wrong values; names ``source``.
+    """
+    try:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise UserError(f"expected an object, found {type(values).__name__}")
+        return _from_dict(ExperimentConfig, values, "")
+    except (json.JSONDecodeError, UserError) as error:
+        raise UserError(f"{source} is not a HamGAN config: {error}") from error
+
+
+def override(config: ExperimentConfig, assignments: Iterable[str]) -> ExperimentConfig:
+    """Returns ``config`` with ``dotted.path=value`` assignments applied and validated together.
+
+    Raises:
+        UserError: no ``=``, an unknown field (with the nearest known one), a value of the wrong type, or values that
+            do not go together.
+    """
+    values = to_dict(config)
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        _require(bool(separator), f"an override reads FIELD=VALUE, found '{assignment}'")
+        _assign(values, path, text)
+    return _from_dict(ExperimentConfig, values, "")
+
+
+def _assign(values: dict[str, Any], path: str, text: str) -> None:
+    """Writes the parsed ``text`` into nested dictionaries at a dotted path."""
+    kind: Any = ExperimentConfig
+    parents = path.split(".")
+    for depth, name in enumerate(parents):
+        inner = _dataclass_of(kind)
+        where = ".".join(parents[:depth])
+        _require(inner is not None, f"'{where}' is a value and has no field '{name}'")
+        hints = typing.get_type_hints(inner)
+        _check_known(name, hints, where)
+        kind = hints[name]
+        if depth < len(parents) - 1:
+            if values[name] is None:
+                raise UserError(f"'{'.'.join(parents[: depth + 1])}' is none and has no field '{parents[depth + 1]}'")
+            values = values[name]
+    values[parents[-1]] = _parse(text, kind, path)
+
+
+def _check_known(name: str, known: Iterable[str], where: str) -> None:
+    known = list(known)
+    if name not in known:
+        prefix = f"{where}." if where else ""
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise UserError(f"unknown field '{prefix}{name}'{hint}")
+
+
+def _dataclass_of(kind: Any) -> Any:
+    """The dataclass that ``kind`` or ``kind | None`` is, or None."""
+    return next((option for option in _options(kind) if dataclasses.is_dataclass(option)), None)
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+
+
+def _parse(text: str, kind: Any, path: str) -> Any:
+    options = _options(kind)
+    if type(None) in options and text.lower() == "none":
+        return None
+    booleans = {"true": True, "false": False}
+    for option in options:
+        if option is bool and text.lower() in booleans:
+            return booleans[text.lower()]
+        if option is str:
+            return text
+        if option in (int, float):
+            try:
+                return option(text.replace("_", ""))
+            except ValueError:
+                continue
+    if _dataclass_of(kind) is not None:
+        _require(type(None) in options, f"'{path}' is a group of fields: override {path}.FIELD")
+        raise UserError(f"'{path}' is a group of fields: set it to none, or override {path}.FIELD; found '{text}'")
+    raise UserError(f"'{path}' expects {_describe(kind)}, found '{text}'")
+
+
+def _describe(kind: Any) -> str:
+    return " or ".join("none" if option is type(None) else option.__name__ for option in _options(kind))
+
+
+def _from_dict(kind: Any, values: Mapping[str, Any], where: str) -> Any:
+    """Builds a dataclass from nested dictionaries, strictly."""
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for name, value in values.items():
+        _check_known(name, hints, where)
+        arguments[name] = _checked(value, hints[name], f"{where}.{name}" if where else name)
+    missing = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.name not in arguments
+    ]
+    _require(not missing, f"{where or 'the config'} lacks {', '.join(missing)}")
+    try:
+        return kind(**arguments)
+    except UserError as error:
+        # Nested configs do not know their own place.
+        message = str(error)
+        raise UserError(message if not where or message.startswith(where) else f"{where}.{message}") from error
+
+
+def _checked(value: Any, kind: Any, path: str) -> Any:
+    inner = _dataclass_of(kind)
+    if isinstance(value, Mapping) and inner is not None:
+        return _from_dict(inner, value, path)
+    for option in _options(kind):
+        if option is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if type(value) is option:
+            return value
+    raise UserError(f"'{path}' expects {_describe(kind)}, found {value!r}")
+
+
+def differences(one: Any, other: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Returns, by dotted path, the values in which two configs of one type differ."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for field in dataclasses.fields(one):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        path = f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(a) and dataclasses.is_dataclass(b):
+            found.update(differences(a, b, f"{path}."))
+        elif a != b:
+            found[path] = (a, b)
+    return found

@@ -1,0 +1,1 @@
+"""TFDS data sets: reading, preprocessing, and the embedded digits."""

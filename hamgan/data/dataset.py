@@ -1,0 +1,155 @@
+"""Any prepared TFDS classification data set, as batches of images and labels."""
+
+import os
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from hamgan.config import DataConfig
+from hamgan.data.preprocessing import preprocess
+from hamgan.errors import UserError
+
+READ_PARALLELISM = 16
+"""Record files that are read side by side."""
+
+
+class ClassificationDataset:
+    """A prepared TFDS data set with one image and one class label per example.
+
+    Args:
+        config: names the data set, its folder and its splits.
+
+    Raises:
+        UserError: there is no such data set, it is not prepared, lacks a split, has no image and label feature, or is
+            not stored as TFRecord files.
+    """
+
+    def __init__(self, config: DataConfig) -> None:
+        self.config = config
+        self.builder = _open(config)
+        self.image_key, self.label_key = _feature_keys(self.builder, config.dataset)
+        self.num_classes: int = self.builder.info.features[self.label_key].num_classes
+        for split in (config.train_split, config.validation_split):
+            self.num_examples(split)
+
+    def num_examples(self, split: str) -> int:
+        """Returns the number of examples in a split.
+
+        Raises:
+            UserError: there is no such split.
+        """
+        try:
+            return self.builder.info.splits[split].num_examples
+        except (KeyError, ValueError) as error:
+            known = ", ".join(self.builder.info.splits)
+            raise UserError(f"data set '{self.config.dataset}' has no split '{split}'; it has {known}") from error
+
+    def training_batches(
+        self, *, resolution: int, batch: int, seed: int, skip_examples: int = 0
+    ) -> tf.data.Dataset:
+        """Returns endless shuffled batches.
+
+        Epoch e's order is a function of (seed, e): files are shuffled, read side by side, and their records shuffled
+        in a buffer. So the stream can be entered anywhere: whole epochs are passed over without reading them, and the
+        rest of one without decoding it.
+
+        Args:
+            resolution: height and width of the images.
+            batch: images per batch.
+            seed: of the order.
+            skip_examples: where in the stream to start.
+
+        Returns:
+            Float32 images in [-1, 1], ``(batch, resolution, resolution, 3)``, and int32 labels, ``(batch,)``.
+        """
+        split = self.config.train_split
+        files = self.builder.info.splits[split].file_instructions
+        epoch_size = self.num_examples(split)
+        if epoch_size == 0:
+            raise UserError(f"split '{split}' of data set '{self.config.dataset}' is empty")
+        epochs_passed, examples_passed = divmod(skip_examples, epoch_size)
+
+        def read(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
+            return tf.data.TFRecordDataset(name).skip(skip).take(take)
+
+        def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            # A seed of 0 would mean an arbitrary one.
+            epoch_seed = tf.random.stateless_uniform(
+                (), tf.stack([tf.constant(seed, tf.int64), epoch]), 1, tf.int64.max, tf.int64, alg="philox"
+            )
+            names = tf.data.Dataset.from_tensor_slices(
+                (
+                    [file.filename for file in files],
+                    [tf.cast(file.skip, tf.int64) for file in files],
+                    [tf.cast(file.take, tf.int64) for file in files],
+                )
+            )
+            return (
+                names.shuffle(len(files), seed=epoch_seed, reshuffle_each_iteration=False)
+                .interleave(read, cycle_length=READ_PARALLELISM, num_parallel_calls=tf.data.AUTOTUNE)
+                .shuffle(self.config.shuffle_buffer, seed=epoch_seed, reshuffle_each_iteration=False)
+            )
+
+        last_epoch = tf.int64.max
+        records = tf.data.Dataset.range(epochs_passed, last_epoch).flat_map(one_epoch).skip(examples_passed)
+        decode = self.builder.info.features.deserialize_example
+        dataset = records.map(lambda record: self._prepare(decode(record), resolution), tf.data.AUTOTUNE)
+        return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+    def evaluation_batches(
+        self, split: str, *, resolution: int, batch: int, limit: int | None = None
+    ) -> tf.data.Dataset:
+        """Returns a split once, in stored order, the last batch possibly smaller; at most ``limit`` examples.
+
+        TFDS shuffles when it writes, so the first ``limit`` examples are a random subset.
+        """
+        # One file after another: interleaving would make the order depend on the number of files.
+        read_config = tfds.ReadConfig(interleave_cycle_length=1)
+        dataset = self.builder.as_dataset(split=split, shuffle_files=False, read_config=read_config)
+        dataset = dataset.take(-1 if limit is None else limit)
+        dataset = dataset.map(lambda example: self._prepare(example, resolution), tf.data.AUTOTUNE)
+        return dataset.batch(batch).prefetch(tf.data.AUTOTUNE)
+
+    def _prepare(self, example: dict[str, tf.Tensor], resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
+        image = preprocess(example[self.image_key], resolution)
+        return image, tf.cast(example[self.label_key], tf.int32)
+
+
+def _open(config: DataConfig) -> tfds.core.DatasetBuilder:
+    where = os.fspath(config.data_dir) if config.data_dir else "TFDS's default folder"
+    remedy = f"prepare it ('hamgan prepare {config.dataset}' or TFDS) or pass --data_dir"
+    try:
+        builder = tfds.builder(config.dataset, data_dir=config.data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        raise UserError(f"no data set '{config.dataset}' in {where}: {remedy}") from error
+    except (AssertionError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise UserError(f"data set '{config.dataset}' in {where} cannot be opened: {first_line}") from error
+    if not builder.info.splits:
+        raise UserError(f"data set '{config.dataset}' is known but not prepared in {where}: {remedy}")
+    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+        raise UserError(
+            f"data set '{config.dataset}' is stored as {builder.info.file_format.value}; expected tfrecord: "
+            "prepare it with file_format='tfrecord'"
+        )
+    return builder
+
+
+def _feature_keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str]:
+    """The names of the image and the label feature."""
+    features = builder.info.features
+    keys: list[str] = []
+    for kind in (tfds.features.Image, tfds.features.ClassLabel):
+        candidates = [key for key, feature in features.items() if isinstance(feature, kind)]
+        supervised = [key for key in builder.info.supervised_keys or () if key in candidates]
+        candidates = supervised or candidates
+        if len(candidates) != 1:
+            found = ", ".join(candidates) or f"none among {', '.join(features)}"
+            raise UserError(
+                f"data set '{name}' must have exactly one {kind.__name__} feature to be trained on, found {found}"
+            )
+        keys.append(candidates[0])
+    channels = features[keys[0]].shape[-1]
+    if channels not in (1, 3):
+        raise UserError(f"data set '{name}' must have images of 1 or 3 channels, found {channels}")
+    return keys[0], keys[1]

@@ -1,0 +1,47 @@
+"""TF-GAN's losses and metrics, imported on a TensorFlow that TF-GAN 2.1.0 as a whole no longer imports on.
+
+``import tensorflow_gan`` needs ``tf.estimator``, which TensorFlow 2.16 removed, and ``distutils``, which Python 3.12
+removed. The modules with losses and metrics need neither, but their package's ``__init__`` imports the rest. They are
+imported here below bare parent modules, which are taken out of ``sys.modules`` again; nothing else is touched.
+"""
+
+import importlib
+import importlib.util
+import sys
+import types
+
+from hamgan.errors import UserError
+
+_ROOT = "tensorflow_gan"
+_PARENTS = (_ROOT, f"{_ROOT}.python", f"{_ROOT}.python.eval", f"{_ROOT}.python.losses")
+
+
+def _import_modules(*names: str) -> list[types.ModuleType]:
+    """Imports modules of TF-GAN, by their name below ``tensorflow_gan.python``, without the packages around them."""
+    # Finds the package without executing it.
+    spec = importlib.util.find_spec(_ROOT)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("tensorflow-gan 2.1.0 is expected, found none: pip install tensorflow-gan==2.1.0")
+    root = spec.submodule_search_locations[0]
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] == _ROOT}
+    for name in before:
+        del sys.modules[name]
+    try:
+        for name in _PARENTS:
+            parent = types.ModuleType(name)
+            parent.__path__ = [root + name.removeprefix(_ROOT).replace(".", "/")]
+            sys.modules[name] = parent
+        return [importlib.import_module(f"{_ROOT}.python.{name}") for name in names]
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == _ROOT]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+_metrics, _losses = _import_modules("eval.classifier_metrics", "losses.losses_impl")
+
+classifier_score_from_logits = _metrics.classifier_score_from_logits
+frechet_classifier_distance_from_activations = _metrics.frechet_classifier_distance_from_activations
+run_classifier_fn = _metrics.run_classifier_fn
+wasserstein_hinge_discriminator_loss = _losses.wasserstein_hinge_discriminator_loss
+wasserstein_hinge_generator_loss = _losses.wasserstein_hinge_generator_loss
