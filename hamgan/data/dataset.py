@@ -73,7 +73,8 @@ class ClassificationDataset:
             return tf.data.TFRecordDataset(name).skip(skip).take(take)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-            # A seed of 0 would mean an arbitrary one.
+            # shuffle() mixes in the seed of the graph being traced, by default the process's: set it for this graph.
+            tf.compat.v1.set_random_seed(1)
             epoch_seed = tf.random.stateless_uniform(
                 (), tf.stack([tf.constant(seed, tf.int64), epoch]), 1, tf.int64.max, tf.int64, alg="philox"
             )

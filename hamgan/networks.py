@@ -1,0 +1,38 @@
+"""Networks from a config. The layers and models themselves know no configs."""
+
+import dataclasses
+from typing import Any
+
+from hamgan.config import HamburgerConfig, ModelConfig
+from hamgan.models import Discriminator, Generator
+
+
+def build_generator(config: ModelConfig, *, name: str = "generator") -> Generator:
+    """Builds the generator, all weights included."""
+    return Generator(
+        resolution=config.resolution,
+        num_classes=config.num_classes,
+        base_channels=config.generator.base_channels,
+        z_dim=config.generator.z_dim,
+        batch_norm_momentum=config.generator.batch_norm_momentum,
+        name=name,
+        **_hamburger_arguments(config.generator.hamburger),
+    )
+
+
+def build_discriminator(config: ModelConfig) -> Discriminator:
+    """Builds the discriminator, all weights included."""
+    return Discriminator(
+        resolution=config.resolution,
+        num_classes=config.num_classes,
+        base_channels=config.discriminator.base_channels,
+        **_hamburger_arguments(config.discriminator.hamburger),
+    )
+
+
+def _hamburger_arguments(config: HamburgerConfig | None) -> dict[str, Any]:
+    if config is None:
+        return {"hamburger": None}
+    arguments = dataclasses.asdict(config)
+    resolution = arguments.pop("resolution")
+    return {"hamburger": arguments, "hamburger_resolution": resolution}

@@ -1,0 +1,132 @@
+"""What a run's folder holds, and reading and writing it so that a kill at any moment loses nothing."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from hamgan.config import ExperimentConfig, experiment_from_json, to_json
+from hamgan.errors import UserError
+
+gfile = tf.io.gfile
+
+
+class RunDirectory:
+    """A run's folder, local or in a bucket (``gs://``).
+
+    ``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``samples/``, ``evaluations/``, ``tensorboard/``, ``report.html``.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.config_path = os.path.join(path, "config.json")
+        self.metrics_path = os.path.join(path, "metrics.jsonl")
+        self.checkpoints = os.path.join(path, "checkpoints")
+        self.samples = os.path.join(path, "samples")
+        self.evaluations = os.path.join(path, "evaluations")
+        self.tensorboard = os.path.join(path, "tensorboard")
+        self.report_path = os.path.join(path, "report.html")
+
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return gfile.exists(self.config_path)
+
+    def create(self, config: ExperimentConfig) -> None:
+        """Makes the folders and writes the config.
+
+        Raises:
+            UserError: the folder cannot be written, or holds something else.
+        """
+        try:
+            if gfile.exists(self.path) and (not gfile.isdir(self.path) or gfile.listdir(self.path)):
+                raise UserError(f"{self.path} is there and is not a run (no config.json); choose another --run")
+            for folder in (self.checkpoints, self.samples, self.evaluations, self.tensorboard):
+                gfile.makedirs(folder)
+            self.write_config(config)
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(f"cannot write the run folder {self.path}: {_reason(error)}") from error
+
+    def read_config(self) -> ExperimentConfig:
+        """Returns the run's config.
+
+        Raises:
+            UserError: there is no run here, or its config is damaged.
+        """
+        if not self.exists():
+            raise UserError(f"no run in {self.path} (no config.json); 'hamgan train --run {self.path}' makes one")
+        with gfile.GFile(self.config_path) as file:
+            return experiment_from_json(file.read(), self.config_path)
+
+    def write_config(self, config: ExperimentConfig) -> None:
+        """Writes the run's config."""
+        write_atomically(self.config_path, to_json(config).encode())
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Adds one line to the metrics log."""
+        with gfile.GFile(self.metrics_path, "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Returns the metrics log; a last line torn by a kill is left out."""
+        return list(_json_lines(self.metrics_path))
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drops the log's rows that a resumed run is going to write again."""
+        rows = self.read_metrics()
+        kept = [row for row in rows if row["step"] <= step]
+        if gfile.exists(self.metrics_path):
+            write_atomically(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def samples_path(self, step: int) -> str:
+        """Where the image grid of a step is."""
+        return os.path.join(self.samples, f"step_{step:08d}.png")
+
+    def sample_grids(self) -> dict[int, str]:
+        """Returns the image grids' paths by step."""
+        return dict(sorted(_by_step(self.samples, ".png").items()))
+
+    def evaluation_path(self, step: int, weights: str) -> str:
+        """Where the evaluation of a step is; ``weights`` is "ema" or "raw"."""
+        return os.path.join(self.evaluations, f"{weights}_step_{step:08d}.json")
+
+    def read_evaluations(self) -> list[dict[str, Any]]:
+        """Returns all evaluations, by step."""
+        results = []
+        for path in _by_step(self.evaluations, ".json", all_paths=True):
+            with gfile.GFile(path) as file:
+                results.append(json.loads(file.read()))
+        return sorted(results, key=lambda result: (result["step"], result["weights"]))
+
+
+def _by_step(folder: str, suffix: str, *, all_paths: bool = False) -> Any:
+    names = [name for name in gfile.listdir(folder) if name.endswith(suffix)] if gfile.exists(folder) else []
+    paths = [os.path.join(folder, name) for name in sorted(names)]
+    if all_paths:
+        return paths
+    return {int(os.path.basename(path).removesuffix(suffix).rsplit("_", 1)[1]): path for path in paths}
+
+
+def _json_lines(path: str) -> Iterable[dict[str, Any]]:
+    if not gfile.exists(path):
+        return
+    with gfile.GFile(path) as file:
+        for line in file.read().splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                # Only a kill in the middle of a write leaves a torn line, and only as the last.
+                return
+
+
+def write_atomically(path: str, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all."""
+    temporary = f"{path}.tmp"
+    with gfile.GFile(temporary, "wb") as file:
+        file.write(content)
+    gfile.rename(temporary, path, overwrite=True)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "message", None) or error).splitlines()[0]

@@ -1,0 +1,1 @@
+"""Training: losses, the step, checkpoints, the loop."""

@@ -1,0 +1,76 @@
+"""Everything that training changes: networks, optimizers, average, step."""
+
+import keras
+import tensorflow as tf
+
+from hamgan.config import ExperimentConfig, TrainConfig
+from hamgan.models import Generator
+from hamgan.networks import build_discriminator, build_generator
+
+EMA_NAME = "ema_generator"
+
+
+class TrainState:
+    """Networks and optimizers, created and built. Make it inside the strategy's scope.
+
+    Args:
+        config: the experiment; its seed decides the initial weights.
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        keras.utils.set_random_seed(config.train.seed)
+        self.generator = build_generator(config.model)
+        self.discriminator = build_discriminator(config.model)
+        self.ema_generator: Generator | None = None
+        if config.train.ema_decay > 0:
+            self.ema_generator = build_generator(config.model, name=EMA_NAME)
+            for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
+                average.assign(weight)
+        self.generator_optimizer = _adam(
+            config.train, config.train.generator_learning_rate, "generator_optimizer"
+        )
+        self.discriminator_optimizer = _adam(
+            config.train, config.train.discriminator_learning_rate, "discriminator_optimizer"
+        )
+        self.generator_optimizer.build(self.generator.trainable_variables)
+        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self.step = tf.Variable(
+            0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+        )
+
+    @property
+    def sampling_generator(self) -> Generator:
+        """The generator that samples are taken from: the average if there is one."""
+        return self.ema_generator or self.generator
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns every variable by the name that it has in checkpoints."""
+        networks = [self.generator, self.discriminator]
+        if self.ema_generator is not None:
+            networks.append(self.ema_generator)
+        named = {name: value for network in networks for name, value in network_variables(network).items()}
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            for variable in optimizer.variables:
+                # The config says what the learning rate is.
+                if not variable.path.endswith("learning_rate"):
+                    named[variable.path] = variable.value
+        named["step"] = self.step
+        return named
+
+
+def network_variables(network: keras.Model) -> dict[str, tf.Variable]:
+    """Returns a network's variables by the names that they have in checkpoints."""
+    named = {variable.path: variable.value for variable in network.weights}
+    if len(named) != len(network.weights):
+        raise ValueError(f"the weights of {network.name} do not have distinct paths")
+    return named
+
+
+def _adam(config: TrainConfig, learning_rate: float, name: str) -> keras.optimizers.Adam:
+    return keras.optimizers.Adam(
+        learning_rate=learning_rate,
+        beta_1=config.adam_beta1,
+        beta_2=config.adam_beta2,
+        epsilon=config.adam_epsilon,
+        name=name,
+    )
