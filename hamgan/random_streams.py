@@ -35,9 +35,7 @@ def fold(seed: int | tf.Tensor, *data: int | tf.Tensor) -> tf.Tensor:
     return key
 
 
-def _key_and_counter(
-    key: tf.Tensor, first: int | tf.Tensor, numbers_per_example: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _key_and_counter(key: tf.Tensor, first: int | tf.Tensor, numbers_per_example: int) -> tuple[tf.Tensor, tf.Tensor]:
     stream_key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=key)
     offset = tf.cast(first, tf.uint64) * tf.constant(numbers_per_example // _NUMBERS_PER_COUNT, tf.uint64)
     return stream_key, counter + tf.stack([offset, tf.zeros((), tf.uint64)])
@@ -85,9 +83,7 @@ def draw(
     raise ValueError(f"distribution must be 'normal' or 'uniform', received {distribution!r}")
 
 
-def draw_labels(
-    key: tf.Tensor, *, first: int | tf.Tensor, count: int | tf.Tensor, num_classes: int
-) -> tf.Tensor:
+def draw_labels(key: tf.Tensor, *, first: int | tf.Tensor, count: int | tf.Tensor, num_classes: int) -> tf.Tensor:
     """Draws uniform labels, int32 in [0, num_classes), for examples ``first`` to ``first + count - 1``."""
     stride = _aligned(1)
     stream_key, counter = _key_and_counter(key, first, stride)

@@ -16,7 +16,8 @@ gfile = tf.io.gfile
 class RunDirectory:
     """A run's folder, local or in a bucket (``gs://``).
 
-    ``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``samples/``, ``evaluations/``, ``tensorboard/``, ``report.html``.
+    It holds ``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``samples/``, ``evaluations/``, ``tensorboard/`` and
+    ``report.html``.
     """
 
     def __init__(self, path: str) -> None:

@@ -66,9 +66,7 @@ class Sampler:
     def random_labels(self, count: int) -> np.ndarray:
         """Returns uniform labels, int32 ``(count,)``."""
         key = random_streams.fold(self._key, Purpose.LABELS)
-        return random_streams.draw_labels(
-            key, first=0, count=count, num_classes=self.generator.num_classes
-        ).numpy()
+        return random_streams.draw_labels(key, first=0, count=count, num_classes=self.generator.num_classes).numpy()
 
     def batches(self, labels: np.ndarray) -> Iterator[np.ndarray]:
         """Yields one image per label, float32 in [-1, 1], ``(<= batch, resolution, resolution, 3)``."""

@@ -44,9 +44,7 @@ class ClassificationDataset:
             known = ", ".join(self.builder.info.splits)
             raise UserError(f"data set '{self.config.dataset}' has no split '{split}'; it has {known}") from error
 
-    def training_batches(
-        self, *, resolution: int, batch: int, seed: int, skip_examples: int = 0
-    ) -> tf.data.Dataset:
+    def training_batches(self, *, resolution: int, batch: int, seed: int, skip_examples: int = 0) -> tf.data.Dataset:
         """Returns endless shuffled batches.
 
         Epoch e's order is a function of (seed, e): files are shuffled, read side by side, and their records shuffled

@@ -55,9 +55,7 @@ class BatchNormalization(keras.Layer):
             )
         affine = self._affine_shape(channels)
         # autocast=False: a bfloat16 moving average with decay 0.999 never moves.
-        self.gamma = self.add_weight(
-            name="gamma", shape=affine, initializer="ones", dtype="float32", autocast=False
-        )
+        self.gamma = self.add_weight(name="gamma", shape=affine, initializer="ones", dtype="float32", autocast=False)
         self.beta = self.add_weight(name="beta", shape=affine, initializer="zeros", dtype="float32", autocast=False)
         self.moving_mean, self.moving_variance = (
             self.add_weight(
@@ -72,9 +70,7 @@ class BatchNormalization(keras.Layer):
             for name, initializer in (("moving_mean", "zeros"), ("moving_variance", "ones"))
         )
 
-    def _normalize(
-        self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, training: bool | None
-    ) -> tf.Tensor:
+    def _normalize(self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, training: bool | None) -> tf.Tensor:
         if training:
             mean, variance = _global_moments(inputs)
             for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -88,9 +84,7 @@ class BatchNormalization(keras.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Normalises ``inputs``."""
-        return self._normalize(
-            inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta), training
-        )
+        return self._normalize(inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta), training)
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
@@ -113,9 +107,7 @@ class ConditionalBatchNormalization(BatchNormalization):
     Reference: Dumoulin et al., A Learned Representation for Artistic Style (ICLR 2017).
     """
 
-    def __init__(
-        self, num_classes: int, *, momentum: float = 0.999, epsilon: float = 1e-3, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: int, *, momentum: float = 0.999, epsilon: float = 1e-3, **kwargs: Any) -> None:
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         if num_classes < 1:
             raise ValueError(f"num_classes must be positive, received {num_classes}")

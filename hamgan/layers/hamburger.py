@@ -10,7 +10,6 @@ from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBat
 from hamgan.layers.matrix_decomposition import HAMS
 from hamgan.layers.spectral_normalization import SNConv2D
 
-
 BATCH_NORMALIZATIONS = (None, "plain", "conditional")
 
 
@@ -66,9 +65,7 @@ class Hamburger(keras.Layer):
             if value not in known:
                 raise ValueError(f"{name} must be one of {known}, received {value!r}")
         if latent_dim < 1 or num_sections < 1:
-            raise ValueError(
-                f"latent_dim and num_sections must be positive, received {latent_dim} and {num_sections}"
-            )
+            raise ValueError(f"latent_dim and num_sections must be positive, received {latent_dim} and {num_sections}")
         if (batch_norm == "conditional") != (num_classes is not None):
             raise ValueError(
                 f"num_classes goes with batch_norm='conditional', received {num_classes} with {batch_norm!r}"
@@ -106,12 +103,11 @@ class Hamburger(keras.Layer):
             "name": "batch_norm",
             "dtype": self.dtype_policy,
         }
+        self.normalization: BatchNormalization | None = None
         if self.num_classes is not None:
             self.normalization = ConditionalBatchNormalization(self.num_classes, **common)
         elif self.batch_norm is not None:
             self.normalization = BatchNormalization(**common)
-        else:
-            self.normalization = None
         if self.normalization is not None:
             self.normalization.build((None, None, None, channels))
         self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
@@ -146,9 +142,7 @@ class Hamburger(keras.Layer):
         if sections > 1:
             latent = tf.transpose(latent, (0, 2, 1, 3))
         latent = tf.reshape(latent, (batch * sections, positions, latent_dim))
-        context = tf.reshape(
-            self.ham(latent, initial_bases=initial_bases), (batch, sections, positions, latent_dim)
-        )
+        context = tf.reshape(self.ham(latent, initial_bases=initial_bases), (batch, sections, positions, latent_dim))
         if sections > 1:
             context = tf.transpose(context, (0, 2, 1, 3))
         context = tf.reshape(context, (batch, shape[1], shape[2], sections * latent_dim))

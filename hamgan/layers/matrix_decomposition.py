@@ -18,7 +18,6 @@ import tensorflow as tf
 
 from hamgan import random_streams
 
-
 NMF_EPSILON = 1e-6
 CD_EPSILON = 1e-6
 CD_INVERSE_TEMPERATURE = 100.0
@@ -50,9 +49,7 @@ def nmf(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Te
         bases = initial_bases
         coefficients = tf.nn.softmax(tf.matmul(positive, bases))
         for _ in range(num_steps):
-            coefficients *= tf.matmul(positive, bases) / (
-                tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON
-            )
+            coefficients *= tf.matmul(positive, bases) / (tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON)
             bases *= tf.matmul(positive, coefficients, transpose_a=True) / (
                 tf.matmul(bases, _gram(coefficients)) + NMF_EPSILON
             )
@@ -150,9 +147,7 @@ class MatrixDecomposition(keras.Layer):
     def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
         """Draws fresh initial bases, shape ``(batch, latent_dim, rank)``, from the layer's own stream."""
         key = tf.cast(self.seed_generator.next(), tf.int32)
-        return random_streams.draw(
-            self.initial_distribution, key, first=0, count=batch, shape=(latent_dim, self.rank)
-        )
+        return random_streams.draw(self.initial_distribution, key, first=0, count=batch, shape=(latent_dim, self.rank))
 
     def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
         """The decomposition itself, in float32."""

@@ -8,7 +8,6 @@ import tensorflow as tf
 from hamgan.layers.class_lookup import class_rows
 
 
-
 def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Estimates the largest singular value of a matrix by one power iteration.
 

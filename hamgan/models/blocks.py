@@ -14,9 +14,7 @@ def upsample(images: tf.Tensor) -> tf.Tensor:
     """Nearest-neighbour upsampling by two: ``(batch, h, w, c)`` to ``(batch, 2h, 2w, c)``."""
     shape = tf.shape(images)
     height, width, channels = images.shape[1:]
-    spread = tf.broadcast_to(
-        images[:, :, tf.newaxis, :, tf.newaxis, :], (shape[0], height, 2, width, 2, channels)
-    )
+    spread = tf.broadcast_to(images[:, :, tf.newaxis, :, tf.newaxis, :], (shape[0], height, 2, width, 2, channels))
     return tf.reshape(spread, (shape[0], 2 * height, 2 * width, channels))
 
 
@@ -37,9 +35,7 @@ class GeneratorBlock(keras.Layer):
     Images ``(batch, h, w, c)`` and labels ``(batch,)`` to ``(batch, 2h, 2w, channels)``.
     """
 
-    def __init__(
-        self, channels: int, *, num_classes: int, batch_norm_momentum: float = 0.999, **kwargs: Any
-    ) -> None:
+    def __init__(self, channels: int, *, num_classes: int, batch_norm_momentum: float = 0.999, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels = channels
         self.num_classes = num_classes

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hamgan.layers import Hamburger, SNDense, SNEmbedding
 from hamgan.architecture import check_hamburger_resolution, check_resolution, discriminator_stages
+from hamgan.layers import Hamburger, SNDense, SNEmbedding
 from hamgan.models.blocks import DiscriminatorBlock
 
 

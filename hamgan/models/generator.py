@@ -6,13 +6,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hamgan.layers import BatchNormalization, Hamburger, SNConv2D, SNDense
 from hamgan.architecture import (
     SMALLEST_FEATURE_MAP,
     check_hamburger_resolution,
     check_resolution,
     generator_stages,
 )
+from hamgan.layers import BatchNormalization, Hamburger, SNConv2D, SNDense
 from hamgan.models.blocks import GeneratorBlock
 
 

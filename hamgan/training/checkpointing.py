@@ -77,9 +77,7 @@ def restore(path: str, variables: Mapping[str, tf.Variable], *, part: str | None
         found = {name: shape for name, shape in found.items() if name.startswith(f"{part}/")}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
     if found != expected:
-        raise UserError(
-            f"checkpoint {path} is of another architecture than its config: {_mismatch(expected, found)}"
-        )
+        raise UserError(f"checkpoint {path} is of another architecture than its config: {_mismatch(expected, found)}")
     try:
         status = tf.train.Checkpoint(**variables).read(path)
         status.expect_partial() if part is not None else status.assert_existing_objects_matched()

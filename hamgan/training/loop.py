@@ -1,6 +1,7 @@
 """The training loop: build, resume, step, log, save."""
 
 import dataclasses
+import logging
 import os
 import sys
 import time
@@ -8,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from tqdm import tqdm
 
 from hamgan.config import ExperimentConfig, differences
@@ -20,6 +20,8 @@ from hamgan.training.checkpointing import Checkpoints
 from hamgan.training.distribution import replica_batch
 from hamgan.training.state import TrainState
 from hamgan.training.train_step import make_train_function
+
+_logger = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     "data.data_dir",
@@ -36,7 +38,7 @@ GRID_COLUMNS = 10
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
 
 
-class TrainingDivergedError(Exception):
+class TrainingDivergedError(FloatingPointError):
     """A loss is not finite; nothing of the steps since the last checkpoint was kept."""
 
 
@@ -70,7 +72,7 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
         raise UserError(f"{run.path} is at step {step}, beyond train.steps {config.train.steps}; override train.steps")
     run.write_config(config)
     run.forget_metrics_after(step)
-    logging.info("%s at step %d of %d", "Resuming" if restored else "Starting", step, config.train.steps)
+    _logger.info("%s at step %d of %d", "Resuming" if restored else "Starting", step, config.train.steps)
     _Loop(config, run, strategy, dataset, state, checkpoints).run_to_the_end()
 
 
@@ -90,7 +92,9 @@ def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
     }
     if changed:
         listed = "; ".join(f"{path} is {there} there, {here} now" for path, (there, here) in changed.items())
-        raise UserError(f"{run.path} was begun with other settings: {listed}. Choose another --run, or the same settings")
+        raise UserError(
+            f"{run.path} was begun with other settings: {listed}. Choose another --run, or the same settings"
+        )
 
 
 class _Loop:

@@ -26,9 +26,7 @@ class TrainState:
             self.ema_generator = build_generator(config.model, name=EMA_NAME)
             for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
                 average.assign(weight)
-        self.generator_optimizer = _adam(
-            config.train, config.train.generator_learning_rate, "generator_optimizer"
-        )
+        self.generator_optimizer = _adam(config.train, config.train.generator_learning_rate, "generator_optimizer")
         self.discriminator_optimizer = _adam(
             config.train, config.train.discriminator_learning_rate, "discriminator_optimizer"
         )

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig
+from hamgan.models import Generator
 from hamgan.random_streams import Purpose
 from hamgan.sampling import generator_inputs, hamburger_bases
 from hamgan.training.distribution import replica_batch
@@ -24,9 +25,7 @@ class TrainStep:
     latent vectors, labels and bases. They are functions of (seed, step, update, index in the global batch).
     """
 
-    def __init__(
-        self, state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy
-    ) -> None:
+    def __init__(self, state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
         self.state = state
         self.config = config.train
         self.num_classes = config.model.num_classes
@@ -37,7 +36,7 @@ class TrainStep:
         """Takes one step and returns its metrics, scalars of this replica.
 
         Args:
-            real_batches: images ``(batch, resolution, resolution, 3)`` and labels ``(batch,)`` per discriminator update.
+            real_batches: per discriminator update, images ``(batch, resolution, resolution, 3)`` and labels ``(batch,)``.
             step: the number of steps taken before.
         """
         metrics: Metrics = {}
@@ -49,7 +48,7 @@ class TrainStep:
             update_key = random_streams.fold(key, Purpose.GENERATOR_UPDATE, update)
             metrics.update(self._update_generator(update_key))
             if self.state.ema_generator is not None:
-                self._update_average(step)
+                self._update_average(self.state.ema_generator, step)
         return metrics
 
     def _first(self) -> tf.Tensor:
@@ -78,9 +77,7 @@ class TrainStep:
     def _update_discriminator(self, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor) -> Metrics:
         fakes, fake_labels = self._fake(key)
         discriminator = self.state.discriminator
-        bases = self._discriminator_bases(
-            key, Purpose.DISCRIMINATOR_BASES_REAL, Purpose.DISCRIMINATOR_BASES_FAKE
-        )
+        bases = self._discriminator_bases(key, Purpose.DISCRIMINATOR_BASES_REAL, Purpose.DISCRIMINATOR_BASES_FAKE)
         with tf.GradientTape() as tape:
             # Real and fake in one pass: nothing in the discriminator looks across the batch.
             logits = discriminator(
@@ -116,12 +113,12 @@ class TrainStep:
         """Keras optimizers sum gradients over replicas; the loss is the mean over the global batch."""
         return loss / self.num_replicas
 
-    def _update_average(self, step: tf.Tensor) -> None:
+    def _update_average(self, average: Generator, step: tf.Tensor) -> None:
         """Moves the average's trainable weights; the statistics and singular vectors follow the generator's."""
         # Early on the average would be mostly initial weights: it warms up as 1/10, 2/11, ...
         steps = tf.cast(step, tf.float32)
         decay = tf.minimum(self.config.ema_decay, (1.0 + steps) / (10.0 + steps))
-        generator, average = self.state.generator, self.state.ema_generator
+        generator = self.state.generator
         trainable = {variable.path for variable in average.trainable_variables}
 
         def update_all(strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
@@ -137,9 +134,7 @@ def _move_towards(target: tf.Variable, source: tf.Tensor, decay: tf.Tensor | flo
     return target.assign(target * decay + source * (1.0 - decay))
 
 
-def _apply(
-    tape: tf.GradientTape, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer, network: keras.Model
-) -> None:
+def _apply(tape: tf.GradientTape, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer, network: keras.Model) -> None:
     variables = network.trainable_variables
     gradients = tape.gradient(loss, [variable.value for variable in variables])
     optimizer.apply(gradients, variables)
@@ -148,9 +143,7 @@ def _apply(
 TrainFunction = Callable[[Iterator, tf.Tensor], Metrics]
 
 
-def make_train_function(
-    state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy
-) -> TrainFunction:
+def make_train_function(state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy) -> TrainFunction:
     """Returns a compiled function (iterator, number of steps) -> mean metrics that takes many steps per call."""
     step = TrainStep(state, config, strategy)
 

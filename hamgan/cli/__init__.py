@@ -1,0 +1,1 @@
+"""The command line: options and messages; the work is done elsewhere."""

@@ -1,0 +1,64 @@
+"""Score a run's checkpoints: FID, IS, class-conditional accuracy.
+
+FID is against the validation split. Prints a table, writes a JSON file per checkpoint into the run's folder and
+renews report.html. A checkpoint that was scored the same way before is not scored again.
+
+  hamgan evaluate --run runs/digits --checkpoint all --classifier data/digits_classifier
+"""
+
+import argparse
+
+from hamgan.cli.options import (
+    add_checkpoint,
+    add_data_dir,
+    add_override,
+    add_run,
+    weights_of,
+    with_assignments,
+)
+from hamgan.errors import UserError
+
+OVERRIDABLE = ("data.", "evaluation.")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    add_run(parser)
+    add_checkpoint(parser, "latest, all, or a step")
+    parser.add_argument(
+        "--classifier",
+        metavar="HANDLE",
+        help="TF-Hub handle or SavedModel with outputs logits and pool_3 (default: TF-GAN's Inception)",
+    )
+    parser.add_argument("--num_samples", type=int, metavar="N", help="images to generate, and most real images to use")
+    add_data_dir(parser)
+    add_override(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the command."""
+    for assignment in arguments.override:
+        if not assignment.startswith(OVERRIDABLE):
+            raise UserError(f"evaluation can override {' and '.join(OVERRIDABLE)} fields only, found '{assignment}'")
+
+    from hamgan.evaluation.evaluate import evaluate_checkpoints, table
+    from hamgan.generator_checkpoint import find_checkpoints
+    from hamgan.report import write_report
+    from hamgan.run_directory import RunDirectory
+
+    run_directory = RunDirectory(arguments.run)
+    config = with_assignments(
+        run_directory.read_config(),
+        {
+            "data.data_dir": arguments.data_dir,
+            "evaluation.classifier": arguments.classifier,
+            "evaluation.num_samples": arguments.num_samples,
+        },
+        arguments.override,
+    )
+    checkpoints = find_checkpoints(run_directory, arguments.checkpoint)
+    results = evaluate_checkpoints(config, run_directory, checkpoints, weights_of(arguments, config))
+    write_report(run_directory)
+    print(table(results))
+    print(f"Results  {run_directory.evaluations}")
+    print(f"Report   {run_directory.report_path}")

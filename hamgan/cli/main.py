@@ -1,0 +1,72 @@
+"""The ``hamgan`` command: subcommands, exit codes, and nothing else."""
+
+import argparse
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from hamgan import __version__
+from hamgan.cli import evaluate, prepare, sample, train
+from hamgan.errors import UserError
+
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "sample": sample}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and where the options are explained."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: error: {message}; see '{self.prog} --help'", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line."""
+    parser = _Parser(prog="hamgan", description="Train and evaluate HamGAN.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"hamgan {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, command in COMMANDS.items():
+        summary = (command.__doc__ or "").splitlines()[0]
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(subparser)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command and returns the exit code: 0, 1 (failed), 2 (the user's to put right), 130 (interrupted)."""
+    arguments = build_parser().parse_args(argv)
+    # TensorFlow's start-up notes about instruction sets and missing GPU libraries are not the user's concern.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("hamgan").setLevel(logging.INFO)
+    try:
+        COMMANDS[arguments.command].run(arguments)
+    except UserError as error:
+        print(f"hamgan {arguments.command}: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except FloatingPointError as error:
+        print(f"hamgan {arguments.command}: failed: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print(
+            f"hamgan {arguments.command}: interrupted; the same command goes on from what is saved",
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def run() -> NoReturn:
+    """The console command."""
+    sys.exit(main(sys.argv[1:]))

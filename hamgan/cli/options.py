@@ -1,0 +1,58 @@
+"""Options that several commands share."""
+
+import argparse
+
+from hamgan.config import ExperimentConfig, override
+from hamgan.errors import UserError
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--run``."""
+    parser.add_argument("--run", required=True, metavar="DIR", help="the run's folder")
+
+
+def add_override(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--override``."""
+    parser.add_argument(
+        "--override",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="set config fields by dotted path, such as train.global_batch=64 or model.generator.hamburger=none",
+    )
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--data_dir``."""
+    parser.add_argument(
+        "--data_dir",
+        metavar="DIR",
+        help="where the TFDS data sets are (default: TFDS's own, ~/tensorflow_datasets)",
+    )
+
+
+def add_checkpoint(parser: argparse.ArgumentParser, choices: str) -> None:
+    """Adds ``--checkpoint`` and ``--weights``."""
+    parser.add_argument("--checkpoint", default="latest", metavar="WHICH", help=f"{choices} (default: latest)")
+    parser.add_argument(
+        "--weights",
+        choices=("ema", "raw"),
+        help="the generator's moving average, or its own weights (default: ema if the run keeps one)",
+    )
+
+
+def weights_of(arguments: argparse.Namespace, config: ExperimentConfig) -> str:
+    """Returns which of the generator's weights to use."""
+    has_average = config.train.ema_decay > 0
+    if arguments.weights == "ema" and not has_average:
+        raise UserError("--weights ema: this run keeps no moving average (train.ema_decay is 0); use --weights raw")
+    return arguments.weights or ("ema" if has_average else "raw")
+
+
+def with_assignments(
+    config: ExperimentConfig, assignments: dict[str, object], overrides: list[str]
+) -> ExperimentConfig:
+    """Returns the config with the given options, those that are not None, and then the overrides applied."""
+    given = [f"{path}={value}" for path, value in assignments.items() if value is not None]
+    return override(config, [*given, *overrides])

@@ -1,0 +1,72 @@
+"""Write a picture of samples, one class per row.
+
+hamgan sample --run runs/digits --out digits.png
+hamgan sample --run runs/strong --classes 207,281,985 --per_class 8 --seed 7 --out dogs_cats_daisies.png
+"""
+
+import argparse
+import os
+
+from hamgan.cli.options import add_checkpoint, add_run, weights_of
+from hamgan.errors import UserError
+
+BATCH = 50
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    add_run(parser)
+    add_checkpoint(parser, "latest, or a step")
+    parser.add_argument("--out", required=True, metavar="PNG", help="the picture's path")
+    parser.add_argument(
+        "--classes", metavar="LIST", help="such as 0,3,7 or 0-9 (default: ten, spread over all classes)"
+    )
+    parser.add_argument("--per_class", type=int, default=10, metavar="N", help="images per row (default: 10)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other samples (default: 0)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the command."""
+    if arguments.per_class < 1:
+        raise UserError(f"--per_class must be positive, found {arguments.per_class}")
+    if not 0 <= arguments.seed < 2**31:
+        raise UserError(f"--seed must be in [0, 2^31), found {arguments.seed}")
+    folder = os.path.dirname(os.path.abspath(arguments.out))
+    if not os.path.isdir(folder):
+        raise UserError(f"--out {arguments.out}: there is no folder {folder}")
+
+    import tensorflow as tf
+
+    from hamgan.generator_checkpoint import find_checkpoints, load_generator
+    from hamgan.run_directory import RunDirectory, write_atomically
+    from hamgan.sampling import Sampler, grid_classes
+
+    run_directory = RunDirectory(arguments.run)
+    config = run_directory.read_config()
+    num_classes = config.model.num_classes
+    classes = parse_classes(arguments.classes, num_classes) if arguments.classes else grid_classes(num_classes)
+    if arguments.checkpoint == "all":
+        raise UserError("--checkpoint all: a picture shows one checkpoint; give a step, or latest")
+    ((step, path),) = find_checkpoints(run_directory, arguments.checkpoint)
+    generator = load_generator(config.model, path, weights_of(arguments, config))
+    grid = Sampler(generator, seed=arguments.seed, batch=BATCH).grid(classes, arguments.per_class)
+    write_atomically(arguments.out, tf.io.encode_png(grid).numpy())
+    print(f"Samples of step {step}  {arguments.out}")
+
+
+def parse_classes(text: str, num_classes: int) -> list[int]:
+    """Reads a list such as ``0,3,7-9``.
+
+    Raises:
+        UserError: it is not one, or a class is not in [0, num_classes).
+    """
+    classes: list[int] = []
+    for item in text.split(","):
+        first, _, last = item.partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()) or item.endswith("-"):
+            raise UserError(f"--classes expects numbers and ranges such as 0,3,7-9, found '{text}'")
+        classes.extend(range(int(first), int(last or first) + 1))
+    outside = [label for label in classes if label >= num_classes]
+    if outside or not classes:
+        raise UserError(f"--classes must be in 0-{num_classes - 1}, found '{text}'")
+    return classes

@@ -1,0 +1,62 @@
+"""Train, or go on training.
+
+A new run needs a preset; a run that was begun before goes on from its newest checkpoint, with the same settings.
+Writes config.json, metrics.jsonl, checkpoints/, samples/, tensorboard/ and report.html into the run's folder.
+
+  hamgan train --run runs/digits --preset digits --data_dir data
+  hamgan train --run runs/flowers --preset hamgan_baby --dataset tf_flowers --override \\
+      model.num_classes=5 train.global_batch=32 data.validation_split=train[:10%]
+"""
+
+import argparse
+
+from hamgan.cli.options import add_data_dir, add_override, add_run, with_assignments
+from hamgan.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    from hamgan.presets import PRESETS
+
+    add_run(parser)
+    parser.add_argument("--preset", metavar="NAME", help=f"the settings to begin with: {', '.join(PRESETS)}")
+    parser.add_argument("--dataset", metavar="NAME", help="any TFDS classification data set (default: the preset's)")
+    add_data_dir(parser)
+    add_override(parser)
+    parser.add_argument(
+        "--accelerator",
+        default="auto",
+        metavar="KIND",
+        help="auto, cpu or gpu (default: auto: GPUs if there are any)",
+    )
+    parser.add_argument(
+        "--cpu_replicas", type=int, default=1, metavar="N", help="spread the batch over N virtual CPU devices"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the command."""
+    from hamgan.presets import get_preset
+
+    preset = get_preset(arguments.preset) if arguments.preset else None
+    if preset is not None:
+        with_assignments(preset, {}, arguments.override)  # A typo is answered before TensorFlow is loaded.
+
+    from hamgan.report import write_report
+    from hamgan.run_directory import RunDirectory
+    from hamgan.training.distribution import create_strategy
+    from hamgan.training.loop import resolved, train
+
+    run_directory = RunDirectory(arguments.run)
+    if preset is None and not run_directory.exists():
+        raise UserError(f"no run in {arguments.run}: a new one needs --preset, such as --preset digits")
+    config = with_assignments(
+        preset or run_directory.read_config(),
+        {"data.dataset": arguments.dataset, "data.data_dir": arguments.data_dir},
+        arguments.override,
+    )
+    strategy = create_strategy(arguments.accelerator, cpu_replicas=arguments.cpu_replicas)
+    train(resolved(config), run_directory, strategy)
+    write_report(run_directory)
+    print(f"Run     {run_directory.path}")
+    print(f"Report  {run_directory.report_path}")

@@ -1,0 +1,1 @@
+"""Evaluation: classifier, metrics, and the scoring of checkpoints."""

@@ -1,0 +1,59 @@
+"""A run's generator, for sampling and evaluation."""
+
+import os
+
+from hamgan.config import ModelConfig
+from hamgan.errors import UserError
+from hamgan.models import Generator
+from hamgan.networks import build_generator
+from hamgan.run_directory import RunDirectory
+from hamgan.training.checkpointing import checkpoint_parts, checkpoint_path, checkpoint_steps, restore
+from hamgan.training.state import EMA_NAME, network_variables
+
+WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
+
+
+def load_generator(config: ModelConfig, path: str, weights: str) -> Generator:
+    """Builds the generator and restores it from a checkpoint.
+
+    Args:
+        config: of the networks.
+        path: of the checkpoint, without suffix.
+        weights: "ema" (the average) or "raw".
+
+    Raises:
+        UserError: the checkpoint is missing, damaged, or of another architecture.
+    """
+    part = WEIGHTS[weights]
+    if part not in checkpoint_parts(path):
+        raise UserError(f"checkpoint {path} holds no {weights} generator weights; use --weights raw")
+    generator = build_generator(config, name=part)
+    restore(path, network_variables(generator), part=part)
+    return generator
+
+
+def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
+    """Returns (step, path) of the checkpoints asked for.
+
+    Args:
+        run: the run.
+        which: "latest", "all", or a step.
+
+    Raises:
+        UserError: there is no such checkpoint; names those that there are.
+    """
+    steps = checkpoint_steps(run.checkpoints)
+    if not steps:
+        raise UserError(f"no checkpoint in {run.checkpoints}; 'hamgan train --run {run.path}' makes them")
+    if which == "all":
+        chosen = steps
+    elif which == "latest":
+        chosen = steps[-1:]
+    elif which.isdecimal() and int(which) in steps:
+        chosen = [int(which)]
+    else:
+        raise UserError(
+            f"--checkpoint must be latest, all or a step that was saved, found '{which}'; "
+            f"{os.path.basename(run.path)} has {', '.join(map(str, steps))}"
+        )
+    return [(step, checkpoint_path(run.checkpoints, step)) for step in chosen]
