@@ -16,6 +16,7 @@ from hamgan.cli.options import (
     weights_of,
     with_assignments,
 )
+from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 from hamgan.errors import UserError
 
 OVERRIDABLE = ("data.", "evaluation.")
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         if not assignment.startswith(OVERRIDABLE):
             raise UserError(f"evaluation can override {' and '.join(OVERRIDABLE)} fields only, found '{assignment}'")
 
+    import_tensorflow_quietly()
     from hamgan.evaluation.evaluate import evaluate_checkpoints, table
     from hamgan.generator_checkpoint import find_checkpoints
     from hamgan.report import write_report

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import sys
 from typing import NoReturn
 
@@ -46,8 +45,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Runs one command and returns the exit code: 0, 1 (failed), 2 (the user's to put right), 130 (interrupted)."""
     arguments = build_parser().parse_args(argv)
-    # TensorFlow's start-up notes about instruction sets and missing GPU libraries are not the user's concern.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("hamgan").setLevel(logging.INFO)
     try:

@@ -10,6 +10,7 @@ import argparse
 import os
 
 from hamgan.cli.options import add_data_dir
+from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
+    import_tensorflow_quietly()
     import tensorflow_datasets as tfds
 
     from hamgan.data.digits import prepare_digits

@@ -8,6 +8,7 @@ import argparse
 import os
 
 from hamgan.cli.options import add_checkpoint, add_run, weights_of
+from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 from hamgan.errors import UserError
 
 BATCH = 50
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not os.path.isdir(folder):
         raise UserError(f"--out {arguments.out}: there is no folder {folder}")
 
+    import_tensorflow_quietly()
     import tensorflow as tf
 
     from hamgan.generator_checkpoint import find_checkpoints, load_generator

@@ -11,6 +11,7 @@ Writes config.json, metrics.jsonl, checkpoints/, samples/, tensorboard/ and repo
 import argparse
 
 from hamgan.cli.options import add_data_dir, add_override, add_run, with_assignments
+from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 from hamgan.errors import UserError
 
 
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     if preset is not None:
         with_assignments(preset, {}, arguments.override)  # A typo is answered before TensorFlow is loaded.
 
+    import_tensorflow_quietly()
     from hamgan.report import write_report
     from hamgan.run_directory import RunDirectory
     from hamgan.training.distribution import create_strategy
@@ -50,9 +52,14 @@ def run(arguments: argparse.Namespace) -> None:
     run_directory = RunDirectory(arguments.run)
     if preset is None and not run_directory.exists():
         raise UserError(f"no run in {arguments.run}: a new one needs --preset, such as --preset digits")
+    begun = run_directory.read_config() if run_directory.exists() else None
     config = with_assignments(
         preset or run_directory.read_config(),
-        {"data.dataset": arguments.dataset, "data.data_dir": arguments.data_dir},
+        {
+            "data.dataset": arguments.dataset,
+            # A run knows where its data is.
+            "data.data_dir": arguments.data_dir or (begun and begun.data.data_dir),
+        },
         arguments.override,
     )
     strategy = create_strategy(arguments.accelerator, cpu_replicas=arguments.cpu_replicas)

@@ -37,6 +37,13 @@ def create_strategy(accelerator: str = "auto", *, cpu_replicas: int = 1) -> tf.d
     return tf.distribute.get_strategy()
 
 
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """Returns what a strategy runs on, such as "1 CPU" or "4 GPU"."""
+    replicas = strategy.num_replicas_in_sync
+    kind = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
+    return f"{replicas} {kind}"
+
+
 def replica_batch(global_batch: int, strategy: tf.distribute.Strategy) -> int:
     """Returns one replica's share of the global batch.
 

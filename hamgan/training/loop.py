@@ -17,7 +17,7 @@ from hamgan.errors import UserError
 from hamgan.run_directory import RunDirectory, write_atomically
 from hamgan.sampling import Sampler, grid_classes
 from hamgan.training.checkpointing import Checkpoints
-from hamgan.training.distribution import replica_batch
+from hamgan.training.distribution import describe, replica_batch
 from hamgan.training.state import TrainState
 from hamgan.training.train_step import make_train_function
 
@@ -57,10 +57,10 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     replica_batch(config.train.global_batch, strategy)
-    dataset = ClassificationDataset(config.data)
-    _check_classes(config, dataset)
     if run.exists():
         _check_same_experiment(config, run)
+    dataset = ClassificationDataset(config.data)
+    _check_classes(config, dataset)
     with strategy.scope():
         state = TrainState(config)
     checkpoints = Checkpoints(run.checkpoints, state.variables(), config.train.max_to_keep)
@@ -72,7 +72,13 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
         raise UserError(f"{run.path} is at step {step}, beyond train.steps {config.train.steps}; override train.steps")
     run.write_config(config)
     run.forget_metrics_after(step)
-    _logger.info("%s at step %d of %d", "Resuming" if restored else "Starting", step, config.train.steps)
+    _logger.info(
+        "%s at step %d of %d on %s",
+        "Resuming" if restored else "Starting",
+        step,
+        config.train.steps,
+        describe(strategy),
+    )
     _Loop(config, run, strategy, dataset, state, checkpoints).run_to_the_end()
 
 

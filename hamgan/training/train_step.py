@@ -36,7 +36,7 @@ class TrainStep:
         """Takes one step and returns its metrics, scalars of this replica.
 
         Args:
-            real_batches: per discriminator update, images ``(batch, resolution, resolution, 3)`` and labels ``(batch,)``.
+            real_batches: per discriminator update, images ``(batch, height, width, 3)`` and labels ``(batch,)``.
             step: the number of steps taken before.
         """
         metrics: Metrics = {}

@@ -1,0 +1,33 @@
+# Sourced by the scripts: makes .venv with the versions of constraints.txt and puts its programs first in PATH.
+#
+#   PYTHON   the interpreter to use (default: the first of python3.13 ... python3.10, python3 that is new enough)
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3.10 python3}; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2> /dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  echo "expected Python 3.10 to 3.13 with venv, found none among ${PYTHON:-python3.10 ... python3.13, python3};" \
+    "install one or set PYTHON" >&2
+  return 2
+}
+
+# make_environment [EXTRA]: installs this checkout, with an optional extra of pyproject.toml, unless that was done before.
+make_environment() {
+  local extra="${1:+[$1]}" python wanted
+  wanted="$(cat pyproject.toml constraints.txt | cksum) ${extra:-[]}"
+  if ! grep -qsxF "$wanted" .venv/installed; then
+    if [ ! -x .venv/bin/python ]; then
+      python="$(find_python)" || return
+      echo "Making .venv with $("$python" --version)"
+      "$python" -m venv .venv
+    fi
+    echo "Installing hamgan$extra and what it needs, at the versions of constraints.txt"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$extra"
+    echo "$wanted" >> .venv/installed
+  fi
+  PATH="$PWD/.venv/bin:$PATH"
+}
