@@ -1,7 +1,8 @@
 """Random numbers as functions of (seed, purpose, step, index in the global batch), and of nothing else.
 
 Philox is counter-based: example i of a batch owns a fixed range of the stream, so a replica draws just its share of
-the global batch and the numbers do not depend on how many replicas there are, on XLA, or on what was drawn before.
+the global batch and the numbers do not depend on how many replicas there are, on XLA, or on what was drawn before
+(normal numbers up to the last bit, where vectorised and scalar code of the same function differ).
 """
 
 import enum
@@ -32,6 +33,8 @@ def fold(seed: int | tf.Tensor, *data: int | tf.Tensor) -> tf.Tensor:
     key = tf.constant([seed, 0], tf.int32) if isinstance(seed, int) else seed
     for item in data:
         key = tf.random.fold_in(key, tf.cast(item, tf.int32), alg="philox")
+        # A negative key would mean other streams under XLA, which extends its sign differently.
+        key = tf.bitwise.bitwise_and(key, tf.int32.max)
     return key
 
 

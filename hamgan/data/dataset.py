@@ -1,7 +1,5 @@
 """Any prepared TFDS classification data set, as batches of images and labels."""
 
-import os
-
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -115,15 +113,15 @@ class ClassificationDataset:
 
 
 def _open(config: DataConfig) -> tfds.core.DatasetBuilder:
-    where = os.fspath(config.data_dir) if config.data_dir else "TFDS's default folder"
-    remedy = f"prepare it ('hamgan prepare {config.dataset}' or TFDS) or pass --data_dir"
+    where = config.data_dir or "TFDS's default folder"
+    remedy = "prepare it ('hamgan prepare' or TFDS) or pass --data_dir"
     try:
         builder = tfds.builder(config.dataset, data_dir=config.data_dir)
     except tfds.core.DatasetNotFoundError as error:
         raise UserError(f"no data set '{config.dataset}' in {where}: {remedy}") from error
     except (AssertionError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise UserError(f"data set '{config.dataset}' in {where} cannot be opened: {first_line}") from error
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"data set '{config.dataset}' in {where} cannot be opened: {reason}") from error
     if not builder.info.splits:
         raise UserError(f"data set '{config.dataset}' is known but not prepared in {where}: {remedy}")
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:

@@ -1,0 +1,155 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from hamgan.config import DataConfig
+from hamgan.data.dataset import ClassificationDataset
+from hamgan.errors import UserError
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """Six gray images of varied size in many files, with features beyond image and label."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "id": tfds.features.Text(),
+                    "picture": tfds.features.Image(shape=(None, None, 1)),
+                    "kind": tfds.features.ClassLabel(names=["round", "square", "other"]),
+                }
+            ),
+        )
+
+    def _split_generators(self, _dl_manager):
+        return {"everything": self._generate_examples()}
+
+    def _generate_examples(self):
+        for index in range(6):
+            picture = np.full((20 + index, 30, 1), 40 * index, np.uint8)
+            yield index, {"id": str(index), "picture": picture, "kind": index % 3}
+
+
+class TwoLabels(Shapes):
+    """Nothing says which label is meant."""
+
+    def _info(self):
+        label = tfds.features.ClassLabel(num_classes=3)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {"picture": tfds.features.Image(shape=(None, None, 1)), "kind": label, "color": label}
+            ),
+        )
+
+    def _generate_examples(self):
+        yield 0, {"picture": np.zeros((9, 9, 1), np.uint8), "kind": 0, "color": 0}
+
+
+@pytest.fixture(scope="module")
+def other_dir(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("other"))
+    for builder in (Shapes, TwoLabels):
+        builder(data_dir=path).download_and_prepare(file_format="tfrecord")
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny):
+    return ClassificationDataset(tiny.data)
+
+
+def _stream(dataset, count, **kwargs):
+    batches = dataset.training_batches(resolution=32, **{"batch": 16, "seed": 1, **kwargs}).take(count)
+    images, labels = zip(*batches.as_numpy_iterator(), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def test_batches_are_images_in_range_with_their_labels(dataset):
+    images, labels = _stream(dataset, 2)
+    assert images.shape == (32, 32, 32, 3)
+    assert images.dtype == np.float32
+    assert images.min() == -1
+    assert images.max() <= 1
+    assert labels.dtype == np.int32
+    assert set(labels) <= set(range(10))
+
+
+def test_an_epoch_holds_every_example_once_and_the_next_is_ordered_otherwise(dataset):
+    size = dataset.num_examples("train")
+    images, labels = _stream(dataset, 2 * size // 2, batch=2)
+    first, second = images[:size], images[size : 2 * size]
+    assert not np.array_equal(labels[:100], labels[size : size + 100])
+    order = [np.lexsort(epoch.reshape(size, -1)[:, 100:900].T) for epoch in (first, second)]
+    np.testing.assert_array_equal(first[order[0]], second[order[1]])
+
+
+def test_the_stream_can_be_entered_anywhere(dataset):
+    size = dataset.num_examples("train")
+    images, labels = _stream(dataset, 200)
+    for batches in (1, 3, size // 16 + 2, 150):
+        later_images, later_labels = _stream(dataset, 2, skip_examples=16 * batches)
+        np.testing.assert_array_equal(later_labels, labels[16 * batches : 16 * (batches + 2)])
+        np.testing.assert_array_equal(later_images, images[16 * batches : 16 * (batches + 2)])
+
+
+def test_order_is_a_function_of_the_seed_alone(dataset):
+    _, labels = _stream(dataset, 8)
+    tf.random.set_seed(77)
+    np.testing.assert_array_equal(_stream(dataset, 8)[1], labels)
+    assert not np.array_equal(_stream(dataset, 8, seed=2)[1], labels)
+
+
+def test_evaluation_reads_a_split_once_in_stored_order(dataset):
+    batches = list(dataset.evaluation_batches("validation", resolution=32, batch=100).as_numpy_iterator())
+    labels = np.concatenate([labels for _, labels in batches])
+    assert len(labels) == dataset.num_examples("validation")
+    limited = dataset.evaluation_batches("validation", resolution=32, batch=100, limit=120).as_numpy_iterator()
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in limited]), labels[:120])
+
+
+def test_any_image_and_label_feature_is_found_and_gray_becomes_rgb(other_dir):
+    config = DataConfig(dataset="shapes", data_dir=other_dir, train_split="everything", validation_split="everything")
+    dataset = ClassificationDataset(config)
+    assert dataset.num_classes == 3
+    images, labels = _stream(dataset, 1, batch=6)
+    assert images.shape == (6, 32, 32, 3)
+    assert sorted(labels) == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_part_of_a_split_is_a_split(other_dir):
+    config = DataConfig(
+        dataset="shapes", data_dir=other_dir, train_split="everything[:50%]", validation_split="everything[50%:]"
+    )
+    dataset = ClassificationDataset(config)
+    train, _ = _stream(dataset, 1, batch=3)
+    validation, _ = next(dataset.evaluation_batches("everything[50%:]", resolution=32, batch=9).as_numpy_iterator())
+    brightness = sorted(np.concatenate([train, validation])[:, 0, 0, 0])
+    np.testing.assert_allclose(brightness, np.arange(6) * 80 / 255 - 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "digitz"}, "no data set 'digitz'"),
+        ({"dataset": "mnist"}, "'mnist' is known but not prepared"),
+        ({"dataset": "digits:9.9.9"}, "'digits:9.9.9' in .* cannot be opened: .*only: 1.0.0"),
+        ({"train_split": "trian"}, "no split 'trian'; it has train, validation"),
+        ({"validation_split": "train[:a%]"}, "has no split"),
+        ({"data_dir": "/nonexistent"}, "'digits' is known but not prepared in /nonexistent"),
+    ],
+)
+def test_missing_data_is_a_clear_error(tiny, changes, message):
+    with pytest.raises(UserError, match=message):
+        ClassificationDataset(dataclasses.replace(tiny.data, **changes))
+
+
+def test_a_data_set_without_one_label_is_refused(other_dir):
+    with pytest.raises(UserError, match="exactly one ClassLabel feature to be trained on, found kind, color"):
+        ClassificationDataset(DataConfig("two_labels", other_dir, "everything", "everything"))

@@ -1,0 +1,50 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan.data.preprocessing import preprocess
+
+
+def _expected(image: np.ndarray, resolution: int) -> np.ndarray:
+    """Float64 bilinear sampling at the positions that the box's corners define."""
+    height, width, _ = image.shape
+    side = min(height, width)
+    axes = []
+    for length in (height, width):
+        first = math.ceil((length - side) / 2)
+        axes.append(first + np.arange(resolution) * (side - 1) / (resolution - 1))
+    (y, x) = axes
+    y0, x0 = np.floor(y).astype(int), np.floor(x).astype(int)
+    y1, x1 = np.minimum(y0 + 1, height - 1), np.minimum(x0 + 1, width - 1)
+    fy, fx = (y - y0)[:, None, None], (x - x0)[None, :, None]
+    image = image.astype(np.float64)
+    top = image[y0][:, x0] * (1 - fx) + image[y0][:, x1] * fx
+    bottom = image[y1][:, x0] * (1 - fx) + image[y1][:, x1] * fx
+    return (top * (1 - fy) + bottom * fy) * 2 / 255 - 1
+
+
+@pytest.mark.parametrize("size", [(37, 53), (64, 41), (32, 32), (129, 400)])
+def test_crops_the_central_square_and_resamples(size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    result = preprocess(tf.constant(image), 32).numpy()
+    assert result.dtype == np.float32
+    # crop_and_resize computes positions in float32, which shifts samples of a noise image a little.
+    np.testing.assert_allclose(result, _expected(image, 32), atol=2e-4)
+
+
+def test_an_image_of_the_right_size_is_only_rescaled():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    np.testing.assert_allclose(preprocess(tf.constant(image), 32), image * (2 / 255) - 1.0, atol=1e-5)
+
+
+def test_gray_becomes_rgb():
+    image = np.random.default_rng(0).integers(0, 256, (40, 32, 1), np.uint8)
+    result = preprocess(tf.constant(image), 32)
+    np.testing.assert_array_equal(result, preprocess(tf.constant(np.repeat(image, 3, -1)), 32))
+
+
+def test_a_single_pixel_fills_the_image():
+    result = preprocess(tf.constant([[[255, 0, 51]]], tf.uint8), 4)
+    np.testing.assert_allclose(result, np.broadcast_to([1.0, -1.0, -0.6], (4, 4, 3)), atol=1e-6)
