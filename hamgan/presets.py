@@ -59,20 +59,20 @@ def digits() -> ExperimentConfig:
                 hamburger=HamburgerConfig(resolution=16, latent_dim=32, rank=8),
             ),
             discriminator=DiscriminatorConfig(
-                base_channels=16, hamburger=HamburgerConfig(resolution=16, latent_dim=16, rank=8)
+                base_channels=32, hamburger=HamburgerConfig(resolution=16, latent_dim=16, rank=8)
             ),
         ),
         data=DataConfig(dataset="digits", shuffle_buffer=2_000),
         train=TrainConfig(
             global_batch=64,
-            steps=1500,
+            steps=1000,
             generator_learning_rate=2e-4,
             discriminator_learning_rate=8e-4,
             ema_decay=0.99,
             steps_per_loop=25,
-            checkpoint_every=250,
+            checkpoint_every=200,
             max_to_keep=20,
-            image_every=250,
+            image_every=200,
         ),
         evaluation=EvaluationConfig(num_samples=2_000),
     )

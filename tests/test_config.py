@@ -66,7 +66,7 @@ def test_wrong_overrides_say_what_is_expected(assignment, message):
 
 
 def test_fields_of_a_hamburger_that_is_off_cannot_be_set():
-    with pytest.raises(UserError, match="'model.generator.hamburger' is none"):
+    with pytest.raises(UserError, match=r"'model\.generator\.hamburger' is none"):
         override(digits(), ["model.generator.hamburger=none", "model.generator.hamburger.rank=3"])
 
 

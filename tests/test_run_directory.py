@@ -20,7 +20,7 @@ def test_config_is_read_back(run):
 def test_there_is_no_run_where_none_was_made(tmp_path):
     run = RunDirectory(str(tmp_path / "nothing"))
     assert not run.exists()
-    with pytest.raises(UserError, match="no run in .*nothing"):
+    with pytest.raises(UserError, match=r"no run in .*nothing"):
         run.read_config()
 
 

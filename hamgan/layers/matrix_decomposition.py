@@ -45,8 +45,9 @@ def nmf(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Te
 
     @tf.custom_gradient
     def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        # In eager mode an outer tape would record the iterations, custom gradient or not, and keep them alive.
+        x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
         positive = tf.nn.relu(x)
-        bases = initial_bases
         coefficients = tf.nn.softmax(tf.matmul(positive, bases))
         for _ in range(num_steps):
             coefficients *= tf.matmul(positive, bases) / (tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON)
@@ -70,7 +71,7 @@ def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_st
     """Concept decomposition: soft spherical k-means, then ridge regression on its centroids.
 
     K times C = softmax_R(100 x_hat^T A), C <- C / (eps + sum_N C), A <- l2n(X C); then, differentiably in X,
-    C = X^T A (A^T A + 0.01 I)^-1 and Y = A C^T.
+    C = X^T A (A^T A + 0.01 I)^-1 and Y = A C^T. Norms are at least 1e-6: a basis that no position is near stays finite.
 
     Args:
         inputs: float32, shape ``(batch, N, D)``.
@@ -83,8 +84,9 @@ def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_st
 
     @tf.custom_gradient
     def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
         normalized = tf.math.l2_normalize(x, axis=-1)
-        bases = tf.math.l2_normalize(initial_bases, axis=1)
+        bases = tf.math.l2_normalize(bases, axis=1)
         for _ in range(num_steps):
             coefficients = tf.nn.softmax(CD_INVERSE_TEMPERATURE * tf.matmul(normalized, bases))
             coefficients /= CD_EPSILON + tf.reduce_sum(coefficients, axis=1, keepdims=True)

@@ -24,7 +24,7 @@ def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     Reference: Miyato et al., Spectral Normalization for GANs (ICLR 2018), algorithm 1; TF-GAN 2.1.
     """
     constant = tf.stop_gradient(matrix)
-    v = tf.math.l2_normalize(tf.matmul(constant, u, transpose_a=True))
+    v = tf.math.l2_normalize(tf.matmul(constant, tf.stop_gradient(u), transpose_a=True))
     new_u = tf.math.l2_normalize(tf.matmul(constant, v))
     norm = tf.reduce_sum(new_u * tf.matmul(matrix, v))
     return norm, new_u

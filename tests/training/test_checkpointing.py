@@ -129,5 +129,5 @@ def test_checkpoints_are_found_by_name(tiny, tmp_path):
     assert find_checkpoints(run, "latest") == [(10, checkpoint_path(run.checkpoints, 10))]
     assert find_checkpoints(run, "2") == [(2, checkpoint_path(run.checkpoints, 2))]
     for wrong in ("3", "best", "-1"):
-        with pytest.raises(UserError, match="latest, all or a step that was saved.* has 2, 10"):
+        with pytest.raises(UserError, match=r"latest, all or a step that was saved.* has 2, 10"):
             find_checkpoints(run, wrong)

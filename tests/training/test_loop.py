@@ -1,5 +1,5 @@
-import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -102,7 +102,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny, whole_run, tmp_path):
     config_path.write_text(to_json(tiny))
     path = str(tmp_path / "run")
     result = subprocess.run(
-        [sys.executable, "-c", KILLED_AFTER_LOGGING_STEP, str(config_path), path, "4"], stderr=subprocess.DEVNULL, check=False
+        [sys.executable, "-c", KILLED_AFTER_LOGGING_STEP, str(config_path), path, "4"],
+        stderr=subprocess.DEVNULL,
+        check=False,
     )
     assert result.returncode == -signal.SIGKILL
     assert checkpoint_steps(RunDirectory(path).checkpoints) == [0, 2]
@@ -130,14 +132,17 @@ def test_a_finished_run_is_left_as_it_is(tiny, tmp_path):
     ],
 )
 def test_a_run_is_not_gone_on_with_under_other_settings(tiny, whole_run, overrides, message):
-    before = (open(whole_run.config_path).read(), open(whole_run.metrics_path).read())
+    paths = [pathlib.Path(path) for path in (whole_run.config_path, whole_run.metrics_path)]
+    before = [path.read_text() for path in paths]
     with pytest.raises(UserError, match=message):
         _train(tiny, whole_run.path, *overrides)
-    assert (open(whole_run.config_path).read(), open(whole_run.metrics_path).read()) == before
+    assert [path.read_text() for path in paths] == before
 
 
 def test_nothing_is_written_for_settings_that_do_not_fit_the_data(tiny, tmp_path):
-    with pytest.raises(UserError, match="has 10 classes, model.num_classes is 12; pass --override model.num_classes=10"):
+    with pytest.raises(
+        UserError, match=r"has 10 classes, model.num_classes is 12; pass --override model.num_classes=10"
+    ):
         _train(tiny, tmp_path / "run", "model.num_classes=12")
     assert not (tmp_path / "run").exists()
 
@@ -172,4 +177,4 @@ def test_settings_that_weights_do_not_depend_on_may_change(tiny, tmp_path):
     _train(tiny, tmp_path / "run", "train.steps=2")
     run = _train(tiny, tmp_path / "run", "train.steps=4", "train.max_to_keep=1", "evaluation.seed=3")
     assert checkpoint_steps(run.checkpoints) == [4]
-    assert json.loads(open(run.config_path).read())["train"]["steps"] == 4
+    assert run.read_config().train.steps == 4

@@ -1,0 +1,143 @@
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from hamgan.cli.main import COMMANDS, main
+from hamgan.cli.sample import parse_classes
+from hamgan.config import override, to_json
+from hamgan.errors import UserError
+
+
+def _tiny_flags(tiny):
+    flags = []
+    for path, value in (
+        ("model.generator.base_channels", 2),
+        ("model.discriminator.base_channels", 2),
+        ("train.global_batch", 4),
+        ("train.steps", 2),
+        ("train.checkpoint_every", 1),
+        ("evaluation.batch", 8),
+    ):
+        flags.append(f"{path}={value}")
+    return ["--preset", "digits", "--data_dir", tiny.data.data_dir, "--override", *flags]
+
+
+@pytest.fixture(scope="module")
+def run_path(tiny, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("runs") / "run")
+    assert main(["train", "--run", path, *_tiny_flags(tiny)]) == 0
+    return path
+
+
+def _fails_with(capsys, arguments, message):
+    capsys.readouterr()
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert message in lines[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_option(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "usage: hamgan" in text
+    assert "--data_dir" in text or command == "sample"
+
+
+def test_train_evaluate_sample_report(run_path, classifier_path, tmp_path, capsys):
+    arguments = ["--run", run_path, "--classifier", classifier_path, "--num_samples", "20", "--checkpoint", "all"]
+    assert main(["evaluate", *arguments]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table[:4]] == ["step", "0", "1", "2"]
+    picture = tmp_path / "grid.png"
+    assert main(["sample", "--run", run_path, "--out", str(picture), "--classes", "1,4-5", "--per_class", "2"]) == 0
+    assert tf.io.decode_png(picture.read_bytes()).shape == (96, 64, 3)
+
+
+def test_a_begun_run_goes_on_without_preset_and_data_folder(run_path, capsys):
+    assert main(["train", "--run", run_path]) == 0
+    assert "Report" in capsys.readouterr().out
+
+
+def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
+    flags = [flag for flag in _tiny_flags(tiny) if flag not in ("--data_dir", tiny.data.data_dir)]
+    assert main(["train", "--run", run_path, *flags]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["train"], "required: --run"),
+        (["train", "--run", "x", "--stpes", "3"], "unrecognized arguments: --stpes"),
+        (["train", "--run", "x", "--preset", "digit"], "did you mean 'digits'"),
+        (["train", "--run", "x", "--preset", "digits", "--override", "train.stpes=3"], "did you mean 'steps'"),
+        (["train", "--run", "{tmp}/x"], "a new one needs --preset"),
+        (["train", "--run", "{tmp}/x", "--preset", "digits", "--data_dir", "{tmp}"], "not prepared"),
+        (["train", "--run", "{tmp}/x", "--preset", "digits", "--dataset", "nope", "--data_dir", "{tmp}"], "'nope'"),
+        (["train", "--run", "{tmp}/x", "--preset", "digits", "--accelerator", "gpu"], "sees no GPU"),
+        (["train", "--run", "{run}", "--override", "train.seed=4"], "train.seed is 0 there, 4 now"),
+        (["evaluate", "--run", "{tmp}/x"], "no run in"),
+        (["evaluate", "--run", "{run}", "--checkpoint", "7"], "found '7'; run has 0, 1, 2"),
+        (["evaluate", "--run", "{run}", "--classifier", "{tmp}/none"], "cannot be loaded"),
+        (["evaluate", "--run", "{run}", "--override", "model.num_classes=3"], "data. and evaluation. fields only"),
+        (["sample", "--run", "{tmp}/x", "--out", "{tmp}/y.png"], "no run in"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/no/y.png"], "there is no folder"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--classes", "3,12"], "must be in 0-9"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--checkpoint", "all"], "one checkpoint"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--per_class", "0"], "must be positive"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--seed", "-1"], "--seed must be in"),
+        (["prepare", "digitz"], "invalid choice: 'digitz'"),
+    ],
+)
+def test_bad_input_is_one_line_exit_code_2_and_nothing_written(arguments, message, run_path, tmp_path, capsys):
+    filled = [argument.format(tmp=tmp_path, run=run_path) for argument in arguments]
+    _fails_with(capsys, filled, message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_of_another_version_is_refused(tiny, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(to_json(tiny).replace('"rank"', '"rnak"'))
+    _fails_with(capsys, ["train", "--run", str(run)], "did you mean 'rank'")
+
+
+def test_the_average_is_refused_where_none_is_kept(tiny, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(to_json(override(tiny, ["train.ema_decay=0"])))
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "ckpt-1.index").write_bytes(b"")
+    _fails_with(capsys, ["evaluate", "--run", str(run), "--weights", "ema"], "keeps no moving average")
+
+
+def test_the_console_command_prints_only_the_message(tmp_path):
+    command = [sys.executable, "-c", "from hamgan.cli.main import run; run()", "train", "--run", str(tmp_path / "x")]
+    arguments = ["--preset", "digits", "--data_dir", str(tmp_path)]
+    result = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("hamgan train: error: data set 'digits' is known but") or result.stderr.startswith(
+        "hamgan train: error: no data set 'digits' in"
+    )
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("text", "classes"), [("3", [3]), ("0,2", [0, 2]), ("1-3,9", [1, 2, 3, 9]), ("5-5", [5])])
+def test_classes_are_numbers_and_ranges(text, classes):
+    assert parse_classes(text, 10) == classes
+
+
+@pytest.mark.parametrize("text", ["a", "1,", "-3", "3-", "10", "5-3", "1-12"])
+def test_wrong_classes_are_refused(text):
+    with pytest.raises(UserError, match="--classes"):
+        parse_classes(text, 10)

@@ -1,0 +1,150 @@
+import float64_reference as reference
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan.layers import SNConv2D, SNDense, SNEmbedding, spectral_norm
+
+
+def normal(*shape, seed=0, scale=1.0):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+def test_spectral_norm_is_one_power_iteration_in_float64():
+    matrix, u = normal(7, 4), normal(7, 1, seed=1)
+    norm, new_u = spectral_norm(tf.constant(matrix), tf.constant(u))
+    expected_norm, expected_u, _ = reference.spectral_norm(matrix, u)
+    assert norm.shape == ()
+    assert float(norm) == pytest.approx(expected_norm, rel=1e-6)
+    np.testing.assert_allclose(new_u, expected_u, rtol=1e-5, atol=1e-6)
+
+
+def test_spectral_norm_converges_to_the_largest_singular_value():
+    matrix, u = tf.constant(normal(6, 9)), tf.constant(normal(6, 1, seed=1))
+    largest = np.linalg.svd(matrix.numpy(), compute_uv=False)[0]
+    assert float(spectral_norm(matrix, u)[0]) < 0.99 * largest
+    for _ in range(100):
+        norm, u = spectral_norm(matrix, u)
+    assert float(norm) == pytest.approx(largest, rel=1e-5)
+
+
+def test_gradient_of_the_norm_is_the_outer_product_of_constant_vectors():
+    matrix, u = normal(7, 4), normal(7, 1, seed=1)
+    weight, state = tf.constant(matrix), tf.constant(u)
+    with tf.GradientTape() as tape:
+        tape.watch([weight, state])
+        norm, _ = spectral_norm(weight, state)
+    to_weight, to_state = tape.gradient(norm, [weight, state])
+    _, new_u, v = reference.spectral_norm(matrix, u)
+    assert reference.relative_error(to_weight, new_u @ v.T) < 1e-6
+    assert to_state is None
+
+
+def dense_layer(*, norm_floor, scale):
+    layer = SNDense(4, norm_floor=norm_floor)
+    layer.build((None, 7))
+    layer.kernel.assign(normal(7, 4, scale=scale))
+    layer.u.assign(normal(7, 1, seed=1))
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("norm_floor", "scale", "divides"), [(0.0, 3.0, True), (0.0, 0.01, True), (1.0, 3.0, True), (1.0, 0.01, False)]
+)
+def test_norm_floor_decides_whether_small_kernels_are_scaled_up(norm_floor, scale, divides):
+    layer = dense_layer(norm_floor=norm_floor, scale=scale)
+    kernel = layer.kernel.numpy()
+    norm, _, _ = reference.spectral_norm(kernel, layer.u.numpy())
+    expected = kernel / norm if divides else kernel
+    assert reference.relative_error(layer.normalized_kernel(training=False), expected) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("norm_floor", "scale", "divides"), [(0.0, 3.0, True), (0.0, 0.01, True), (1.0, 3.0, True), (1.0, 0.01, False)]
+)
+def test_gradient_flows_through_the_norm_where_it_divides(norm_floor, scale, divides):
+    layer = dense_layer(norm_floor=norm_floor, scale=scale)
+    kernel = layer.kernel.numpy().astype(np.float64)
+    upstream = normal(7, 4, seed=2).astype(np.float64)
+    norm, new_u, v = reference.spectral_norm(kernel, layer.u.numpy())
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer.normalized_kernel(training=True) * tf.cast(upstream, tf.float32))
+    gradient = tape.gradient(loss, layer.trainable_weights)[0]
+    through_norm = upstream / norm - np.sum(upstream * kernel) / norm**2 * (new_u @ v.T)
+    assert reference.relative_error(gradient, through_norm if divides else upstream) < 1e-5
+
+
+LAYERS = {
+    "conv": (lambda: SNConv2D(5, 3), normal(2, 4, 4, 3)),
+    "dense": (lambda: SNDense(5), normal(2, 6)),
+    "embedding": (lambda: SNEmbedding(5, 6), np.array([1, 4])),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_singular_vector_is_stored_by_training_calls_only(kind):
+    make, inputs = LAYERS[kind]
+    layer = make()
+    layer.build(inputs.shape)
+    before = layer.u.numpy()
+    kernel = layer.kernel.numpy()
+    layer(inputs)
+    layer(inputs, training=False)
+    np.testing.assert_array_equal(layer.u.numpy(), before)
+    layer(inputs, training=True)
+    matrix = kernel.T if kind == "embedding" else kernel.reshape(-1, kernel.shape[-1])
+    _, new_u, _ = reference.spectral_norm(matrix, before)
+    np.testing.assert_allclose(layer.u.numpy(), new_u, rtol=1e-5, atol=1e-6)
+    assert not layer.u.trainable
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_conv_is_conv2d_with_the_normalised_kernel(kernel_size, use_bias):
+    inputs = normal(2, 5, 4, 3)
+    layer = SNConv2D(6, kernel_size, use_bias=use_bias)
+    layer.build(inputs.shape)
+    kernel = normal(kernel_size, kernel_size, 3, 6, seed=1)
+    layer.kernel.assign(kernel)
+    bias = normal(6, seed=2) if use_bias else np.zeros(6)
+    if use_bias:
+        layer.bias.assign(bias)
+    norm, _, _ = reference.spectral_norm(kernel.reshape(-1, 6), layer.u.numpy())
+    assert norm > 1
+    expected = tf.nn.conv2d(inputs.astype(np.float64), kernel / norm, strides=1, padding="SAME") + bias
+    assert reference.relative_error(layer(inputs), expected) < 1e-6
+
+
+def test_dense_is_a_product_with_the_normalised_kernel_and_a_bias():
+    layer = dense_layer(norm_floor=1.0, scale=2.0)
+    inputs, bias = normal(3, 7, seed=3), normal(4, seed=4)
+    layer.bias.assign(bias)
+    norm, _, _ = reference.spectral_norm(layer.kernel.numpy(), layer.u.numpy())
+    assert reference.relative_error(layer(inputs), inputs @ (layer.kernel.numpy() / norm) + bias) < 1e-6
+
+
+def test_embedding_is_normalised_as_its_transpose():
+    layer = SNEmbedding(5, 6)
+    layer.build((None,))
+    table = normal(5, 6)
+    layer.kernel.assign(table)
+    assert layer.u.shape == (6, 1)
+    norm, _, _ = reference.spectral_norm(table.T, layer.u.numpy())
+    assert norm > 1
+    labels = np.array([3, 0, 3])
+    assert reference.relative_error(layer(labels), table[labels] / norm) < 1e-6
+
+
+def test_layers_reject_wrong_shapes_and_arguments():
+    with pytest.raises(ValueError, match="expects"):
+        SNConv2D(2, 3).build((None, 4, 4, None))
+    with pytest.raises(ValueError, match="expects"):
+        SNDense(2).build((None, 4, 4))
+    with pytest.raises(ValueError, match="norm_floor"):
+        SNDense(2, norm_floor=-1.0)
+    with pytest.raises(ValueError, match="filters and kernel_size"):
+        SNConv2D(0, 3)
+    with pytest.raises(ValueError, match="units"):
+        SNDense(0)
+    with pytest.raises(ValueError, match="num_classes and width"):
+        SNEmbedding(3, 0)
