@@ -57,3 +57,14 @@ def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
             f"{os.path.basename(run.path)} has {', '.join(map(str, steps))}"
         )
     return [(step, checkpoint_path(run.checkpoints, step)) for step in chosen]
+
+
+def find_checkpoint(run: RunDirectory, which: str) -> tuple[int, str]:
+    """Returns (step, path) of the one checkpoint asked for, "latest" or a step.
+
+    Raises:
+        UserError: there is no such checkpoint, or "all" was asked for.
+    """
+    if which == "all":
+        raise UserError("--checkpoint all: one checkpoint is expected here; give a step, or latest")
+    return find_checkpoints(run, which)[0]

@@ -20,10 +20,11 @@ make_environment() {
   local extra="${1:+[$1]}" python wanted
   wanted="$(cat pyproject.toml constraints.txt | cksum) ${extra:-[]}"
   if ! grep -qsxF "$wanted" .venv/installed; then
-    if [ ! -x .venv/bin/python ]; then
+    # An interrupted first run leaves an environment without pip.
+    if ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
       python="$(find_python)" || return
       echo "Making .venv with $("$python" --version)"
-      "$python" -m venv .venv
+      "$python" -m venv --clear .venv
     fi
     echo "Installing hamgan$extra and what it needs, at the versions of constraints.txt"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$extra"

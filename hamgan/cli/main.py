@@ -6,14 +6,14 @@ import sys
 from typing import NoReturn
 
 from hamgan import __version__
-from hamgan.cli import evaluate, prepare, sample, train
+from hamgan.cli import convert, evaluate, prepare, sample, train
 from hamgan.errors import UserError
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "sample": sample}
+COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "sample": sample, "convert": convert}
 
 
 class _Parser(argparse.ArgumentParser):

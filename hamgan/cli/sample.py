@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
     import tensorflow as tf
 
-    from hamgan.generator_checkpoint import find_checkpoints, load_generator
+    from hamgan.generator_checkpoint import find_checkpoint, load_generator
     from hamgan.run_directory import RunDirectory, write_atomically
     from hamgan.sampling import Sampler, grid_classes
 
@@ -47,9 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = run_directory.read_config()
     num_classes = config.model.num_classes
     classes = parse_classes(arguments.classes, num_classes) if arguments.classes else grid_classes(num_classes)
-    if arguments.checkpoint == "all":
-        raise UserError("--checkpoint all: a picture shows one checkpoint; give a step, or latest")
-    ((step, path),) = find_checkpoints(run_directory, arguments.checkpoint)
+    step, path = find_checkpoint(run_directory, arguments.checkpoint)
     generator = load_generator(config.model, path, weights_of(arguments, config))
     grid = Sampler(generator, seed=arguments.seed, batch=BATCH).grid(classes, arguments.per_class)
     write_atomically(arguments.out, tf.io.encode_png(grid).numpy())

@@ -3,6 +3,7 @@
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
 from hamgan.layers.hamburger import Hamburger
 from hamgan.layers.matrix_decomposition import NMF, ConceptDecomposition, concept_decomposition, nmf
+from hamgan.layers.self_attention import SelfAttention
 from hamgan.layers.spectral_normalization import SNConv2D, SNDense, SNEmbedding, spectral_norm
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "SNConv2D",
     "SNDense",
     "SNEmbedding",
+    "SelfAttention",
     "concept_decomposition",
     "nmf",
     "spectral_norm",

@@ -13,6 +13,7 @@ from hamgan.layers import (
     ConceptDecomposition,
     ConditionalBatchNormalization,
     Hamburger,
+    SelfAttention,
     SNConv2D,
     SNDense,
     SNEmbedding,
@@ -74,6 +75,7 @@ CASES = {
         {**HAMBURGER, "version": "v2", "ham": "cd", "num_sections": 2, "batch_norm": "plain"},
         {"inputs": images(), "initial_bases": bases("cd", 6, 2, num_sections=2)},
     ),
+    "self_attention": (SelfAttention, {}, {"inputs": images(channels=8)}),
     "generator_block": (
         GeneratorBlock,
         {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9},

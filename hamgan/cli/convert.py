@@ -1,0 +1,74 @@
+"""Convert checkpoints of the published implementation, in both directions.
+
+hamgan convert --official DIR/model.ckpt-STEP --out RUN [--preset hamgan_strong]
+    A published TF1 checkpoint becomes a run for 'hamgan sample' and 'hamgan evaluate'. The architecture is read off
+    the checkpoint, and checked if a preset is given. A ham's kind, rank, steps and sections are not recorded there:
+    they are the preset's (default: hamgan_strong's), or set by --override model.generator.hamburger.rank=16 and so on.
+
+hamgan convert --to-official --run RUN [--checkpoint STEP] --out DIR
+    A run's networks are written as DIR/model.ckpt-STEP.
+"""
+
+import argparse
+
+from hamgan.cli.options import add_checkpoint, add_override, weights_of
+from hamgan.cli.tensorflow_import import import_tensorflow_quietly
+from hamgan.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    direction = parser.add_mutually_exclusive_group(required=True)
+    direction.add_argument("--official", metavar="PATH", help="a published checkpoint, without suffix; local or gs://")
+    direction.add_argument("--to-official", action="store_true", help="write a published checkpoint")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make, or to write into")
+    parser.add_argument("--preset", metavar="NAME", help="with --official: the architecture to expect")
+    add_override(parser)
+    parser.add_argument("--run", metavar="DIR", help="with --to-official: the run's folder")
+    add_checkpoint(parser, "with --to-official: latest, or a step")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the command."""
+    if arguments.to_official:
+        _to_official(arguments)
+    else:
+        _from_official(arguments)
+
+
+def _from_official(arguments: argparse.Namespace) -> None:
+    for option, value in (("--run", arguments.run), ("--weights", arguments.weights)):
+        if value is not None:
+            raise UserError(f"{option} goes with --to-official")
+
+    from hamgan.presets import get_preset
+
+    preset = get_preset(arguments.preset) if arguments.preset else None
+    import_tensorflow_quietly()
+    from hamgan.official.convert import convert_official, not_recorded
+
+    conversion = convert_official(arguments.official, arguments.out, preset=preset, overrides=arguments.override)
+    print(f"Run      {arguments.out}, step {conversion.step}")
+    print(f"Loaded   {len(conversion.loaded)} variables")
+    print(f"Ignored  {len(conversion.ignored)}{''.join(f'{chr(10)}         {name}' for name in conversion.ignored)}")
+    print("Not recorded in the checkpoint, taken from preset and overrides:")
+    for field, value in not_recorded(conversion.config).items():
+        print(f"         {field} = {value}")
+
+
+def _to_official(arguments: argparse.Namespace) -> None:
+    if arguments.run is None:
+        raise UserError("--to-official expects --run, the folder of the run to convert")
+    if arguments.preset is not None or arguments.override:
+        raise UserError("--preset and --override go with --official; a run's own config says what its networks are")
+    import_tensorflow_quietly()
+    from hamgan.generator_checkpoint import find_checkpoint
+    from hamgan.official.convert import convert_to_official
+    from hamgan.run_directory import RunDirectory
+
+    run_directory = RunDirectory(arguments.run)
+    config = run_directory.read_config()
+    step, path = find_checkpoint(run_directory, arguments.checkpoint)
+    # The average is not what a published checkpoint holds: it has to be asked for.
+    weights = weights_of(arguments, config) if arguments.weights else "raw"
+    print(f"Written  {convert_to_official(config, path, arguments.out, step=step, weights=weights)}")

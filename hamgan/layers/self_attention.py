@@ -1,0 +1,66 @@
+"""Self-attention as in SAGAN: what Hamburger is compared with."""
+
+import keras
+import tensorflow as tf
+
+from hamgan.layers.spectral_normalization import SNConv2D
+
+KEY_DIVISOR = 8
+VALUE_DIVISOR = 2
+
+
+@keras.saving.register_keras_serializable(package="hamgan")
+class SelfAttention(keras.Layer):
+    """Global context by dot-product attention: ``x + sigma * attend(softmax(theta(x) phi(x)^T) g(x))``.
+
+    theta, phi (C to C / 8), g (C to C / 2) and attend (C / 2 to C) are 1x1 convolutions without bias, divided by their
+    spectral norm; phi and g are max-pooled 2x2. sigma is a scalar, initially 0.
+
+    Input and output ``(batch, height, width, channels)``; height and width even, channels a multiple of 8. Time and
+    memory grow with the square of the number of positions.
+
+    Reference: Zhang et al., Self-Attention Generative Adversarial Networks (ICML 2019), section 3.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the convolutions and sigma."""
+        channels = input_shape[-1]
+        if len(input_shape) != 4 or channels is None or channels % KEY_DIVISOR:
+            raise ValueError(
+                f"{self.name} expects (batch, height, width, channels) with channels a multiple of {KEY_DIVISOR}, "
+                f"received {input_shape}"
+            )
+
+        def conv(name: str, inputs: int, outputs: int) -> SNConv2D:
+            layer = SNConv2D(outputs, 1, use_bias=False, norm_floor=0.0, name=name, dtype=self.dtype_policy)
+            layer.build((None, None, None, inputs))
+            return layer
+
+        self.theta = conv("theta", channels, channels // KEY_DIVISOR)
+        self.phi = conv("phi", channels, channels // KEY_DIVISOR)
+        self.g = conv("g", channels, channels // VALUE_DIVISOR)
+        self.attend = conv("attend", channels // VALUE_DIVISOR, channels)
+        self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Adds global context to ``inputs``."""
+        shape = tf.shape(inputs)
+        batch = shape[0]
+
+        def positions(features: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(features, (batch, -1, features.shape[-1]))
+
+        def pooled(features: tf.Tensor) -> tf.Tensor:
+            return positions(tf.nn.max_pool2d(features, ksize=2, strides=2, padding="VALID"))
+
+        queries = positions(self.theta(inputs, training=training))
+        keys = pooled(self.phi(inputs, training=training))
+        values = pooled(self.g(inputs, training=training))
+        attention = tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True))
+        context = tf.matmul(attention, values)
+        context = tf.reshape(context, (batch, shape[1], shape[2], values.shape[-1]))
+        return inputs + tf.cast(self.sigma, inputs.dtype) * self.attend(context, training=training)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the input's shape."""
+        return input_shape

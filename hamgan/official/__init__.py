@@ -1,0 +1,1 @@
+"""The published implementation's checkpoints: their names, and conversion in both directions."""

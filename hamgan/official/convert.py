@@ -1,0 +1,205 @@
+"""Conversion between published TF1 checkpoints and runs of this project, every variable accounted for."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from hamgan.config import ExperimentConfig, differences, override
+from hamgan.errors import UserError
+from hamgan.generator_checkpoint import WEIGHTS
+from hamgan.networks import build_discriminator, build_generator
+from hamgan.official.architecture import NOT_RECORDED, Shapes, read_architecture
+from hamgan.official.names import GLOBAL_STEP, is_ignored, official_name, official_shape
+from hamgan.presets import hamgan_strong
+from hamgan.run_directory import RunDirectory
+from hamgan.training.checkpointing import Checkpoints, restore
+from hamgan.training.state import network_variables
+
+OFFICIAL_PREFIX = "model.ckpt"
+_INCOMPLETE = ".incomplete"
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What became of every variable of a published checkpoint."""
+
+    config: ExperimentConfig
+    step: int
+    loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def convert_official(
+    path: str, out: str, *, preset: ExperimentConfig | None = None, overrides: Iterable[str] = ()
+) -> Conversion:
+    """Converts a published checkpoint into a run that can be sampled from and evaluated.
+
+    Args:
+        path: of the checkpoint, without suffix, local or ``gs://``; such as ``dir/model.ckpt-1234``.
+        out: the run's folder; it must not exist and appears only when it is complete.
+        preset: what the architecture is checked against; also gives what a checkpoint does not record. If None, the
+            architecture is read off the checkpoint, and hamgan_strong gives what it does not record.
+        overrides: assignments such as ``model.generator.hamburger.rank=16``; what a checkpoint records is checked.
+
+    Raises:
+        UserError: the checkpoint is missing or damaged, does not fit, or holds missing, surplus or misshapen variables.
+    """
+    overrides = list(overrides)
+    if tf.io.gfile.exists(out):
+        raise UserError(f"{out} exists; choose another --out")
+    reader, shapes = _open(path)
+    expected = override(preset or hamgan_strong(), overrides)
+    config = dataclasses.replace(expected, model=read_architecture(shapes, expected.model))
+    _check_expected(path, expected, config, None if preset is not None else overrides)
+    if preset is None:
+        config = dataclasses.replace(config, name="official")
+
+    variables = _network_variables(config)
+    names = _names(variables, config)
+    _check_variables(path, shapes, {names[key]: official_shape(key, tuple(v.shape)) for key, v in variables.items()})
+    for key, variable in variables.items():
+        variable.assign(tf.reshape(reader.get_tensor(names[key]), variable.shape))
+
+    step = _step(path, reader, shapes)
+    _write_run(config, {**variables, "step": tf.Variable(step, dtype=tf.int64)}, out, step)
+    loaded = set(names.values())
+    return Conversion(config, step, tuple(sorted(loaded)), tuple(sorted(shapes.keys() - loaded)))
+
+
+def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: int, weights: str = "raw") -> str:
+    """Writes a run's networks as a published TF1 checkpoint.
+
+    Args:
+        config: the run's.
+        path: of the run's checkpoint, without suffix.
+        out: the folder to write into.
+        step: the checkpoint's.
+        weights: of the generator: "raw" or "ema".
+
+    Returns:
+        The path of the checkpoint, without suffix: ``out/model.ckpt-STEP``.
+
+    Raises:
+        UserError: the target exists, the checkpoint is missing, damaged or of another architecture, or its resolution
+            is not the published networks'.
+    """
+    target = os.path.join(out, f"{OFFICIAL_PREFIX}-{step}")
+    if tf.io.gfile.exists(f"{target}.index"):
+        raise UserError(f"{target}.index exists; choose another --out")
+    generator = build_generator(config.model, name=WEIGHTS[weights])
+    discriminator = build_discriminator(config.model)
+    for network in (generator, discriminator):
+        restore(path, network_variables(network), part=network.name)
+    variables = {
+        key.replace(WEIGHTS[weights], "generator", 1): variable
+        for network in (generator, discriminator)
+        for key, variable in network_variables(network).items()
+    }
+    names = _names(variables, config)
+    tensors = {
+        names[key]: tf.reshape(variable, official_shape(key, tuple(variable.shape)))
+        for key, variable in variables.items()
+    }
+    tensors[GLOBAL_STEP] = tf.constant(step, tf.int64)
+    tf.io.gfile.makedirs(out)
+    ordered = sorted(tensors)
+    # TF1's Saver writes just this operation's files.
+    tf.raw_ops.SaveV2(
+        prefix=target,
+        tensor_names=ordered,
+        shape_and_slices=[""] * len(ordered),
+        tensors=[tensors[name] for name in ordered],
+    )
+    tf.compat.v1.train.update_checkpoint_state(out, target)
+    return target
+
+
+def _open(path: str) -> tuple[Any, Shapes]:
+    if not tf.io.gfile.exists(f"{path}.index"):
+        raise UserError(
+            f"no checkpoint {path}: there is no {path}.index; expected a path such as DIR/{OFFICIAL_PREFIX}-1234"
+        )
+    try:
+        reader = tf.train.load_checkpoint(path)
+        shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise UserError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+    return reader, shapes
+
+
+def _check_expected(
+    path: str, expected: ExperimentConfig, found: ExperimentConfig, overrides: list[str] | None
+) -> None:
+    """Compares what was expected, of a whole preset or of some overrides only, with what the checkpoint says."""
+    different = differences(expected, found)
+    if overrides is not None:
+        given = {assignment.partition("=")[0] for assignment in overrides}
+        different = {field: values for field, values in different.items() if field in given}
+    if different:
+        listed = "; ".join(f"{field} is {there} in it, expected {here}" for field, (here, there) in different.items())
+        raise UserError(f"checkpoint {path} is of another architecture: {listed}")
+
+
+def _network_variables(config: ExperimentConfig) -> dict[str, tf.Variable]:
+    networks = (build_generator(config.model), build_discriminator(config.model))
+    return {key: variable for network in networks for key, variable in network_variables(network).items()}
+
+
+def _names(variables: Iterable[str], config: ExperimentConfig) -> dict[str, str]:
+    """The published name of each variable."""
+    hamburgers = {
+        "generator": config.model.generator.hamburger,
+        "discriminator": config.model.discriminator.hamburger,
+    }
+    versions = {network: hamburger.version if hamburger else "v1" for network, hamburger in hamburgers.items()}
+    return {key: official_name(key, version=versions[key.split("/")[0]]) for key in variables}
+
+
+def _check_variables(path: str, shapes: Shapes, expected: Mapping[str, tuple[int, ...]]) -> None:
+    missing = sorted(expected.keys() - shapes.keys())
+    surplus = sorted(name for name in shapes.keys() - expected.keys() if not is_ignored(name))
+    misshapen = sorted(
+        f"{name} is {shapes[name]}, expected {shape}"
+        for name, shape in expected.items()
+        if name in shapes and shapes[name] != shape
+    )
+    problems = [
+        f"{title}: {', '.join(names)}"
+        for title, names in (("missing", missing), ("unknown", surplus), ("misshapen", misshapen))
+        if names
+    ]
+    if problems:
+        raise UserError(f"checkpoint {path} does not hold exactly the networks' variables; {'; '.join(problems)}")
+
+
+def _step(path: str, reader: Any, shapes: Shapes) -> int:
+    if GLOBAL_STEP in shapes:
+        return int(reader.get_tensor(GLOBAL_STEP))
+    suffix = re.search(r"-(\d+)$", path)
+    if suffix is None:
+        raise UserError(f"checkpoint {path} holds no {GLOBAL_STEP} and its name does not end in -STEP; rename it")
+    return int(suffix[1])
+
+
+def _write_run(config: ExperimentConfig, variables: Mapping[str, tf.Variable], out: str, step: int) -> None:
+    temporary = out.rstrip("/") + _INCOMPLETE
+    if tf.io.gfile.exists(temporary):
+        tf.io.gfile.rmtree(temporary)
+    run = RunDirectory(temporary)
+    run.create(config)
+    Checkpoints(run.checkpoints, variables, max_to_keep=1).save(step)
+    tf.io.gfile.rename(temporary, out)
+
+
+def not_recorded(config: ExperimentConfig) -> dict[str, object]:
+    """Returns, by dotted path, the settings of a converted run that its checkpoint does not record."""
+    found: dict[str, object] = {}
+    for name in ("generator", "discriminator"):
+        hamburger = getattr(config.model, name).hamburger
+        if hamburger is not None:
+            found.update({f"model.{name}.hamburger.{field}": getattr(hamburger, field) for field in NOT_RECORDED})
+    return found
