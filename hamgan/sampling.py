@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -25,7 +26,7 @@ def generator_inputs(
 
 
 def hamburger_bases(
-    network: tf.keras.Model, key: tf.Tensor, purpose: Purpose, *, first: int | tf.Tensor, count: int
+    network: keras.Model, key: tf.Tensor, purpose: Purpose, *, first: int | tf.Tensor, count: int
 ) -> tf.Tensor | None:
     """Draws the initial bases of a network's Hamburger, or None if it has none."""
     hamburger = network.hamburger

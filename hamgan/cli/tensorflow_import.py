@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import warnings
 
 
 def import_tensorflow_quietly() -> None:
@@ -12,6 +13,8 @@ def import_tensorflow_quietly() -> None:
     imported and when it first looks for devices. The training loop says what it runs on.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # tensorflow-hub 0.16 needs it, and pyproject.toml sees to a version of setuptools that has it.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as aside:

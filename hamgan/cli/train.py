@@ -5,7 +5,7 @@ Writes config.json, metrics.jsonl, checkpoints/, samples/, tensorboard/ and repo
 
   hamgan train --run runs/digits --preset digits --data_dir data
   hamgan train --run runs/flowers --preset hamgan_baby --dataset tf_flowers --override \\
-      model.num_classes=5 train.global_batch=32 data.validation_split=train[:10%]
+      model.num_classes=5 train.global_batch=32 data.train_split=train[10%:] data.validation_split=train[:10%]
 """
 
 import argparse
