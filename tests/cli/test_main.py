@@ -9,7 +9,6 @@ from hamgan.cli.sample import parse_classes
 from hamgan.config import override, to_json
 from hamgan.errors import UserError
 
-
 OPTIONS = {
     "prepare": ("--data_dir", "--classifier"),
     "train": ("--run", "--preset", "--dataset", "--data_dir", "--override", "--accelerator", "--cpu_replicas"),
