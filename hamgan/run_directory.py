@@ -35,19 +35,22 @@ class RunDirectory:
         return gfile.exists(self.config_path)
 
     def create(self, config: ExperimentConfig) -> None:
-        """Makes the folders and writes the config.
+        """Makes the folder and writes the config.
 
         Raises:
             UserError: the folder cannot be written, or holds something else.
         """
         try:
-            if gfile.exists(self.path) and (not gfile.isdir(self.path) or gfile.listdir(self.path)):
+            if gfile.exists(self.path) and not (gfile.isdir(self.path) and self._is_unused()):
                 raise UserError(f"{self.path} is there and is not a run (no config.json); choose another --run")
-            for folder in (self.checkpoints, self.samples, self.evaluations, self.tensorboard):
-                gfile.makedirs(folder)
             self.write_config(config)
         except (OSError, tf.errors.OpError) as error:
             raise UserError(f"cannot write the run folder {self.path}: {_reason(error)}") from error
+
+    def _is_unused(self) -> bool:
+        """Whether the folder is empty, or holds only what a kill within :meth:`create` left."""
+        left = os.path.basename(_temporary(self.config_path))
+        return not [name for name in gfile.listdir(self.path) if name.rstrip("/") != left]
 
     def read_config(self) -> ExperimentConfig:
         """Returns the run's config.
@@ -122,11 +125,16 @@ def _json_lines(path: str) -> Iterable[dict[str, Any]]:
 
 
 def write_atomically(path: str, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    temporary = f"{path}.tmp"
+    """Writes a file, and the folders above it, so that it is there whole or not at all."""
+    gfile.makedirs(os.path.dirname(path) or ".")
+    temporary = _temporary(path)
     with gfile.GFile(temporary, "wb") as file:
         file.write(content)
     gfile.rename(temporary, path, overwrite=True)
+
+
+def _temporary(path: str) -> str:
+    return f"{path}.tmp"
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ make_environment test
 .venv/bin/python -m pip install --quiet uv
 {
   echo "# Exact versions that hamgan is tested with, for Python 3.10 to 3.13; scripts/lock.sh writes this file."
-  uv pip compile --quiet --universal --python-version 3.10 --extra test --no-emit-index-url --no-emit-find-links \
-    --no-header --no-annotate pyproject.toml
+  uv pip compile --quiet --universal --python-version 3.10 --extra test --no-header --no-annotate \
+    pyproject.toml
 } > constraints.txt.tmp
 mv constraints.txt.tmp constraints.txt

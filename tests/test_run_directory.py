@@ -31,6 +31,13 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_what_a_kill_while_it_is_made_leaves_is_no_hindrance(tmp_path):
+    (tmp_path / "config.json.tmp").write_text('{"na')
+    run = RunDirectory(str(tmp_path))
+    run.create(digits())
+    assert run.read_config() == digits()
+
+
 def test_a_file_in_the_way_is_left_alone(tmp_path):
     path = tmp_path / "file"
     path.write_text("x")

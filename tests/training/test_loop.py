@@ -1,5 +1,6 @@
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,8 +151,7 @@ def test_nothing_is_written_for_settings_that_do_not_fit_the_data(tiny, tmp_path
 def test_a_checkpoint_of_another_architecture_in_the_run_is_refused(tiny, whole_run, tmp_path):
     run = RunDirectory(str(tmp_path / "run"))
     run.create(override(tiny, ["model.generator.base_channels=3"]))
-    for name in os.listdir(whole_run.checkpoints):
-        os.link(os.path.join(whole_run.checkpoints, name), os.path.join(run.checkpoints, name))
+    shutil.copytree(whole_run.checkpoints, run.checkpoints)
     with pytest.raises(UserError, match="another architecture"):
         _train(tiny, run.path, "model.generator.base_channels=3")
 
