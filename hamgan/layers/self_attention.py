@@ -51,7 +51,9 @@ class SelfAttention(keras.Layer):
             return tf.reshape(features, (batch, -1, features.shape[-1]))
 
         def pooled(features: tf.Tensor) -> tf.Tensor:
-            return positions(tf.nn.max_pool2d(features, ksize=2, strides=2, padding="VALID"))
+            # As a maximum over 2x2 tiles: XLA has no deterministic gradient of max pooling.
+            tiles = tf.reshape(features, (batch, shape[1] // 2, 2, shape[2] // 2, 2, features.shape[-1]))
+            return positions(tf.reduce_max(tiles, axis=(2, 4)))
 
         queries = positions(self.theta(inputs, training=training))
         keys = pooled(self.phi(inputs, training=training))
