@@ -93,7 +93,6 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
         (["train", "--run", "{tmp}/x"], "a new one needs --preset"),
         (["train", "--run", "{tmp}/x", "--preset", "digits", "--data_dir", "{tmp}"], "not prepared"),
         (["train", "--run", "{tmp}/x", "--preset", "digits", "--dataset", "nope", "--data_dir", "{tmp}"], "'nope'"),
-        (["train", "--run", "{tmp}/x", "--preset", "digits", "--accelerator", "gpu"], "sees no GPU"),
         (["train", "--run", "{run}", "--override", "train.seed=4"], "train.seed is 0 there, 4 now"),
         (["evaluate", "--run", "{tmp}/x"], "no run in"),
         (["evaluate", "--run", "{run}", "--checkpoint", "7"], "found '7'; run has 0, 1, 2"),
