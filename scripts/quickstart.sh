@@ -4,10 +4,15 @@
 #
 #   scripts/quickstart.sh [FOLDER]     FOLDER holds data and run (default: runs/quickstart)
 set -euo pipefail
+folder="${1:-}"
+case "$folder" in
+  "" | /*) ;;
+  *) folder="$PWD/$folder" ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 
-folder="${1:-runs/quickstart}"
+folder="${folder:-runs/quickstart}"
 data="$folder/data"
 run="$folder/digits"
 

@@ -27,7 +27,7 @@ class Evaluator:
         config: the experiment; its ``evaluation`` says how.
 
     Raises:
-        UserError: the data set or the classifier cannot be had, or a split is too small.
+        UserError: the data set or the classifier cannot be had.
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
