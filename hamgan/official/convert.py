@@ -119,11 +119,11 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
 
 
 def _open(path: str) -> tuple[Any, Shapes]:
-    if not tf.io.gfile.exists(f"{path}.index"):
-        raise UserError(
-            f"no checkpoint {path}: there is no {path}.index; expected a path such as DIR/{OFFICIAL_PREFIX}-1234"
-        )
     try:
+        if not tf.io.gfile.exists(f"{path}.index"):
+            raise UserError(
+                f"no checkpoint {path}: there is no {path}.index; expected a path such as DIR/{OFFICIAL_PREFIX}-1234"
+            )
         reader = tf.train.load_checkpoint(path)
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     except (tf.errors.OpError, RuntimeError, ValueError) as error:

@@ -197,6 +197,19 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, cap
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bucket_that_refuses_is_a_clear_error(tmp_path, monkeypatch):
+    exists = tf.io.gfile.exists
+
+    def refuse(path):
+        if path.startswith("gs://"):
+            raise tf.errors.PermissionDeniedError(None, None, "403 Forbidden")
+        return exists(path)
+
+    monkeypatch.setattr(tf.io.gfile, "exists", refuse)
+    with pytest.raises(UserError, match=r"gs://bucket/model\.ckpt-1 cannot be read: 403 Forbidden"):
+        convert_official("gs://bucket/model.ckpt-1", str(tmp_path / "run"))
+
+
 def test_nothing_is_written_over(tmp_path):
     run = tmp_path / "run"
     convert_official(official_checkpoint("v1_nmf"), str(run), overrides=ham_overrides("v1_nmf"))
