@@ -80,7 +80,9 @@ def restore(path: str, variables: Mapping[str, tf.Variable], *, part: str | None
         raise UserError(f"checkpoint {path} is of another architecture than its config: {_mismatch(expected, found)}")
     try:
         status = tf.train.Checkpoint(**variables).read(path)
-        status.expect_partial() if part is not None else status.assert_existing_objects_matched()
+        status.assert_existing_objects_matched()
+        # What else there is, other parts and TensorFlow's counter of saves, is not to be warned of at exit.
+        status.expect_partial()
     except (tf.errors.OpError, IndexError) as error:
         raise _damaged(path, error) from error
 

@@ -1,3 +1,4 @@
+import gc
 import os
 
 import numpy as np
@@ -50,6 +51,13 @@ def test_every_variable_of_the_state_is_saved_and_restored(tiny, state, saved):
     restore(latest_checkpoint(saved), other.variables())
     for name, variable in state.variables().items():
         np.testing.assert_array_equal(other.variables()[name].numpy(), variable.numpy(), err_msg=name)
+
+
+def test_restoring_warns_of_nothing(tiny, saved, caplog):
+    restore(latest_checkpoint(saved), TrainState(tiny).variables())
+    load_generator(tiny.model, latest_checkpoint(saved), "ema")
+    gc.collect()
+    assert not [record for record in caplog.records if "checkpoint" in record.getMessage()]
 
 
 def test_only_the_newest_are_kept(saved):
