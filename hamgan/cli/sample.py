@@ -11,7 +11,7 @@ from hamgan.cli.options import add_checkpoint, add_run, weights_of
 from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 from hamgan.errors import UserError
 
-BATCH = 50
+MAX_BATCH = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     classes = parse_classes(arguments.classes, num_classes) if arguments.classes else grid_classes(num_classes)
     step, path = find_checkpoint(run_directory, arguments.checkpoint)
     generator = load_generator(config.model, path, weights_of(arguments, config))
-    grid = Sampler(generator, seed=arguments.seed, batch=BATCH).grid(classes, arguments.per_class)
+    batch = min(MAX_BATCH, len(classes) * arguments.per_class)
+    grid = Sampler(generator, seed=arguments.seed, batch=batch).grid(classes, arguments.per_class)
     write_atomically(arguments.out, tf.io.encode_png(grid).numpy())
     print(f"Samples of step {step}  {arguments.out}")
 

@@ -15,7 +15,7 @@ from hamgan.networks import build_discriminator, build_generator
 from hamgan.official.architecture import NOT_RECORDED, Shapes, read_architecture
 from hamgan.official.names import GLOBAL_STEP, is_ignored, official_name, official_shape
 from hamgan.presets import hamgan_strong
-from hamgan.run_directory import RunDirectory
+from hamgan.run_directory import RunDirectory, write_atomically
 from hamgan.training.checkpointing import Checkpoints, restore
 from hamgan.training.state import network_variables
 
@@ -114,7 +114,10 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
         shape_and_slices=[""] * len(ordered),
         tensors=[tensors[name] for name in ordered],
     )
-    tf.compat.v1.train.update_checkpoint_state(out, target)
+    # What tf.train.latest_checkpoint reads; TensorFlow's own writer of it is deprecated and says so.
+    name = os.path.basename(target)
+    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+    write_atomically(os.path.join(out, "checkpoint"), state.encode())
     return target
 
 
