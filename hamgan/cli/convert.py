@@ -37,9 +37,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _from_official(arguments: argparse.Namespace) -> None:
-    for option, value in (("--run", arguments.run), ("--weights", arguments.weights)):
-        if value is not None:
-            raise UserError(f"{option} goes with --to-official")
+    given = {
+        "--run": arguments.run is not None,
+        "--weights": arguments.weights is not None,
+        "--checkpoint": arguments.checkpoint != "latest",
+    }
+    for option in (option for option, is_given in given.items() if is_given):
+        raise UserError(f"{option} goes with --to-official; a published checkpoint is named by its path")
 
     from hamgan.presets import get_preset
 

@@ -181,6 +181,7 @@ def test_the_command_converts_samples_and_converts_back(tmp_path, capsys):
         (["--official", "x", "--out", "{tmp}"], "exists; choose another --out"),
         (["--official", "x", "--out", "{tmp}/run", "--preset", "hamgan_babi"], "did you mean 'hamgan_baby'"),
         (["--official", "x", "--out", "{tmp}/run", "--run", "y"], "--run goes with --to-official"),
+        (["--official", "x", "--out", "{tmp}/run", "--checkpoint", "3"], "--checkpoint goes with --to-official"),
         (["--to-official", "--out", "{tmp}/run"], "expects --run"),
         (["--to-official", "--run", "{tmp}/none", "--out", "{tmp}/x"], "no run in"),
         (["--to-official", "--run", "x", "--out", "{tmp}/x", "--preset", "digits"], "go with --official"),
