@@ -11,39 +11,11 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from hamgan.config import to_json
+from hamgan.html_page import html_page, html_table
 from hamgan.run_directory import RunDirectory, write_atomically
 
 MAX_GRIDS = 8
 FIGURE_INCHES = (6.4, 3.2)
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem; padding: 0 1rem; color: #222; }}
-h1 {{ margin-bottom: 0; }}
-.summary {{ color: #555; margin-top: .2rem; }}
-.figures {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem; }}
-.figures svg {{ width: 100%; height: auto; }}
-.grids {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1.5rem; }}
-.grids img {{ width: 100%; }}
-figure {{ margin: 0; }}
-figcaption {{ color: #555; font-size: .9rem; }}
-table {{ border-collapse: collapse; }}
-th, td {{ padding: .2rem .9rem; text-align: right; border-bottom: 1px solid #ddd; }}
-pre {{ background: #f6f6f6; padding: 1rem; overflow-x: auto; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p class="summary">{summary}</p>
-{sections}
-</body>
-</html>
-"""
 
 
 def write_report(run: RunDirectory) -> None:
@@ -52,26 +24,17 @@ def write_report(run: RunDirectory) -> None:
     metrics = run.read_metrics()
     evaluations = run.read_evaluations()
     grids = run.sample_grids()
-    sections = [
-        _section("Samples", _newest_grid(grids)),
-        _section("Scores", _score_figures(evaluations) + _score_table(evaluations)),
-        _section("Training", _training_figures(metrics)),
-        _section("Samples over time", _grids_over_time(grids)),
-        _section(
-            "Config",
-            f"<details><summary>config.json</summary><pre>{html.escape(to_json(config))}</pre></details>",
-        ),
-    ]
-    page = _PAGE.format(
-        title=html.escape(f"HamGAN: {config.name} on {config.data.dataset}"),
-        summary=html.escape(_summary(metrics, evaluations, config.train.steps)),
-        sections="\n".join(section for section in sections if section),
+    sections = {
+        "Samples": _newest_grid(grids),
+        "Scores": _score_figures(evaluations) + _score_table(evaluations),
+        "Training": _training_figures(metrics),
+        "Samples over time": _grids_over_time(grids),
+        "Config": f"<details><summary>config.json</summary><pre>{html.escape(to_json(config))}</pre></details>",
+    }
+    page = html_page(
+        f"HamGAN: {config.name} on {config.data.dataset}", _summary(metrics, evaluations, config.train.steps), sections
     )
     write_atomically(run.report_path, page.encode())
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{title}</h2>\n{content}" if content else ""
 
 
 def _summary(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]], steps: int) -> str:
@@ -163,26 +126,26 @@ def _score_figures(evaluations: Sequence[dict[str, Any]]) -> str:
 def _score_table(evaluations: Sequence[dict[str, Any]]) -> str:
     if not evaluations:
         return ""
-    rows = [
-        "<tr><th>step</th><th>weights</th><th>FID</th><th>IS</th><th>accuracy</th><th>samples</th><th>classifier</th></tr>"
-    ]
+    rows = []
     for result in evaluations:
         accuracy = "-" if result["accuracy"] is None else f"{result['accuracy']:.1%}"
-        cells = (
-            f"{result['step']:,}",
-            result["weights"],
-            f"{result['fid']:.2f}",
-            f"{result['inception_score']:.2f}",
-            accuracy,
-            f"{result['settings']['num_samples']:,}",
-            result["settings"]["classifier"],
+        rows.append(
+            (
+                f"{result['step']:,}",
+                result["weights"],
+                f"{result['fid']:.2f}",
+                f"{result['inception_score']:.2f}",
+                accuracy,
+                f"{result['settings']['num_samples']:,}",
+                result["settings"]["classifier"],
+            )
         )
-        rows.append("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>")
     newest = evaluations[-1]
     real = (
         f"Real data: IS {newest['real_inception_score']:.2f}, FID of train against validation {newest['real_fid']:.2f}"
     )
-    return f"<p>{real}</p>\n<table>{''.join(rows)}</table>"
+    header = ("step", "weights", "FID", "IS", "accuracy", "samples", "classifier")
+    return f"<p>{real}</p>\n{html_table(header, rows)}"
 
 
 def _image(path: str, caption: str) -> str:

@@ -12,8 +12,8 @@ hamgan convert --to-official --run RUN [--checkpoint STEP] --out DIR
 import argparse
 
 from hamgan.cli.options import add_checkpoint, add_override, weights_of
-from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 from hamgan.errors import UserError
+from hamgan.tensorflow_import import import_tensorflow_quietly
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

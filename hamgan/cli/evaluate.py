@@ -16,8 +16,8 @@ from hamgan.cli.options import (
     weights_of,
     with_assignments,
 )
-from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 from hamgan.errors import UserError
+from hamgan.tensorflow_import import import_tensorflow_quietly
 
 OVERRIDABLE = ("data.", "evaluation.")
 

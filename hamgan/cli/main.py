@@ -46,7 +46,8 @@ def main(argv: list[str]) -> int:
     """Runs one command and returns the exit code: 0, 1 (failed), 2 (the user's to put right), 130 (interrupted)."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("hamgan").setLevel(logging.INFO)
+    for package in ("data_prep", "hamgan"):
+        logging.getLogger(package).setLevel(logging.INFO)
     try:
         COMMANDS[arguments.command].run(arguments)
     except UserError as error:

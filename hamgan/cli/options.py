@@ -6,6 +6,17 @@ from hamgan.config import ExperimentConfig, override
 from hamgan.errors import UserError
 
 
+def positive_integer(text: str) -> int:
+    """Parses an option's value; for ``type=``."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, found '{text}'")
+    return value
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds ``--run``."""
     parser.add_argument("--run", required=True, metavar="DIR", help="the run's folder")

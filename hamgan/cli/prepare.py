@@ -1,39 +1,167 @@
 """Prepare a data set as TFDS records.
 
-  digits   scikit-learn's 1,797 handwritten digits, enlarged to 32x32 RGB; nothing is downloaded. Also trains a small
-           classifier and exports it as a SavedModel for 'hamgan evaluate --classifier'.
+  digits     scikit-learn's 1,797 handwritten digits, enlarged to 32x32 RGB; nothing is downloaded
+  imagenet   ImageNet (ILSVRC 2012) from the original tars or from folders
 
-What is there already is left as it is.
+What is there already is left as it is; what was begun is gone on with.
 """
 
 import argparse
 import os
 
-from hamgan.cli.options import add_data_dir
-from hamgan.cli.tensorflow_import import import_tensorflow_quietly
+from hamgan.cli.options import add_data_dir, positive_integer
+from hamgan.errors import UserError, did_you_mean
+from hamgan.tensorflow_import import import_tensorflow_quietly
+
+_DIGITS = """Prepare the handwritten digits.
+
+1,797 images in ten classes, with a train and a validation split. Also trains a small classifier and exports it as a
+SavedModel for 'hamgan evaluate --classifier'.
+"""
+
+_IMAGENET = """Prepare ImageNet (ILSVRC 2012).
+
+  hamgan prepare imagenet --source /data/ILSVRC2012 --data_dir /data/tfds
+  hamgan prepare imagenet --train train.tar --validation val/ --form original 128 --data_dir gs://bucket/tfds
+
+The source is what you have: ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, or folders train/n01440764/*.JPEG and
+val/*.JPEG (also val/n01440764/*.JPEG), or the folder of the Kaggle challenge;
+local or in a bucket. Nothing is unpacked.
+
+Forms:
+  original   TFDS's own imagenet2012: the photographs, for 'hamgan train --dataset imagenet2012' (144 GiB)
+  64, 128, 256
+             imagenet_hamgan/RESOLUTION: cropped and resampled, float32, the very pixels that training on the original
+             form sees, several times as fast to read (61, 244, 975 GiB)
+
+Every image is decoded once. What is odd is repaired or skipped and reported in preparation.json and preparation.html
+beside the records. Stop it at any moment; the same command goes on, and the records come out the same.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("dataset", choices=("digits",), help="the data set")
-    add_data_dir(parser)
+    datasets = parser.add_subparsers(
+        dest="dataset", required=True, metavar="DATASET", parser_class=type(parser), title="data sets"
+    )
+    for name, description, add in (
+        ("digits", _DIGITS, _add_digits_arguments),
+        ("imagenet", _IMAGENET, _add_imagenet_arguments),
+    ):
+        subparser = datasets.add_parser(
+            name,
+            help=description.splitlines()[0],
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        add_data_dir(subparser)
+        add(subparser)
+
+
+def _add_digits_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classifier", metavar="DIR", help="where the classifier goes (default: DATA_DIR/digits_classifier)"
     )
 
 
+def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", metavar="DIR", help="folder with both splits, under any of their usual names")
+    parser.add_argument("--train", metavar="PATH", help="tar or folder of the training images")
+    parser.add_argument("--validation", metavar="PATH", help="tar or folder of the validation images")
+    parser.add_argument(
+        "--form",
+        nargs="+",
+        default=["original"],
+        metavar="FORM",
+        help="any of original, 64, 128, 256 (default: original)",
+    )
+    parser.add_argument(
+        "--subset", metavar="SYNSETS", help="only these classes, such as n01440764,n02102040; labels stay the same"
+    )
+    parser.add_argument(
+        "--per_class", type=positive_integer, metavar="N", help="at most N images of each class in each split"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse anything that is odd instead of repairing or skipping it"
+    )
+    parser.add_argument(
+        "--workers", type=positive_integer, metavar="N", help="processes (default: one more than there are cores)"
+    )
+    parser.add_argument(
+        "--beam",
+        nargs="*",
+        metavar="OPTION=VALUE",
+        help="write with Apache Beam and these pipeline options, such as runner=DataflowRunner project=P region=R "
+        "temp_location=gs://...",
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
+    if arguments.dataset == "digits":
+        _prepare_digits(arguments)
+    else:
+        _prepare_imagenet(arguments)
+
+
+def _prepare_digits(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
-    import tensorflow_datasets as tfds
 
     from hamgan.data.digits import prepare_digits
     from hamgan.evaluation.small_classifier import prepare_digits_classifier
 
-    data_dir = arguments.data_dir or str(tfds.core.constants.DATA_DIR)
+    data_dir = _data_dir(arguments)
     builder = prepare_digits(data_dir)
     classifier = arguments.classifier or os.path.join(data_dir, "digits_classifier")
     prepare_digits_classifier(data_dir, classifier)
     splits = ", ".join(f"{split.num_examples} {name}" for name, split in builder.info.splits.items())
     print(f"Data set    {builder.data_path} ({splits} images)")
     print(f"Classifier  {classifier}")
+
+
+def _prepare_imagenet(arguments: argparse.Namespace) -> None:
+    if not (arguments.source or arguments.train or arguments.validation):
+        raise UserError("expected --source DIR, or --train PATH and --validation PATH, found neither")
+    from data_prep.local_workers import start_importing
+
+    start_importing()
+    import_tensorflow_quietly()
+
+    from data_prep.forms import get_forms
+    from data_prep.ilsvrc import label_of_synset
+    from data_prep.preparation import Selection
+    from data_prep.prepare_imagenet import Request, prepare_imagenet
+    from data_prep.sources import find_split
+
+    synsets = None
+    if arguments.subset is not None:
+        synsets = tuple(dict.fromkeys(filter(None, arguments.subset.split(","))))
+        for synset in synsets:
+            if synset not in label_of_synset():
+                hint = did_you_mean(synset, label_of_synset()) or "; they look like n01440764"
+                raise UserError(f"--subset: '{synset}' is not a class of ILSVRC 2012{hint}")
+        if not synsets:
+            raise UserError("--subset: expected classes, such as n01440764,n02102040, found none")
+    forms = get_forms(arguments.form)
+    sources = {"train": arguments.train, "validation": arguments.validation}
+    for split, path in sources.items():
+        if path is None and arguments.source is not None:
+            sources[split] = find_split(arguments.source, split)
+    prepare_imagenet(
+        Request(
+            sources={split: path for split, path in sources.items() if path is not None},
+            data_dir=_data_dir(arguments),
+            forms=forms,
+            selection=Selection(synsets, arguments.per_class),
+            strict=arguments.strict,
+            workers=arguments.workers,
+            beam_options=arguments.beam,
+        )
+    )
+
+
+def _data_dir(arguments: argparse.Namespace) -> str:
+    import tensorflow_datasets as tfds
+
+    return arguments.data_dir or str(tfds.core.constants.DATA_DIR)

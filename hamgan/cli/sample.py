@@ -8,8 +8,8 @@ import argparse
 import os
 
 from hamgan.cli.options import add_checkpoint, add_run, weights_of
-from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 from hamgan.errors import UserError
+from hamgan.tensorflow_import import import_tensorflow_quietly
 
 MAX_BATCH = 50
 

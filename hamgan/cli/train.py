@@ -11,8 +11,8 @@ Writes config.json, metrics.jsonl, checkpoints/, samples/, tensorboard/ and repo
 import argparse
 
 from hamgan.cli.options import add_data_dir, add_override, add_run, with_assignments
-from hamgan.cli.tensorflow_import import import_tensorflow_quietly
 from hamgan.errors import UserError
+from hamgan.tensorflow_import import import_tensorflow_quietly
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,11 +1,18 @@
 """Any prepared TFDS classification data set, as batches of images and labels."""
 
+import logging
+import os
+
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from hamgan.config import DataConfig
+from hamgan.data.preparation_record import describe_subset, read_preparation_record
 from hamgan.data.preprocessing import preprocess
 from hamgan.errors import UserError
+
+_logger = logging.getLogger(__name__)
 
 READ_PARALLELISM = 16
 """Record files that are read side by side."""
@@ -13,6 +20,8 @@ READ_PARALLELISM = 16
 
 class ClassificationDataset:
     """A prepared TFDS data set with one image and one class label per example.
+
+    Images are photographs of any size, or float32 tensors that are preprocessed already (``imagenet_hamgan``).
 
     Args:
         config: names the data set, its folder and its splits.
@@ -26,6 +35,9 @@ class ClassificationDataset:
         self.config = config
         self.builder = _open(config)
         self.image_key, self.label_key = _feature_keys(self.builder, config.dataset)
+        subset = describe_subset(read_preparation_record(os.fspath(self.builder.data_path)))
+        if subset:
+            _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self.builder.data_path, subset)
         self.num_classes: int = self.builder.info.features[self.label_key].num_classes
         for split in (config.train_split, config.validation_split):
             self.num_examples(split)
@@ -58,6 +70,7 @@ class ClassificationDataset:
         Returns:
             Float32 images in [-1, 1], ``(batch, resolution, resolution, 3)``, and int32 labels, ``(batch,)``.
         """
+        self._check_resolution(resolution)
         split = self.config.train_split
         files = self.builder.info.splits[split].file_instructions
         epoch_size = self.num_examples(split)
@@ -100,6 +113,7 @@ class ClassificationDataset:
 
         TFDS shuffles when it writes, so the first ``limit`` examples are a random subset.
         """
+        self._check_resolution(resolution)
         # One file after another: interleaving would make the order depend on the number of files.
         read_config = tfds.ReadConfig(interleave_cycle_length=1)
         dataset = self.builder.as_dataset(split=split, shuffle_files=False, read_config=read_config)
@@ -108,8 +122,19 @@ class ClassificationDataset:
         return dataset.batch(batch).prefetch(tf.data.AUTOTUNE)
 
     def _prepare(self, example: dict[str, tf.Tensor], resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
-        image = preprocess(example[self.image_key], resolution)
+        image = example[self.image_key]
+        if not _is_preprocessed(self.builder.info.features[self.image_key]):
+            image = preprocess(image, resolution)
         return image, tf.cast(example[self.label_key], tf.int32)
+
+    def _check_resolution(self, resolution: int) -> None:
+        feature = self.builder.info.features[self.image_key]
+        if _is_preprocessed(feature) and feature.shape[0] != resolution:
+            name, stored = self.config.dataset, feature.shape[0]
+            raise UserError(
+                f"data set '{name}' holds images preprocessed to {stored}x{stored}, but model.resolution is "
+                f"{resolution}: use '{name.replace(str(stored), str(resolution))}', or override model.resolution"
+            )
 
 
 def _open(config: DataConfig) -> tfds.core.DatasetBuilder:
@@ -136,17 +161,36 @@ def _feature_keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, st
     """The names of the image and the label feature."""
     features = builder.info.features
     keys: list[str] = []
-    for kind in (tfds.features.Image, tfds.features.ClassLabel):
-        candidates = [key for key, feature in features.items() if isinstance(feature, kind)]
+    for kind, is_kind in (("Image", _is_image), ("ClassLabel", _is_label)):
+        candidates = [key for key, feature in features.items() if is_kind(feature)]
         supervised = [key for key in builder.info.supervised_keys or () if key in candidates]
         candidates = supervised or candidates
         if len(candidates) != 1:
             found = ", ".join(candidates) or f"none among {', '.join(features)}"
-            raise UserError(
-                f"data set '{name}' must have exactly one {kind.__name__} feature to be trained on, found {found}"
-            )
+            raise UserError(f"data set '{name}' must have exactly one {kind} feature to be trained on, found {found}")
         keys.append(candidates[0])
     channels = features[keys[0]].shape[-1]
     if channels not in (1, 3):
         raise UserError(f"data set '{name}' must have images of 1 or 3 channels, found {channels}")
     return keys[0], keys[1]
+
+
+def _is_image(feature: tfds.features.FeatureConnector) -> bool:
+    return isinstance(feature, tfds.features.Image) or _is_preprocessed(feature)
+
+
+def _is_label(feature: tfds.features.FeatureConnector) -> bool:
+    return isinstance(feature, tfds.features.ClassLabel)
+
+
+def _is_preprocessed(feature: tfds.features.FeatureConnector) -> bool:
+    """Whether it holds square RGB images in float32, as the networks see them."""
+    shape = feature.shape
+    return (
+        type(feature) is tfds.features.Tensor
+        and feature.np_dtype == np.float32
+        and len(shape) == 3
+        and shape[0] is not None
+        and shape[0] == shape[1]
+        and shape[2] == 3
+    )

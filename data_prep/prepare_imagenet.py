@@ -1,0 +1,303 @@
+"""From somebody's ImageNet to TFDS records: find, list, check, write, verify, publish."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from data_prep import storage
+from data_prep.beam_pipeline import write_with_beam
+from data_prep.forms import Form
+from data_prep.ilsvrc import NUM_CLASSES, label_of_synset
+from data_prep.local_workers import LocalWorkers, advance
+from data_prep.preparation import Account, Selection, SplitAccount, completeness_problems, problem_lines
+from data_prep.problems import Problem
+from data_prep.shards import (
+    RESULTS_FOLDER,
+    TEMPORARY_SUFFIX,
+    Shard,
+    Target,
+    fingerprint,
+    finished,
+    plan_shards,
+    write_shard,
+)
+from data_prep.sources import Listing, Place, list_place, merge, places
+from hamgan.data.preparation_record import RECORD_NAME, describe_subset, read_preparation_record
+from hamgan.errors import UserError
+
+_logger = logging.getLogger(__name__)
+
+PAGE_NAME = "preparation.html"
+_TFDS_RECORD = "dataset_info.json"
+_SPARE_BYTES = 64 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to prepare.
+
+    Args:
+        sources: tar or folder of each split; one split may be missing.
+        data_dir: where TFDS data sets are kept, local or in a bucket.
+        forms: what to write.
+        selection: which part of ImageNet.
+        strict: whether to refuse anything odd instead of repairing or skipping it.
+        workers: how many processes; None to choose.
+        beam_options: Apache Beam's pipeline options, or None to work without it.
+    """
+
+    sources: dict[str, str]
+    data_dir: str
+    forms: list[Form]
+    selection: Selection
+    strict: bool = False
+    workers: int | None = None
+    beam_options: list[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    found: np.ndarray
+    shards: list[Shard]
+
+
+def prepare_imagenet(request: Request) -> list[str]:
+    """Writes ImageNet as TFDS data sets that plain ``tfds.load`` reads.
+
+    Records are written into ``VERSION.incomplete`` beside the data set's final folder, which appears when all is there.
+    Called again after it was stopped, it goes on with the shards that are missing; the finished files have the same
+    bytes.
+
+    Returns:
+        The data sets' folders, by form.
+
+    Raises:
+        UserError: there is something that the user can put right; what was written so far is kept.
+    """
+    try:
+        return _prepare(request)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise UserError(
+            f"{reason.splitlines()[0]}; put that right and give the same command again: it goes on from what is written"
+        ) from error
+
+
+def _prepare(request: Request) -> list[str]:
+    # Its processes import TensorFlow while this one asks the file system.
+    with LocalWorkers(request.workers) as workers, contextlib.ExitStack() as locks:
+        splits, problems = {}, []
+        for split in request.sources:
+            splits[split], found_problems = _plan(split, request, workers)
+            problems.extend(found_problems)
+        final = {form: os.fspath(form.builder(request.data_dir).data_path) for form in request.forms}
+        pending = [form for form in request.forms if not _is_there(final[form], form, splits, request)]
+        if not pending:
+            return list(final.values())
+        targets = [Target(form, f"{final[form]}.incomplete") for form in pending]
+        for target in targets:
+            storage.make_folder(storage.join(target.folder, RESULTS_FOLDER))
+            locks.enter_context(_locked(target.folder))
+        shards = [shard for split in splits.values() for shard in split.shards]
+        _clean(targets, shards)
+        if request.strict:  # before hours of work
+            account = _account(targets[0], splits, problems, request)
+            _write_account(targets[0].folder, account)
+            _check_strictly(targets[0], account)
+        _check_free_space(targets, shards)
+        _write(shards, targets, workers, request)
+        _check_complete(targets, shards)
+        accounts = {target: _account(target, splits, problems, request) for target in targets}
+        for target, account in accounts.items():
+            _write_account(target.folder, account)
+        for line in problem_lines(accounts[targets[0]].problems):
+            _logger.warning("%s", line)
+        if request.strict:
+            _check_strictly(targets[0], accounts[targets[0]])
+        for target, account in accounts.items():
+            _publish(target, final[target.form], account, request.data_dir)
+        return list(final.values())
+
+
+def _plan(split: str, request: Request, workers: LocalWorkers) -> tuple[_Split, list[Problem]]:
+    source, selection = request.sources[split], request.selection
+    to_list, problems = places(source, split)
+    wanted = selection.synsets
+    if wanted is not None:
+        to_list = [place for place in to_list if place.synset is None or place.synset in wanted]
+    listing = merge(
+        workers.run(
+            _list, [(place, split) for place in to_list], title=f"Listing {split}", unit="place", total=len(to_list)
+        )
+    )
+    if wanted is not None:
+        labels = [label_of_synset()[synset] for synset in wanted]
+        listing = listing._replace(images=listing.images[np.isin(listing.images["label"], labels)])
+    found = np.bincount(listing.images["label"], minlength=NUM_CLASSES)
+    shards, duplicates = plan_shards(split, listing, per_class=selection.per_class)
+    if not shards:
+        raise UserError(
+            f"no {split} image of the classes asked for in {source}: expected the tar or folder as ImageNet or PyTorch "
+            f"have it, found {_what_was_found(listing, problems)}"
+        )
+    problems += listing.problems + completeness_problems(split, found, selection) + duplicates
+    return _Split(found, shards), problems
+
+
+def _list(place: Place, split: str) -> Listing:
+    listing = list_place(place, split)
+    advance(1)
+    return listing
+
+
+def _what_was_found(listing: Listing, problems: list[Problem]) -> str:
+    every = [*problems, *listing.problems]
+    return f"such as {every[0].where}" if every else "nothing"
+
+
+def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Request) -> bool:
+    """Whether the data set was prepared before, from the same images."""
+    if not storage.exists(storage.join(folder, _TFDS_RECORD)):
+        return False
+    record = read_preparation_record(folder)
+    if record is None:
+        _logger.info("%s: is there already, not prepared by hamgan; left as it is", folder)
+        return True
+    if record["plan"] != _plan_digest(form, splits):
+        subset = describe_subset(record)
+        raise UserError(
+            f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files or another "
+            "selection; move it away, or pass another --data_dir"
+        )
+    _remove_results(folder)
+    _logger.info("%s: is there already", folder)
+    return True
+
+
+def _plan_digest(form: Form, splits: dict[str, _Split]) -> str:
+    digest = hashlib.sha256()
+    for split in splits.values():
+        for shard in split.shards:
+            digest.update(fingerprint(shard, form).encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Two preparations must not write one folder. (A bucket has no locks; its files appear whole, and are the same.)"""
+    if storage.is_remote(folder):
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another 'hamgan prepare' is writing {folder}; wait for it, or stop it") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clean(targets: list[Target], shards: list[Shard]) -> None:
+    """Removes what a killed run left unfinished, and records of another plan."""
+    for target in targets:
+        wanted = {target.records_path(shard) for shard in shards}
+        for name, is_folder in storage.children(target.folder):
+            path = storage.join(target.folder, name)
+            if not is_folder and path not in wanted and (name.endswith(TEMPORARY_SUFFIX) or ".tfrecord-" in name):
+                storage.remove(path)
+
+
+def _check_free_space(targets: list[Target], shards: list[Shard]) -> None:
+    needed = 0
+    for target in targets:
+        for shard in shards:
+            if finished(shard, target) is None:
+                needed += sum(target.form.record_bytes(int(size)) for size in shard.images["size"])
+    free = storage.free_bytes(targets[0].folder)
+    if free is not None and needed and free < needed + _SPARE_BYTES:
+        raise UserError(
+            f"not enough space in {targets[0].folder}: {needed / 1e9:,.1f} GB are to be written, {free / 1e9:,.1f} GB "
+            "are free; make room, or pass another --data_dir"
+        )
+
+
+def _write(shards: list[Shard], targets: list[Target], workers: LocalWorkers, request: Request) -> None:
+    if request.beam_options is not None:
+        write_with_beam(shards, targets, request.beam_options)
+        return
+    work = [(shard, targets, advance) for shard in shards]
+    total = sum(len(shard.images) for shard in shards)
+    workers.run(write_shard, work, title="Writing", unit="image", total=total)
+
+
+def _check_complete(targets: list[Target], shards: list[Shard]) -> None:
+    for target in targets:
+        missing = [shard for shard in shards if finished(shard, target) is None]
+        if missing:
+            raise UserError(
+                f"{len(missing):,} record files, such as {target.records_path(missing[0])}, are not complete; give the "
+                "same command again"
+            )
+
+
+def _account(target: Target, splits: dict[str, _Split], problems: list[Problem], request: Request) -> Account:
+    accounts = {}
+    for name, split in splits.items():
+        results = [result for result in (finished(shard, target) for shard in split.shards) if result is not None]
+        problems = problems + [problem for result in results for problem in result.problems]
+        accounts[name] = SplitAccount(
+            source=request.sources[name],
+            found=split.found,
+            shard_lengths=[result.num_examples for result in results],
+            num_bytes=sum(result.num_bytes for result in results),
+        )
+    plan = _plan_digest(target.form, splits)
+    return Account(target.form.name, plan, request.selection, accounts, sorted(problems))
+
+
+def _write_account(folder: str, account: Account) -> None:
+    storage.write_text(storage.join(folder, RECORD_NAME), account.to_json())
+    storage.write_text(storage.join(folder, PAGE_NAME), account.to_html())
+
+
+def _check_strictly(target: Target, account: Account) -> None:
+    if account.serious:
+        raise UserError(
+            f"{len(account.serious):,} problems were found and --strict is given: nothing is prepared; they are "
+            f"listed in {storage.join(target.folder, PAGE_NAME)}; put them right, or leave --strict out to have them repaired or "
+            "skipped"
+        )
+
+
+def _publish(target: Target, folder: str, account: Account, data_dir: str) -> None:
+    """Writes TFDS's metadata and gives the data set its name."""
+    builder = target.form.builder(data_dir)
+    infos = [
+        tfds.core.SplitInfo(name=name, shard_lengths=split.shard_lengths, num_bytes=split.num_bytes)
+        for name, split in account.splits.items()
+    ]
+    builder.info.set_file_format(tfds.core.FileFormat.TFRECORD)
+    builder.info.set_splits(tfds.core.SplitDict(infos))
+    builder.info.write_to_directory(target.folder)
+    storage.move_folder(target.folder, folder, last=_TFDS_RECORD)
+    _remove_results(folder)
+    _logger.info("%s", folder)
+    for line in account.to_lines():
+        _logger.info("  %s", line)
+    _logger.info("  report      %s", storage.join(folder, PAGE_NAME))
+
+
+def _remove_results(folder: str) -> None:
+    path = storage.join(folder, RESULTS_FOLDER)
+    if storage.exists(path):
+        tf.io.gfile.rmtree(path)
