@@ -274,8 +274,8 @@ def _check_strictly(target: Target, account: Account) -> None:
     if account.serious:
         raise UserError(
             f"{len(account.serious):,} problems were found and --strict is given: nothing is prepared; they are "
-            f"listed in {storage.join(target.folder, PAGE_NAME)}; put them right, or leave --strict out to have them repaired or "
-            "skipped"
+            f"listed in {storage.join(target.folder, PAGE_NAME)}; put them right, or leave --strict out "
+            "to have them repaired or skipped"
         )
 
 

@@ -10,7 +10,12 @@ from hamgan.config import override, to_json
 from hamgan.errors import UserError
 
 OPTIONS = {
-    "prepare": ("--data_dir", "--classifier"),
+    "prepare": ("digits", "imagenet"),
+    "prepare digits": ("--data_dir", "--classifier"),
+    "prepare imagenet": (
+        *("--data_dir", "--source", "--train", "--validation", "--form", "--subset", "--per_class", "--strict"),
+        *("--workers", "--beam"),
+    ),
     "train": ("--run", "--preset", "--dataset", "--data_dir", "--override", "--accelerator", "--cpu_replicas"),
     "evaluate": ("--run", "--checkpoint", "--weights", "--classifier", "--num_samples", "--data_dir", "--override"),
     "sample": ("--run", "--checkpoint", "--weights", "--out", "--classes", "--per_class", "--seed"),
@@ -51,10 +56,14 @@ def _fails_with(capsys, arguments, message):
     assert message in lines[0]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_s_help_is_looked_at():
+    assert COMMANDS.keys() <= OPTIONS.keys()
+
+
+@pytest.mark.parametrize("command", OPTIONS)
 def test_help_names_every_option(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: hamgan {command} ")
@@ -105,6 +114,19 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--per_class", "0"], "must be positive"),
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--seed", "-1"], "--seed must be in"),
         (["prepare", "digitz"], "invalid choice: 'digitz'"),
+        (["prepare", "imagenet"], "expected --source DIR, or --train PATH and --validation PATH"),
+        (
+            ["prepare", "imagenet", "--source", "{tmp}"],
+            "no train images in {tmp}: expected ILSVRC2012_img_train.tar or",
+        ),
+        (["prepare", "imagenet", "--source", "{tmp}", "--form", "127"], "any of original, 64, 128, 256, found '127'"),
+        (["prepare", "imagenet", "--source", "{tmp}", "--per_class", "0"], "a positive whole number, found '0'"),
+        (["prepare", "imagenet", "--train", "{tmp}", "--subset", "n01440765"], "did you mean 'n01440764'?"),
+        (["prepare", "imagenet", "--train", "{tmp}", "--subset", ","], "expected classes, such as n01440764"),
+        (
+            ["prepare", "imagenet", "--train", "{tmp}", "--data_dir", "{tmp}/d"],
+            "no train image of the classes asked for",
+        ),
     ],
 )
 def test_bad_input_is_one_line_exit_code_2_and_nothing_written(arguments, message, run_path, tmp_path, capsys):

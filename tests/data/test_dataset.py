@@ -153,3 +153,51 @@ def test_missing_data_is_a_clear_error(tiny, changes, message):
 def test_a_data_set_without_one_label_is_refused(other_dir):
     with pytest.raises(UserError, match="exactly one ClassLabel feature to be trained on, found kind, color"):
         ClassificationDataset(DataConfig("two_labels", other_dir, "everything", "everything"))
+
+
+@pytest.fixture(scope="module")
+def fast_dir(tmp_path_factory):
+    """A tiny ImageNet, as photographs and preprocessed, a subset of two images per class."""
+    from data_prep.fake_imagenet import write_fake_imagenet
+    from data_prep.forms import get_forms
+    from data_prep.ilsvrc import synsets
+    from data_prep.preparation import Selection
+    from data_prep.prepare_imagenet import Request, prepare_imagenet
+
+    path = tmp_path_factory.mktemp("fast")
+    fake = str(path / "fake")
+    write_fake_imagenet(
+        fake, layout="folders", classes=synsets()[:5], train_per_class=4, validation_per_class=1, flaws=False
+    )
+    sources = {"train": f"{fake}/train", "validation": f"{fake}/val"}
+    prepare_imagenet(Request(sources, str(path), get_forms(["original", "64"]), Selection(per_class=3), workers=1))
+    return str(path)
+
+
+def test_training_on_the_fast_form_is_training_on_the_photographs(fast_dir):
+    streams, evaluations = [], []
+    for name in ("imagenet2012", "imagenet_hamgan/64"):
+        dataset = ClassificationDataset(DataConfig(name, fast_dir))
+        batches = dataset.training_batches(resolution=64, batch=4, seed=5, skip_examples=8)
+        streams.append(list(batches.take(6).as_numpy_iterator()))
+        batches = dataset.evaluation_batches("validation", resolution=64, batch=4)
+        evaluations.append(list(batches.as_numpy_iterator()))
+    for one, other in (streams, evaluations):
+        for (images, labels), (same_images, same_labels) in zip(one, other, strict=True):
+            np.testing.assert_array_equal(images, same_images)
+            np.testing.assert_array_equal(labels, same_labels)
+            assert images.dtype == same_images.dtype == np.float32
+
+
+def test_the_fast_form_serves_its_own_resolution_only(fast_dir):
+    dataset = ClassificationDataset(DataConfig("imagenet_hamgan/64", fast_dir))
+    message = "holds images preprocessed to 64x64, but model.resolution is 128: use 'imagenet_hamgan/128'"
+    with pytest.raises(UserError, match=message):
+        dataset.training_batches(resolution=128, batch=4, seed=0)
+    with pytest.raises(UserError, match=message):
+        dataset.evaluation_batches("validation", resolution=128, batch=4)
+
+
+def test_a_subset_is_announced(fast_dir, caplog):
+    ClassificationDataset(DataConfig("imagenet_hamgan/64", fast_dir))
+    assert "is a subset: at most 3 images of a class" in caplog.text

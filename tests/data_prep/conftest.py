@@ -1,0 +1,31 @@
+"""Shared fixtures: small fake ImageNets and what is prepared from them."""
+
+import pytest
+from imagenet_helpers import CLASSES, request_for
+
+from data_prep.fake_imagenet import write_fake_imagenet
+from data_prep.prepare_imagenet import prepare_imagenet
+
+
+@pytest.fixture(scope="session")
+def fakes(tmp_path_factory):
+    """The same images in every layout, by name of the layout."""
+    folder = tmp_path_factory.mktemp("fake")
+    for layout in ("tars", "folders", "class_folders"):
+        write_fake_imagenet(
+            str(folder / layout),
+            layout=layout,
+            classes=CLASSES,
+            train_per_class=6,
+            validation_per_class=3,
+            flaws=True,
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(fakes, tmp_path_factory):
+    """``data_dir`` with every form that the tests look at."""
+    data_dir = tmp_path_factory.mktemp("prepared")
+    prepare_imagenet(request_for(fakes / "tars", data_dir, forms=("original", "64", "128")))
+    return data_dir

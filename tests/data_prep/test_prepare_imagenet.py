@@ -1,0 +1,243 @@
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from imagenet_helpers import CLASSES, all_files, request_for
+
+from data_prep import prepare_imagenet as module
+from data_prep import storage
+from data_prep.fake_imagenet import FLAWS, flawed_name, write_fake_imagenet
+from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets
+from data_prep.preparation import Selection
+from data_prep.prepare_imagenet import prepare_imagenet
+from hamgan.data.preprocessing import preprocess
+from hamgan.errors import UserError
+
+CMYK, PNG, TRUNCATED = (flawed_name(CLASSES[0], flaw) for flaw in FLAWS)
+
+
+def _examples(name, data_dir, split):
+    dataset = tfds.load(name, data_dir=str(data_dir), split=split)
+    return {example["file_name"].decode(): example for example in dataset.as_numpy_iterator()}
+
+
+def _record(data_dir, name="imagenet2012/5.1.0"):
+    return json.loads((pathlib.Path(data_dir) / name / "preparation.json").read_text())
+
+
+def test_stock_tfds_reads_photographs_with_their_labels(prepared):
+    for split, count in (("train", 26), ("validation", 12)):
+        examples = _examples("imagenet2012", prepared, split)
+        assert len(examples) == count
+        for name, example in examples.items():
+            expected = label_of_synset()[name[:9]] if split == "train" else label_of_validation_name(name)
+            assert example["label"] == expected
+            assert example["image"].dtype == np.uint8
+
+
+def test_stock_tfds_reads_the_fast_form_without_this_package(prepared):
+    code = (
+        "import sys, tensorflow_datasets as tfds\n"
+        "data, info = tfds.load('imagenet_hamgan/64', data_dir=sys.argv[1], with_info=True)\n"
+        "example = next(data['train'].as_numpy_iterator())\n"
+        "assert example['image'].shape == (64, 64, 3) and example['image'].dtype == 'float32'\n"
+        "assert info.features['label'].int2str(example['label']) == example['file_name'].decode()[:9]\n"
+        "assert 'data_prep' not in sys.modules and 'hamgan' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(prepared)], check=True)
+
+
+@pytest.mark.parametrize("resolution", [64, 128])
+def test_the_fast_form_has_the_very_pixels_of_the_original(prepared, resolution):
+    for split in ("train", "validation"):
+        photographs = _examples("imagenet2012", prepared, split)
+        fast = _examples(f"imagenet_hamgan/{resolution}", prepared, split)
+        assert list(fast) == list(photographs)
+        for name, example in fast.items():
+            expected = preprocess(tf.constant(photographs[name]["image"]), resolution).numpy()
+            np.testing.assert_array_equal(example["image"], expected)
+            assert example["label"] == photographs[name]["label"]
+
+
+def test_every_layout_gives_the_same_records(fakes, prepared, tmp_path):
+    expected = all_files(prepared / "imagenet2012" / "5.1.0")
+    for layout in ("folders", "class_folders"):
+        prepare_imagenet(request_for(fakes / layout, tmp_path / layout))
+        files = all_files(tmp_path / layout / "imagenet2012" / "5.1.0")
+        assert files.keys() == expected.keys()
+        for name in files:
+            assert name.startswith("preparation.") or files[name] == expected[name]
+
+
+def test_flaws_are_repaired_or_skipped_and_reported(prepared):
+    problems = {(problem["kind"], problem["where"]) for problem in _record(prepared)["problems"]}
+    assert {("cmyk", CMYK), ("png", PNG), ("damaged", TRUNCATED)} <= problems
+    assert ("total", "all train images") in problems
+    assert ("missing_synset", synsets()[1]) in problems
+    assert ("class_count", CLASSES[1]) in problems
+    page = (prepared / "imagenet2012" / "5.1.0" / "preparation.html").read_text()
+    assert TRUNCATED in page
+    assert "images that do not decode: skipped" in page
+
+
+def test_labels_of_a_thousand_classes(tmp_path):
+    one_pixel = tf.io.encode_jpeg(np.zeros((1, 1, 3), np.uint8)).numpy()
+    write_fake_imagenet(
+        str(tmp_path / "fake"),
+        layout="tars",
+        classes=synsets(),
+        train_per_class=1,
+        validation_per_class=1,
+        flaws=False,
+        image=lambda rng, label: one_pixel,
+    )
+    prepare_imagenet(request_for(tmp_path / "fake", tmp_path / "data"))
+    for split in ("train", "validation"):
+        examples = _examples("imagenet2012", tmp_path / "data", split)
+        assert len(examples) == 1000
+        for name, example in examples.items():
+            expected = synsets().index(name[:9]) if split == "train" else label_of_validation_name(name)
+            assert example["label"] == expected
+        assert sorted(example["label"] for example in examples.values()) == list(range(1000))
+
+
+def test_what_is_there_is_left_as_it_is(fakes, prepared, caplog):
+    before = {path: os.stat(path).st_mtime_ns for path in prepared.rglob("*") if path.is_file()}
+    with caplog.at_level("INFO"):
+        prepare_imagenet(request_for(fakes / "tars", prepared, forms=("original", "128")))
+    assert caplog.text.count("is there already") == 2
+    assert before == {path: os.stat(path).st_mtime_ns for path in prepared.rglob("*") if path.is_file()}
+
+
+def test_another_selection_does_not_replace_what_is_there(fakes, prepared):
+    with pytest.raises(UserError, match="holds ImageNet prepared from other files or another selection; move it away"):
+        prepare_imagenet(request_for(fakes / "tars", prepared, selection=Selection(per_class=2)))
+
+
+def test_records_of_others_are_left_alone(fakes, prepared, tmp_path, caplog):
+    shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
+    (tmp_path / "imagenet2012" / "5.1.0" / "preparation.json").unlink()
+    before = all_files(tmp_path)
+    with caplog.at_level("INFO"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+    assert "not prepared by hamgan; left as it is" in caplog.text
+    assert all_files(tmp_path) == before
+
+
+def test_subsets_keep_their_labels_and_say_what_they_are(fakes, tmp_path):
+    selection = Selection(synsets=CLASSES[1:3], per_class=2)
+    prepare_imagenet(request_for(fakes / "class_folders", tmp_path, selection=selection))
+    for split in ("train", "validation"):
+        examples = _examples("imagenet2012", tmp_path, split).values()
+        labels = [label_of_synset()[synset] for synset in CLASSES[1:3]]
+        assert sorted(example["label"] for example in examples) == sorted(2 * labels)
+    record = _record(tmp_path)
+    assert record["subset"] == {"synsets": list(CLASSES[1:3]), "per_class": 2}
+    assert record["complete"] is False
+    kinds = {problem["kind"] for problem in record["problems"]}
+    assert kinds == {"class_count"}  # 6 images of a class are fewer than 732, but no class is missing
+
+
+def test_strict_refuses_before_the_work_and_writes_nothing_but_the_report(fakes, tmp_path):
+    with pytest.raises(UserError, match=r"problems were found and --strict is given: nothing is prepared.*html"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path, strict=True))
+    left = all_files(tmp_path)
+    assert {os.path.basename(name) for name in left} == {"preparation.json", "preparation.html"}
+    assert not (tmp_path / "imagenet2012" / "5.1.0").exists()
+
+
+def test_strict_refuses_what_does_not_decode_and_without_it_the_work_is_used(fakes, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "completeness_problems", lambda *_: [])
+    with pytest.raises(UserError, match="1 problems were found"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path, strict=True))
+    incomplete = tmp_path / "imagenet2012" / "5.1.0.incomplete"
+    records = {path.name: path.stat().st_mtime_ns for path in incomplete.glob("*tfrecord*")}
+    assert records
+    prepare_imagenet(request_for(fakes / "tars", tmp_path))
+    final = tmp_path / "imagenet2012" / "5.1.0"
+    assert records == {path.name: path.stat().st_mtime_ns for path in final.glob("*tfrecord*")}
+
+
+def test_strict_accepts_what_ilsvrc_itself_has(tmp_path, fakes, monkeypatch):
+    monkeypatch.setattr(module, "completeness_problems", lambda *_: [])
+    shutil.copytree(fakes / "folders", tmp_path / "fake")
+    (tmp_path / "fake" / "train" / CLASSES[0] / TRUNCATED).unlink()
+    prepare_imagenet(request_for(tmp_path / "fake", tmp_path / "data", strict=True))
+    record = _record(tmp_path / "data")
+    assert record["complete"] is True
+    assert {problem["kind"] for problem in record["problems"]} == {"cmyk", "png"}
+
+
+def test_too_little_space_is_said_before_anything_is_written(fakes, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "free_bytes", lambda path: 1000)
+    with pytest.raises(UserError, match=r"not enough space in .*: 0.0 GB are to be written"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+    assert not all_files(tmp_path)
+
+
+def test_two_preparations_do_not_write_one_folder(fakes, tmp_path):
+    folder = tmp_path / "imagenet2012" / "5.1.0.incomplete"
+    folder.mkdir(parents=True)
+    with (
+        module._locked(str(folder)),
+        pytest.raises(UserError, match="another 'hamgan prepare' is writing"),
+    ):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+
+
+def test_a_source_without_any_image_is_refused(fakes, tmp_path):
+    (tmp_path / "empty" / "train" / "n00000000").mkdir(parents=True)
+    shutil.copytree(fakes / "folders" / "val", tmp_path / "empty" / "val")
+    with pytest.raises(UserError, match=r"no train image .* found such as .*n00000000"):
+        prepare_imagenet(request_for(tmp_path / "empty", tmp_path / "data"))
+
+
+def test_a_hostile_tar_writes_nothing(fakes, tmp_path):
+    import tarfile
+
+    source = tmp_path / "deep" / "source"
+    shutil.copytree(fakes / "tars", source)
+    with tarfile.open(source / "ILSVRC2012_img_train.tar", "a") as tar:
+        header = tarfile.TarInfo("../../escaped.tar")
+        tar.addfile(header)
+    before = all_files(tmp_path)
+    with pytest.raises(UserError, match=r"is not safe: its member '../../escaped.tar' lies outside of the tar"):
+        prepare_imagenet(request_for(source, tmp_path / "deep" / "data"))
+    assert all_files(tmp_path) == before
+
+
+def test_beam_s_local_runner_writes_the_same_records(fakes, prepared, tmp_path):
+    options = ["runner=DirectRunner", "direct_num_workers=1"]
+    prepare_imagenet(request_for(fakes / "tars", tmp_path, forms=("original", "64"), beam_options=options))
+    for folder in ("imagenet2012/5.1.0", "imagenet_hamgan/64/1.0.0"):
+        assert all_files(tmp_path / folder) == all_files(prepared / folder)
+
+
+def test_a_killed_preparation_goes_on_to_the_same_bytes(fakes, prepared, tmp_path):
+    arguments = ["prepare", "imagenet", "--source", str(fakes / "tars"), "--data_dir", str(tmp_path)]
+    arguments += ["--form", "original", "64", "128", "--workers", "1"]
+    code = "import sys; from hamgan.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+    def start():
+        return subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+
+    process = start()
+    # Killed when something is being written, not when everything is.
+    while not list(tmp_path.rglob("*.tmp")) and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "imagenet2012" / "5.1.0").exists()
+    process = start()
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert all_files(tmp_path) == all_files(prepared)

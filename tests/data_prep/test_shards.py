@@ -1,0 +1,154 @@
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils.shard_utils import ShardConfig
+
+from data_prep import shards
+from data_prep.forms import FORMS
+from data_prep.shards import Shard, Target, finished, plan_shards, write_shard
+from data_prep.sources import find_split, list_place, merge, places
+
+
+@pytest.fixture(scope="module")
+def listing(fakes):
+    to_list, _ = places(find_split(str(fakes / "tars"), "train"), "train")
+    return merge([list_place(place, "train") for place in to_list])
+
+
+@pytest.fixture
+def five_shards(monkeypatch):
+    monkeypatch.setattr(ShardConfig, "calculate_number_shards", lambda *_: 5)
+
+
+@pytest.fixture
+def target(tmp_path):
+    (tmp_path / shards.RESULTS_FOLDER).mkdir()
+    return Target(FORMS["original"], str(tmp_path))
+
+
+def _names(planned):
+    return [name.decode() for shard in planned for name in shard.images["name"]]
+
+
+def test_records_are_those_of_the_stock_builder_in_its_order(fakes, listing, target, tmp_path_factory, five_shards):
+    manual = tmp_path_factory.mktemp("manual")
+    for split in ("train", "validation"):
+        shutil.copy(find_split(str(fakes / "tars"), split), manual)
+    stock = tfds.builder("imagenet2012", data_dir=str(tmp_path_factory.mktemp("stock")))
+    stock.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=str(manual), num_shards=5), file_format="tfrecord"
+    )
+    planned, problems = plan_shards("train", listing)
+    assert not problems
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    read_config = tfds.ReadConfig(interleave_cycle_length=1)
+    expected = stock.as_dataset(split="train", decoders=decoders, read_config=read_config).as_numpy_iterator()
+    expected = {example["file_name"]: example for example in expected}
+    assert list(expected) == [name.encode() for name in _names(planned)]
+    parse = stock.info.features.deserialize_example
+    prepared = 0
+    for shard in planned:
+        write_shard(shard, [target])
+        for record in tf.data.TFRecordDataset(target.records_path(shard)):
+            example = parse(record, decoders=decoders)
+            theirs = expected[example["file_name"].numpy()]
+            # The stock builder repairs CMYK and PNG files by their names, which the fake ones do not have.
+            if not example["file_name"].numpy().startswith(b"n01440764_9000"):
+                assert example["image"].numpy() == theirs["image"]
+            assert example["label"].numpy() == theirs["label"]
+            prepared += 1
+    assert prepared == len(expected) - 1  # without the one that is cut off
+
+
+def test_the_number_of_files_is_the_stock_builder_s(listing):
+    images = np.repeat(listing.images[:1], 1500)
+    images["name"] = [f"n{index}".encode() for index in range(len(images))]
+    images["size"] = 110_000
+    planned, _ = plan_shards("train", listing._replace(images=images))
+    size = 1500 * (110_000 + 64 + 5)
+    assert len(planned) == ShardConfig.calculate_number_shards(size, 1500) == 2
+    assert [shard.name for shard in planned] == ["train-00000-of-00002", "train-00001-of-00002"]
+
+
+def test_the_first_few_of_each_class_are_nested_subsets(listing):
+    few, more = (_names(plan_shards("train", listing, per_class=count)[0]) for count in (2, 4))
+    assert len(few) == 2 * 4
+    assert len(more) == 4 * 4
+    assert set(few) < set(more)
+    assert more == [name for name in _names(plan_shards("train", listing)[0]) if name in set(more)]
+
+
+def test_of_images_with_one_name_the_first_is_kept(listing):
+    twice = listing._replace(images=np.concatenate([listing.images, listing.images[2:4]]))
+    planned, problems = plan_shards("train", twice)
+    assert sorted(_names(planned)) == sorted(name.decode() for name in listing.images["name"])
+    assert [problem.kind for problem in problems] == ["duplicate_name"] * 2
+
+
+def test_writing_again_gives_the_same_bytes(listing, target, five_shards):
+    (shard, *_), _ = plan_shards("train", listing)
+    contents = []
+    for _ in range(2):
+        write_shard(shard, [target])
+        with open(target.records_path(shard), "rb") as file:
+            contents.append(file.read())
+        tf.io.gfile.remove(target.records_path(shard))
+    assert contents[0] == contents[1]
+
+
+def test_a_finished_shard_is_not_written_again(listing, target, monkeypatch, five_shards):
+    (shard, *_), _ = plan_shards("train", listing)
+    assert finished(shard, target) is None
+    write_shard(shard, [target])
+    result = finished(shard, target)
+    assert result is not None
+    assert result.num_examples + sum(problem.kind == "damaged" for problem in result.problems) == len(shard.images)
+    monkeypatch.setattr(shards, "read_images", lambda *_: pytest.fail("read again"))
+    counted = []
+    write_shard(shard, [target], counted.append)
+    assert counted == [len(shard.images)]
+
+
+def _changed(shard: Shard, field: str) -> Shard:
+    images = shard.images.copy()
+    images[field][0] += 1
+    return dataclasses.replace(shard, images=images)
+
+
+def test_a_shard_of_other_images_is_not_finished(listing, target, five_shards):
+    (shard, *_), _ = plan_shards("train", listing)
+    write_shard(shard, [target])
+    for field in ("label", "size", "modified", "offset"):
+        assert finished(_changed(shard, field), target) is None
+    assert finished(shard, target._replace(form=FORMS["64"])) is None
+
+
+def test_a_shard_that_lost_bytes_is_not_finished(listing, target, five_shards):
+    (shard, *_), _ = plan_shards("train", listing)
+    write_shard(shard, [target])
+    with open(target.records_path(shard), "rb+") as file:
+        file.truncate(100)
+    assert finished(shard, target) is None
+    with open(target.result_path(shard), "w") as file:
+        file.write("{")
+    assert finished(shard, target) is None
+
+
+def test_a_failure_in_the_middle_leaves_nothing(listing, target, monkeypatch, five_shards, tmp_path):
+    (shard, *_), _ = plan_shards("train", listing)
+
+    def fail_at_the_third(data, calls=[]):  # noqa: B006
+        calls.append(data)
+        if len(calls) == 3:
+            raise OSError("disk failed")
+        return data, None, ""
+
+    monkeypatch.setattr(shards, "check_and_repair", fail_at_the_third)
+    with pytest.raises(OSError, match="disk failed"):
+        write_shard(shard, [target])
+    assert [path.name for path in tmp_path.iterdir()] == [shards.RESULTS_FOLDER]
+    assert not list((tmp_path / shards.RESULTS_FOLDER).iterdir())

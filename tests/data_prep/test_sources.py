@@ -1,0 +1,188 @@
+import io
+import os
+import tarfile
+
+import numpy as np
+import pytest
+
+from data_prep import sources
+from data_prep.fake_imagenet import add_to_tar
+from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets, validation_labels
+from data_prep.sources import find_split, list_place, merge, places, read_images
+from hamgan.errors import UserError
+
+FIRST, SECOND = synsets()[0], synsets()[7]
+
+
+def _listing(path, split):
+    to_list, problems = places(str(path), split)
+    listing = merge([list_place(place, split) for place in to_list])
+    return listing._replace(problems=problems + listing.problems)
+
+
+def _images(listing):
+    contents = read_images(listing.images, dict(enumerate(listing.containers)))
+    return {image["name"]: (int(image["label"]), data) for image, data in zip(listing.images, contents, strict=True)}
+
+
+def _kinds(listing):
+    return sorted((problem.kind, os.path.basename(problem.where)) for problem in listing.problems)
+
+
+def _write(folder, files):
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def _tar(path, files):
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            add_to_tar(tar, name, data)
+    return path
+
+
+def _tar_bytes(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files.items():
+            add_to_tar(tar, name, data)
+    return buffer.getvalue()
+
+
+def test_the_lists_of_ilsvrc():
+    assert len(synsets()) == len(set(synsets())) == 1000
+    assert len(validation_labels()) == 50_000
+    assert np.all(np.bincount(validation_labels()) == 50)
+    assert label_of_validation_name("ILSVRC2012_val_00000001.JPEG") == label_of_synset()["n01751748"]
+    assert label_of_validation_name("ILSVRC2012_val_00050001.JPEG") is None
+    assert label_of_validation_name("ILSVRC2012_val_00000000.JPEG") is None
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_every_layout_holds_the_same_images(fakes, split):
+    by_layout = {
+        layout: _images(_listing(find_split(str(fakes / layout), split), split))
+        for layout in ("tars", "folders", "class_folders")
+    }
+    assert len(by_layout["tars"]) == (27 if split == "train" else 12)
+    assert by_layout["folders"] == by_layout["tars"]
+    assert by_layout["class_folders"] == by_layout["tars"]
+    for name, (label, _) in by_layout["tars"].items():
+        expected = label_of_synset()[name[:9].decode()] if split == "train" else label_of_validation_name(name.decode())
+        assert label == expected
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "ILSVRC2012_img_train/"])
+def test_packing_does_not_matter(tmp_path, prefix):
+    files = {FIRST: {f"{FIRST}_1.JPEG": b"1"}, SECOND: {f"{SECOND}_2.JPEG": b"22", f"{SECOND}_3.JPEG": b"3"}}
+    expected = {
+        f"{FIRST}_1.JPEG".encode(): (0, b"1"),
+        **{f"{SECOND}_{n}.JPEG".encode(): (7, d) for n, d in ((2, b"22"), (3, b"3"))},
+    }
+    inner = {
+        f"{prefix}{synset}.tar": _tar_bytes({f"{prefix}{n}": d for n, d in of.items()}) for synset, of in files.items()
+    }
+    flat = {f"{prefix}{synset}/{name}": data for synset, of in files.items() for name, data in of.items()}
+    _tar(tmp_path / "tar_of_tars.tar", inner)
+    _tar(tmp_path / "tar_of_folders.tar", flat)
+    _write(tmp_path / "folder_of_tars", {os.path.basename(name): data for name, data in inner.items()})
+    for path in ("tar_of_tars.tar", "tar_of_folders.tar", "folder_of_tars"):
+        listing = _listing(tmp_path / path, "train")
+        assert _images(listing) == expected, path
+        assert not listing.problems, path
+
+
+def test_the_folder_of_the_kaggle_challenge_is_found(tmp_path):
+    folder = tmp_path / "ILSVRC" / "Data" / "CLS-LOC"
+    _write(folder, {f"train/{FIRST}/{FIRST}_1.JPEG": b"1", "val/ILSVRC2012_val_00000001.JPEG": b"2"})
+    assert find_split(str(tmp_path), "train") == str(folder / "train")
+    assert find_split(str(tmp_path), "validation") == str(folder / "val")
+
+
+def test_a_source_without_images_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no validation images in .*: expected ILSVRC2012_img_val.tar or val there"):
+        find_split(str(tmp_path), "validation")
+    with pytest.raises(UserError, match="there is no such file or folder"):
+        places(str(tmp_path / "train.tar"), "train")
+
+
+def test_odd_files_of_training_folders_are_reported(tmp_path):
+    _write(
+        tmp_path,
+        {
+            f"{FIRST}/{FIRST}_1.JPEG": b"1",
+            f"{FIRST}/{SECOND}_2.JPEG": b"2",
+            f"{FIRST}/notes.txt": b"",
+            f"{FIRST}/.DS_Store": b"",
+            f"{FIRST}/deeper/{FIRST}_3.JPEG": b"",
+            f"{FIRST}/{'x' * 70}.JPEG": b"",
+            "n99999999/n99999999_1.JPEG": b"",
+            "stray.JPEG": b"",
+        },
+    )
+    listing = _listing(tmp_path, "train")
+    assert {name: label for name, (label, _) in _images(listing).items()} == {
+        f"{FIRST}_1.JPEG".encode(): 0,
+        f"{SECOND}_2.JPEG".encode(): 0,
+    }
+    assert _kinds(listing) == [
+        ("misplaced", f"{SECOND}_2.JPEG"),
+        ("not_an_image", "deeper"),
+        ("not_an_image", "notes.txt"),
+        ("system_file", ".DS_Store"),
+        ("unknown_synset", "n99999999"),
+        ("unknown_synset", "stray.JPEG"),
+        ("unreadable", f"{'x' * 70}.JPEG"),
+    ]
+
+
+def test_validation_labels_come_from_the_number_and_are_compared_with_the_folder(tmp_path):
+    right, wrong = synsets()[validation_labels()[0]], synsets()[validation_labels()[1] - 1]
+    _write(
+        tmp_path,
+        {
+            f"{right}/ILSVRC2012_val_00000001.JPEG": b"1",
+            f"{wrong}/ILSVRC2012_val_00000002.JPEG": b"2",
+            f"{right}/renamed.jpg": b"3",
+            "flat.jpg": b"4",
+        },
+    )
+    listing = _listing(tmp_path, "validation")
+    assert {name: label for name, (label, _) in _images(listing).items()} == {
+        b"ILSVRC2012_val_00000001.JPEG": validation_labels()[0],
+        b"ILSVRC2012_val_00000002.JPEG": validation_labels()[1],
+        b"renamed.jpg": validation_labels()[0],
+    }
+    assert _kinds(listing) == [
+        ("renamed", "flat.jpg"),
+        ("renamed", "renamed.jpg"),
+        ("validation_label", "ILSVRC2012_val_00000002.JPEG"),
+    ]
+
+
+def test_an_incomplete_validation_set_is_still_labelled_right(tmp_path):
+    """The stock builder gives the n-th name in the tar the n-th label."""
+    path = _tar(tmp_path / "val.tar", {f"ILSVRC2012_val_{number:08d}.JPEG": b"x" for number in (3, 500, 50_000)})
+    labels = sorted(label for label, _ in _images(_listing(path, "validation")).values())
+    assert labels == sorted(validation_labels()[number - 1] for number in (3, 500, 50_000))
+
+
+def test_files_that_change_or_vanish_while_being_read_are_errors(tmp_path):
+    folder = _write(tmp_path, {f"{FIRST}/{FIRST}_{n}.JPEG": b"12345" for n in range(3)})
+    listing = _listing(folder, "train")
+    (folder / FIRST / f"{FIRST}_0.JPEG").unlink()
+    (folder / FIRST / f"{FIRST}_1.JPEG").write_bytes(b"1")
+    contents = list(read_images(listing.images, dict(enumerate(listing.containers))))
+    assert isinstance(contents[0], FileNotFoundError)
+    assert "expected 5 bytes, found 1" in str(contents[1])
+    assert contents[2] == b"12345"
+
+
+def test_files_that_are_too_large_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_IMAGE_BYTES", 3)
+    listing = _listing(_write(tmp_path, {f"{FIRST}/{FIRST}_0.JPEG": b"12345"}), "train")
+    (content,) = read_images(listing.images, dict(enumerate(listing.containers)))
+    assert "expected at most 3 bytes, found 5" in str(content)
