@@ -55,6 +55,8 @@ class Account:
     plan: str
     """Digest of what the records depend on."""
     selection: Selection
+    check: str
+    """How images were checked, one of ``data_prep.photograph.CHECKS``."""
     splits: dict[str, SplitAccount]
     problems: list[Problem]
 
@@ -69,6 +71,7 @@ class Account:
             "form": self.form,
             "plan": self.plan,
             "subset": self.selection._asdict() if self.selection.is_subset else None,
+            "check": self.check,
             "complete": not self.serious and not self.selection.is_subset,
             "splits": {
                 name: {
@@ -92,6 +95,7 @@ class Account:
         summary = " · ".join(
             [f"{split.prepared:,} {name} images" for name, split in self.splits.items()]
             + [f"{len(self.serious):,} problems" if self.serious else "nothing is wrong"]
+            + ([] if self.check == "full" else ["images were not decoded, only looked at"])
             + (["a subset, on purpose"] if self.selection.is_subset else [])
         )
         sections = {"What was prepared": self._split_table(), "What was odd": self._problem_sections()}

@@ -49,6 +49,7 @@ class Request:
         data_dir: where TFDS data sets are kept, local or in a bucket.
         forms: what to write.
         selection: which part of ImageNet.
+        check: how images are checked, one of ``data_prep.photograph.CHECKS``.
         strict: whether to refuse anything odd instead of repairing or skipping it.
         workers: how many processes; None to choose.
         beam_options: Apache Beam's pipeline options, or None to work without it.
@@ -58,6 +59,7 @@ class Request:
     data_dir: str
     forms: list[Form]
     selection: Selection
+    check: str = "full"
     strict: bool = False
     workers: int | None = None
     beam_options: list[str] | None = None
@@ -142,7 +144,7 @@ def _plan(split: str, request: Request, workers: LocalWorkers) -> tuple[_Split, 
         labels = [label_of_synset()[synset] for synset in wanted]
         listing = listing._replace(images=listing.images[np.isin(listing.images["label"], labels)])
     found = np.bincount(listing.images["label"], minlength=NUM_CLASSES)
-    shards, duplicates = plan_shards(split, listing, per_class=selection.per_class)
+    shards, duplicates = plan_shards(split, listing, per_class=selection.per_class, check=request.check)
     if not shards:
         raise UserError(
             f"no {split} image of the classes asked for in {source}: expected the tar or folder as ImageNet or PyTorch "
@@ -174,8 +176,8 @@ def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Reque
     if record["plan"] != _plan_digest(form, splits):
         subset = describe_subset(record)
         raise UserError(
-            f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files or another "
-            "selection; move it away, or pass another --data_dir"
+            f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files, with another "
+            "selection or another --check; move it away, or pass another --data_dir"
         )
     _remove_results(folder)
     _logger.info("%s: is there already", folder)
@@ -262,7 +264,7 @@ def _account(target: Target, splits: dict[str, _Split], problems: list[Problem],
             num_bytes=sum(result.num_bytes for result in results),
         )
     plan = _plan_digest(target.form, splits)
-    return Account(target.form.name, plan, request.selection, accounts, sorted(problems))
+    return Account(target.form.name, plan, request.selection, request.check, accounts, sorted(problems))
 
 
 def _write_account(folder: str, account: Account) -> None:

@@ -43,6 +43,7 @@ class Shard:
         index, count: which of how many.
         images: of dtype ``data_prep.sources.IMAGE``, in the records' order.
         containers: paths of the tars and folders that they lie in.
+        check: how images are checked, one of ``data_prep.photograph.CHECKS``.
     """
 
     split: str
@@ -50,6 +51,7 @@ class Shard:
     count: int
     images: np.ndarray
     containers: Mapping[int, str]
+    check: str = "full"
 
     @property
     def name(self) -> str:
@@ -88,13 +90,16 @@ class ShardResult(NamedTuple):
     problems: list[Problem]
 
 
-def plan_shards(split: str, listing: Listing, *, per_class: int | None = None) -> tuple[list[Shard], list[Problem]]:
+def plan_shards(
+    split: str, listing: Listing, *, per_class: int | None = None, check: str = "full"
+) -> tuple[list[Shard], list[Problem]]:
     """Divides a split's images into shards, as the stock TFDS builder would.
 
     Args:
         split: "train" or "validation".
         listing: the images.
         per_class: how many of each class to take, those that come first; None for all.
+        check: how images are to be checked.
 
     Returns:
         The shards, and the images whose name another has, which are in none.
@@ -123,7 +128,7 @@ def plan_shards(split: str, listing: Listing, *, per_class: int | None = None) -
     shards = []
     for index, part in enumerate(parts):
         containers = {int(number): listing.containers[number] for number in np.unique(part["container"])}
-        shards.append(Shard(split, index, count, part, containers))
+        shards.append(Shard(split, index, count, part, containers, check))
     return shards, problems
 
 
@@ -178,7 +183,7 @@ def write_shard(shard: Shard, targets: list[Target], progress: Callable[[int], A
                 problems.append(Problem(shard.split, "unreadable", where, content.strerror or str(content)))
                 continue
             try:
-                jpeg, kind, detail = check_and_repair(content)
+                jpeg, kind, detail = check_and_repair(content, shard.check)
             except DamagedImageError as error:
                 problems.append(Problem(shard.split, "damaged", where, str(error)))
                 continue
@@ -203,7 +208,7 @@ def fingerprint(shard: Shard, form: Form) -> str:
     """Returns a digest of all that the shard's records depend on."""
     images = shard.images.copy()
     images["container"] = 0  # numbers that depend on the order of listing
-    digest = hashlib.sha256(f"{RECORD_FORMAT} {form.name} {shard.name} ".encode())
+    digest = hashlib.sha256(f"{RECORD_FORMAT} {form.name} {shard.name} {shard.check} ".encode())
     digest.update(images.tobytes())
     return digest.hexdigest()
 

@@ -34,7 +34,8 @@ Forms:
              imagenet_hamgan/RESOLUTION: cropped and resampled, float32, the very pixels that training on the original
              form sees, several times as fast to read (61, 244, 975 GiB)
 
-Every image is decoded once. What is odd is repaired or skipped and reported in preparation.json and preparation.html
+Every image is decoded once (--check quick looks at its header and its end only, which is enough for the original tars
+if their MD5 sums are right). What is odd is repaired or skipped and reported in preparation.json and preparation.html
 beside the records. Stop it at any moment; the same command goes on, and the records come out the same.
 """
 
@@ -85,6 +86,7 @@ def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="refuse anything that is odd instead of repairing or skipping it"
     )
+    parser.add_argument("--check", default="full", metavar="HOW", help="full or quick, see above (default: full)")
     parser.add_argument(
         "--workers", type=positive_integer, metavar="N", help="processes (default: one more than there are cores)"
     )
@@ -130,6 +132,7 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
 
     from data_prep.forms import get_forms
     from data_prep.ilsvrc import label_of_synset
+    from data_prep.photograph import CHECKS
     from data_prep.preparation import Selection
     from data_prep.prepare_imagenet import Request, prepare_imagenet
     from data_prep.sources import find_split
@@ -143,6 +146,8 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
                 raise UserError(f"--subset: '{synset}' is not a class of ILSVRC 2012{hint}")
         if not synsets:
             raise UserError("--subset: expected classes, such as n01440764,n02102040, found none")
+    if arguments.check not in CHECKS:
+        raise UserError(f"--check is full or quick, found '{arguments.check}'")
     forms = get_forms(arguments.form)
     sources = {"train": arguments.train, "validation": arguments.validation}
     for split, path in sources.items():
@@ -154,6 +159,7 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
             data_dir=_data_dir(arguments),
             forms=forms,
             selection=Selection(synsets, arguments.per_class),
+            check=arguments.check,
             strict=arguments.strict,
             workers=arguments.workers,
             beam_options=arguments.beam,

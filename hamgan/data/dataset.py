@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -70,7 +72,6 @@ class ClassificationDataset:
         Returns:
             Float32 images in [-1, 1], ``(batch, resolution, resolution, 3)``, and int32 labels, ``(batch,)``.
         """
-        self._check_resolution(resolution)
         split = self.config.train_split
         files = self.builder.info.splits[split].file_instructions
         epoch_size = self.num_examples(split)
@@ -78,33 +79,22 @@ class ClassificationDataset:
             raise UserError(f"split '{split}' of data set '{self.config.dataset}' is empty")
         epochs_passed, examples_passed = divmod(skip_examples, epoch_size)
 
-        def read(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
-            return tf.data.TFRecordDataset(name).skip(skip).take(take)
-
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             # shuffle() mixes in the seed of the graph being traced, by default the process's: set it for this graph.
             tf.compat.v1.set_random_seed(1)
             epoch_seed = tf.random.stateless_uniform(
                 (), tf.stack([tf.constant(seed, tf.int64), epoch]), 1, tf.int64.max, tf.int64, alg="philox"
             )
-            names = tf.data.Dataset.from_tensor_slices(
-                (
-                    [file.filename for file in files],
-                    [tf.cast(file.skip, tf.int64) for file in files],
-                    [tf.cast(file.take, tf.int64) for file in files],
-                )
-            )
             return (
-                names.shuffle(len(files), seed=epoch_seed, reshuffle_each_iteration=False)
-                .interleave(read, cycle_length=READ_PARALLELISM, num_parallel_calls=tf.data.AUTOTUNE)
+                _file_parts(files)
+                .shuffle(len(files), seed=epoch_seed, reshuffle_each_iteration=False)
+                .interleave(_read, cycle_length=READ_PARALLELISM, num_parallel_calls=tf.data.AUTOTUNE)
                 .shuffle(self.config.shuffle_buffer, seed=epoch_seed, reshuffle_each_iteration=False)
             )
 
         last_epoch = tf.int64.max
         records = tf.data.Dataset.range(epochs_passed, last_epoch).flat_map(one_epoch).skip(examples_passed)
-        decode = self.builder.info.features.deserialize_example
-        dataset = records.map(lambda record: self._prepare(decode(record), resolution), tf.data.AUTOTUNE)
-        return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        return self._batches(records, resolution, batch, drop_remainder=True)
 
     def evaluation_batches(
         self, split: str, *, resolution: int, batch: int, limit: int | None = None
@@ -113,28 +103,63 @@ class ClassificationDataset:
 
         TFDS shuffles when it writes, so the first ``limit`` examples are a random subset.
         """
-        self._check_resolution(resolution)
         # One file after another: interleaving would make the order depend on the number of files.
-        read_config = tfds.ReadConfig(interleave_cycle_length=1)
-        dataset = self.builder.as_dataset(split=split, shuffle_files=False, read_config=read_config)
-        dataset = dataset.take(-1 if limit is None else limit)
-        dataset = dataset.map(lambda example: self._prepare(example, resolution), tf.data.AUTOTUNE)
-        return dataset.batch(batch).prefetch(tf.data.AUTOTUNE)
+        records = _file_parts(self.builder.info.splits[split].file_instructions).flat_map(_read)
+        records = records.take(-1 if limit is None else limit)
+        return self._batches(records, resolution, batch, drop_remainder=False)
 
-    def _prepare(self, example: dict[str, tf.Tensor], resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
-        image = example[self.image_key]
-        if not _is_preprocessed(self.builder.info.features[self.image_key]):
-            image = preprocess(image, resolution)
-        return image, tf.cast(example[self.label_key], tf.int32)
+    def _batches(
+        self, records: tf.data.Dataset, resolution: int, batch: int, *, drop_remainder: bool
+    ) -> tf.data.Dataset:
+        features = self.builder.info.features
+        if _is_preprocessed(features[self.image_key]):
+            self._check_resolution(resolution)
+            dataset = records.batch(batch, drop_remainder=drop_remainder).map(self._parse_batch, tf.data.AUTOTUNE)
+            return dataset.prefetch(tf.data.AUTOTUNE)
+
+        def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            example = features.deserialize_example(record)
+            return preprocess(example[self.image_key], resolution), tf.cast(example[self.label_key], tf.int32)
+
+        dataset = records.map(prepare, tf.data.AUTOTUNE)
+        return dataset.batch(batch, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)
+
+    def _parse_batch(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """A whole batch at once: per example, TFDS's decoding costs more than reading."""
+        example = tf.io.parse_example(
+            records,
+            {
+                self.image_key: tf.io.FixedLenFeature((), tf.string),
+                self.label_key: tf.io.FixedLenFeature((), tf.int64),
+            },
+        )
+        shape = self.builder.info.features[self.image_key].shape
+        images = tf.reshape(tf.io.decode_raw(example[self.image_key], tf.float32), (-1, *shape))
+        return images, tf.cast(example[self.label_key], tf.int32)
 
     def _check_resolution(self, resolution: int) -> None:
-        feature = self.builder.info.features[self.image_key]
-        if _is_preprocessed(feature) and feature.shape[0] != resolution:
-            name, stored = self.config.dataset, feature.shape[0]
+        name, stored = self.config.dataset, self.builder.info.features[self.image_key].shape[0]
+        if stored != resolution:
             raise UserError(
                 f"data set '{name}' holds images preprocessed to {stored}x{stored}, but model.resolution is "
                 f"{resolution}: use '{name.replace(str(stored), str(resolution))}', or override model.resolution"
             )
+
+
+def _file_parts(files: Sequence[Any]) -> tf.data.Dataset:
+    """TFDS's file instructions as elements that :func:`_read` takes."""
+    return tf.data.Dataset.from_tensor_slices(
+        (
+            [file.filename for file in files],
+            [tf.cast(file.skip, tf.int64) for file in files],
+            [tf.cast(file.take, tf.int64) for file in files],
+        )
+    )
+
+
+def _read(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
+    """The serialized records of one part of a file."""
+    return tf.data.TFRecordDataset(name).skip(skip).take(take)
 
 
 def _open(config: DataConfig) -> tfds.core.DatasetBuilder:
@@ -184,10 +209,11 @@ def _is_label(feature: tfds.features.FeatureConnector) -> bool:
 
 
 def _is_preprocessed(feature: tfds.features.FeatureConnector) -> bool:
-    """Whether it holds square RGB images in float32, as the networks see them."""
+    """Whether it holds square RGB images as the networks see them: the bytes of float32 numbers."""
     shape = feature.shape
     return (
         type(feature) is tfds.features.Tensor
+        and feature.to_json_content().encoding == tfds.features.Encoding.BYTES.value
         and feature.np_dtype == np.float32
         and len(shape) == 3
         and shape[0] is not None

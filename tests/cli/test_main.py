@@ -14,7 +14,7 @@ OPTIONS = {
     "prepare digits": ("--data_dir", "--classifier"),
     "prepare imagenet": (
         *("--data_dir", "--source", "--train", "--validation", "--form", "--subset", "--per_class", "--strict"),
-        *("--workers", "--beam"),
+        *("--check", "--workers", "--beam"),
     ),
     "train": ("--run", "--preset", "--dataset", "--data_dir", "--override", "--accelerator", "--cpu_replicas"),
     "evaluate": ("--run", "--checkpoint", "--weights", "--classifier", "--num_samples", "--data_dir", "--override"),

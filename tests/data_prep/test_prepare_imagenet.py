@@ -119,7 +119,10 @@ def test_what_is_there_is_left_as_it_is(fakes, prepared, caplog):
 
 
 def test_another_selection_does_not_replace_what_is_there(fakes, prepared):
-    with pytest.raises(UserError, match="holds ImageNet prepared from other files or another selection; move it away"):
+    with pytest.raises(
+        UserError,
+        match="holds ImageNet prepared from other files, with another selection or another --check; move it away",
+    ):
         prepare_imagenet(request_for(fakes / "tars", prepared, selection=Selection(per_class=2)))
 
 
