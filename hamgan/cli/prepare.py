@@ -1,7 +1,9 @@
-"""Prepare a data set as TFDS records.
+"""Prepare a data set as TFDS records, or a classifier for one.
 
   digits     scikit-learn's 1,797 handwritten digits, enlarged to 32x32 RGB; nothing is downloaded
   imagenet   ImageNet (ILSVRC 2012) from the original tars or from folders
+
+  classifier a small classifier of any data set that is prepared, to score samples with where Inception cannot
 
 What is there already is left as it is; what was begun is gone on with.
 """
@@ -17,6 +19,12 @@ _DIGITS = """Prepare the handwritten digits.
 
 1,797 images in ten classes, with a train and a validation split. Also trains a small classifier and exports it as a
 SavedModel for 'hamgan evaluate --classifier'.
+"""
+
+_CLASSIFIER = """Train a small classifier to score samples with.
+
+A few convolutions, trained for minutes at most and exported as a SavedModel for 'hamgan evaluate --classifier'. Its
+scores compare runs on one data set; they are not the FID and IS of papers, which come from Inception.
 """
 
 _IMAGENET = """Prepare ImageNet (ILSVRC 2012).
@@ -43,11 +51,12 @@ beside the records. Stop it at any moment; the same command goes on, and the rec
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     datasets = parser.add_subparsers(
-        dest="dataset", required=True, metavar="DATASET", parser_class=type(parser), title="data sets"
+        dest="what", required=True, metavar="WHAT", parser_class=type(parser), title="what"
     )
     for name, description, add in (
         ("digits", _DIGITS, _add_digits_arguments),
         ("imagenet", _IMAGENET, _add_imagenet_arguments),
+        ("classifier", _CLASSIFIER, _add_classifier_arguments),
     ):
         subparser = datasets.add_parser(
             name,
@@ -63,6 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_digits_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classifier", metavar="DIR", help="where the classifier goes (default: DATA_DIR/digits_classifier)"
+    )
+
+
+def _add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="any prepared TFDS classification data set")
+    parser.add_argument("--resolution", type=positive_integer, required=True, metavar="N", help="of its images")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the SavedModel goes; must not exist")
+    parser.add_argument(
+        "--steps", type=positive_integer, default=600, metavar="N", help="training steps of 64 images (default: 600)"
     )
 
 
@@ -101,10 +119,7 @@ def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
-    if arguments.dataset == "digits":
-        _prepare_digits(arguments)
-    else:
-        _prepare_imagenet(arguments)
+    _RUN[arguments.what](arguments)
 
 
 def _prepare_digits(arguments: argparse.Namespace) -> None:
@@ -167,7 +182,23 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     )
 
 
+def _prepare_classifier(arguments: argparse.Namespace) -> None:
+    if os.path.exists(arguments.out):
+        raise UserError(f"{arguments.out} is there already; choose another --out, or remove it")
+    import_tensorflow_quietly()
+
+    from hamgan.config import DataConfig
+    from hamgan.evaluation.small_classifier import train_small_classifier
+
+    config = DataConfig(arguments.dataset, arguments.data_dir)
+    train_small_classifier(config, resolution=arguments.resolution, output=arguments.out, steps=arguments.steps)
+    print(f"Classifier  {arguments.out}")
+
+
 def _data_dir(arguments: argparse.Namespace) -> str:
     import tensorflow_datasets as tfds
 
     return arguments.data_dir or str(tfds.core.constants.DATA_DIR)
+
+
+_RUN = {"digits": _prepare_digits, "imagenet": _prepare_imagenet, "classifier": _prepare_classifier}

@@ -10,7 +10,8 @@ from hamgan.config import override, to_json
 from hamgan.errors import UserError
 
 OPTIONS = {
-    "prepare": ("digits", "imagenet"),
+    "prepare": ("digits", "imagenet", "classifier"),
+    "prepare classifier": ("--data_dir", "--dataset", "--resolution", "--out", "--steps"),
     "prepare digits": ("--data_dir", "--classifier"),
     "prepare imagenet": (
         *("--data_dir", "--source", "--train", "--validation", "--form", "--subset", "--per_class", "--strict"),
@@ -114,19 +115,13 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--per_class", "0"], "must be positive"),
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--seed", "-1"], "--seed must be in"),
         (["prepare", "digitz"], "invalid choice: 'digitz'"),
+        (["prepare", "classifier", "--dataset", "x", "--resolution", "8", "--out", "{tmp}"], "is there already; choose another --out"),
         (["prepare", "imagenet"], "expected --source DIR, or --train PATH and --validation PATH"),
-        (
-            ["prepare", "imagenet", "--source", "{tmp}"],
-            "no train images in {tmp}: expected ILSVRC2012_img_train.tar or",
-        ),
+        (["prepare", "imagenet", "--source", "{tmp}"], "expected ILSVRC2012_img_train.tar or train there"),
         (["prepare", "imagenet", "--source", "{tmp}", "--form", "127"], "any of original, 64, 128, 256, found '127'"),
         (["prepare", "imagenet", "--source", "{tmp}", "--per_class", "0"], "a positive whole number, found '0'"),
         (["prepare", "imagenet", "--train", "{tmp}", "--subset", "n01440765"], "did you mean 'n01440764'?"),
         (["prepare", "imagenet", "--train", "{tmp}", "--subset", ","], "expected classes, such as n01440764"),
-        (
-            ["prepare", "imagenet", "--train", "{tmp}", "--data_dir", "{tmp}/d"],
-            "no train image of the classes asked for",
-        ),
     ],
 )
 def test_bad_input_is_one_line_exit_code_2_and_nothing_written(arguments, message, run_path, tmp_path, capsys):

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The whole way of ImageNet at a small size, on a CPU and without ImageNet: fake tars, TFDS records, a few steps of
+# hamgan_baby at 128x128, FID and IS, samples. Shows that everything works; nothing is learned in so few steps.
+#
+#   scripts/try_imagenet.sh [FOLDER]     FOLDER holds everything (default: runs/try_imagenet)
+set -euo pipefail
+folder="${1:-}"
+case "$folder" in
+  "" | /*) ;;
+  *) folder="$PWD/$folder" ;;
+esac
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/environment.sh
+
+folder="${folder:-runs/try_imagenet}"
+fake="$folder/ILSVRC2012"
+data="$folder/data"
+run="$folder/baby"
+classifier="$folder/classifier"
+
+make_environment
+
+echo
+echo "1/5  Painting a small ImageNet: tars as they are downloaded, with a CMYK, a PNG and a truncated image"
+if [ ! -e "$fake" ]; then
+  rm -rf "$fake.incomplete"
+  python -m data_prep.fake_imagenet --out "$fake.incomplete" --classes 10 --train_per_class 100 --validation_per_class 20
+  mv "$fake.incomplete" "$fake"
+fi
+
+echo
+echo "2/5  Preparing TFDS records: the photographs, and the fast form at 128x128"
+hamgan prepare imagenet --source "$fake" --data_dir "$data" --form original 128
+
+echo
+echo "3/5  Training hamgan_baby for three steps of four images"
+hamgan train --run "$run" --preset hamgan_baby --dataset imagenet_hamgan/128 --data_dir "$data" --override \
+  train.global_batch=4 train.steps=3 train.steps_per_loop=1 train.checkpoint_every=3 train.image_every=0
+
+echo
+echo "4/5  Scoring it, with a classifier trained on the fake images (with a network, leave --classifier out: Inception)"
+if [ ! -e "$classifier" ]; then
+  hamgan prepare classifier --dataset imagenet_hamgan/128 --resolution 128 --steps 60 --data_dir "$data" --out "$classifier"
+fi
+hamgan evaluate --run "$run" --classifier "$classifier" --num_samples 200
+
+echo
+echo "5/5  Drawing samples"
+hamgan sample --run "$run" --out "$folder/samples.png" --classes 0-4 --per_class 4
+
+cat << END
+
+Everything is in $folder:
+  data/imagenet2012/5.1.0/preparation.html     what was odd about the images
+  baby/report.html                             the run
+  samples.png                                  noise, after three steps
+END
