@@ -39,7 +39,7 @@ DISTINCT_IMAGES = 200
 READ_CLASSES = 40
 BATCH = 64
 WARM_UP_BATCHES = 20
-READ_SECONDS = 15.0
+READ_SECONDS = 8.0
 PREPARATIONS = ("stock", "hamgan_full", "hamgan_quick")
 READINGS = {"original": "imagenet2012", "fast": "imagenet_hamgan/128"}
 
