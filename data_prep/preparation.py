@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import html
 import json
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from data_prep.problems import KINDS, Problem
 from hamgan.html_page import html_page, html_table
 
 _SHOWN_ON_PAGE = 100
+_OPENED_ON_PAGE = 20
 _SHOWN_IN_TERMINAL = 3
 
 
@@ -135,13 +137,15 @@ class Account:
     def _problem_sections(self) -> str:
         parts = []
         for kind, problems in by_kind(self.problems).items():
-            rows = [(problem.split, problem.where, problem.detail) for problem in problems[:_SHOWN_ON_PAGE]]
-            more = len(problems) - len(rows)
-            rest = f"<p>and {more:,} more, all of them in preparation.json</p>" if more else ""
-            heading = f"{len(problems):,} {KINDS[kind].meaning}: {KINDS[kind].remedy}"
-            opened = " open" if KINDS[kind].serious else ""
-            table = html_table(("split", "where", "what"), rows)
-            parts.append(f"<details{opened}><summary>{heading}</summary>{table}{rest}</details>")
+            items = [
+                f"<li>{html.escape(f'{problem.split}: {_described(problem)}')}</li>"
+                for problem in problems[:_SHOWN_ON_PAGE]
+            ]
+            if len(problems) > len(items):
+                items.append(f"<li>and {len(problems) - len(items):,} more, all of them in preparation.json</li>")
+            heading = html.escape(f"{len(problems):,} {KINDS[kind].meaning}: {KINDS[kind].remedy}")
+            opened = " open" if KINDS[kind].serious and len(problems) <= _OPENED_ON_PAGE else ""
+            parts.append(f"<details{opened}><summary>{heading}</summary><ul>{''.join(items)}</ul></details>")
         return "\n".join(parts) or "<p>Nothing.</p>"
 
 
@@ -158,11 +162,15 @@ def problem_lines(problems: list[Problem]) -> list[str]:
     """Returns one line for each kind of problem, with the first few examples."""
     lines = []
     for kind, group in by_kind(problems).items():
-        examples = [f"{problem.where}{f' ({problem.detail})' if problem.detail else ''}" for problem in group]
-        shown = ", ".join(examples[:_SHOWN_IN_TERMINAL]) + (", ..." if len(examples) > _SHOWN_IN_TERMINAL else "")
+        examples = [_described(problem) for problem in group[:_SHOWN_IN_TERMINAL]]
+        shown = ", ".join(examples) + (", ..." if len(group) > len(examples) else "")
         mark = "WARNING" if KINDS[kind].serious else "note"
         lines.append(f"{mark:<8}{len(group):,} {KINDS[kind].meaning}: {KINDS[kind].remedy}: {shown}")
     return lines
+
+
+def _described(problem: Problem) -> str:
+    return f"{problem.where} ({problem.detail})" if problem.detail else problem.where
 
 
 def completeness_problems(split: str, found: np.ndarray, selection: Selection) -> list[Problem]:

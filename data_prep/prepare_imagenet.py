@@ -18,7 +18,7 @@ from data_prep.forms import Form
 from data_prep.ilsvrc import NUM_CLASSES, label_of_synset
 from data_prep.local_workers import LocalWorkers, advance
 from data_prep.preparation import Account, Selection, SplitAccount, completeness_problems, problem_lines
-from data_prep.problems import Problem
+from data_prep.problems import KINDS, Problem
 from data_prep.shards import (
     RESULTS_FOLDER,
     TEMPORARY_SUFFIX,
@@ -29,7 +29,7 @@ from data_prep.shards import (
     plan_shards,
     write_shard,
 )
-from data_prep.sources import Listing, Place, list_place, merge, places
+from data_prep.sources import Listing, Place, find_split, list_place, merge, places
 from hamgan.data.preparation_record import RECORD_NAME, describe_subset, read_preparation_record
 from hamgan.errors import UserError
 
@@ -84,17 +84,41 @@ def prepare_imagenet(request: Request) -> list[str]:
     Raises:
         UserError: there is something that the user can put right; what was written so far is kept.
     """
-    try:
+    with _told_to_the_user():
         return _prepare(request)
+
+
+@contextlib.contextmanager
+def _told_to_the_user() -> Iterator[None]:
+    """What disks and buckets raise, as one line."""
+    try:
+        yield
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "message", None) or str(error)
+        reason = (getattr(error, "message", None) or str(error)).splitlines()[0]
         raise UserError(
-            f"{reason.splitlines()[0]}; put that right and give the same command again: it goes on from what is written"
+            f"{reason}; put that right and give the same command again: it goes on from what is written"
         ) from error
 
 
+def find_sources(source: str | None, train: str | None, validation: str | None) -> dict[str, str]:
+    """Returns the tar or folder of each split.
+
+    Args:
+        source: a folder with those splits that are not given, or None.
+        train, validation: tars or folders, or None.
+
+    Raises:
+        UserError: ``source`` lacks a split, or cannot be reached.
+    """
+    paths = {"train": train, "validation": validation}
+    with _told_to_the_user():
+        if source is not None:
+            paths = {split: path or find_split(source, split) for split, path in paths.items()}
+    return {split: path for split, path in paths.items() if path is not None}
+
+
 def _prepare(request: Request) -> list[str]:
-    # Its processes import TensorFlow while this one asks the file system.
+    storage.exists(request.data_dir)  # a bucket that cannot be reached is better found now than after listing
     with LocalWorkers(request.workers) as workers, contextlib.ExitStack() as locks:
         splits, problems = {}, []
         for split in request.sources:
@@ -178,6 +202,12 @@ def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Reque
         raise UserError(
             f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files, with another "
             "selection or another --check; move it away, or pass another --data_dir"
+        )
+    serious = sum(KINDS[problem["kind"]].serious for problem in record["problems"])
+    if request.strict and serious:
+        raise UserError(
+            f"{folder} was prepared without --strict, and {serious:,} problems were found then: see {PAGE_NAME} "
+            "there; put them right and move the folder away, or leave --strict out"
         )
     _remove_results(folder)
     _logger.info("%s: is there already", folder)

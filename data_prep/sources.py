@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
@@ -273,23 +272,21 @@ def read_images(images: np.ndarray, containers: Mapping[int, str]) -> Iterator[b
 
 
 def _announce(image: np.void, containers: Mapping[int, str], tars: dict[str, BinaryIO]) -> None:
-    if not hasattr(os, "posix_fadvise"):
-        return
     # An error will come up again when the image is read.
     with contextlib.suppress(OSError), _opened(image, containers, tars) as file:
-        offset = max(0, int(image["offset"]))
-        os.posix_fadvise(file.fileno(), offset, int(image["size"]), os.POSIX_FADV_WILLNEED)
+        storage.read_ahead(file, max(0, int(image["offset"])), int(image["size"]))
 
 
 def _read_image(image: np.void, containers: Mapping[int, str], tars: dict[str, BinaryIO]) -> bytes | OSError:
-    size = int(image["size"])
+    offset, size = max(0, int(image["offset"])), int(image["size"])
     try:
         if size > MAX_IMAGE_BYTES:
             raise OSError(f"expected at most {MAX_IMAGE_BYTES:,} bytes, found {size:,}")
         with _opened(image, containers, tars) as file:
-            file.seek(max(0, int(image["offset"])))
+            file.seek(offset)
             data = file.read(size)
-            os.posix_fadvise(file.fileno(), max(0, int(image["offset"])), size, os.POSIX_FADV_DONTNEED)
+            if not storage.is_remote(containers[int(image["container"])]):
+                storage.forget(file, offset, size)
         if len(data) != size:
             raise OSError(f"expected {size:,} bytes, found {len(data):,}: it was changed while being read")
         return data

@@ -57,9 +57,14 @@ def is_folder(path: str) -> bool:
 def children(folder: str) -> list[tuple[str, bool]]:
     """Returns the names in a folder, sorted, each with whether it is a folder."""
     if is_remote(folder):
-        return sorted((name.rstrip("/"), name.endswith("/")) for name in _gfile().listdir(folder))
+        return sorted((name.rstrip("/"), _is_remote_folder(folder, name)) for name in _gfile().listdir(folder))
     with os.scandir(folder) as entries:
         return sorted((entry.name, entry.is_dir()) for entry in entries)
+
+
+def _is_remote_folder(folder: str, name: str) -> bool:
+    """Asks only about names that might be folders: each question costs a message."""
+    return name.endswith("/") or ("." not in name and _gfile().isdir(join(folder, name)))
 
 
 def make_folder(path: str) -> None:
@@ -97,7 +102,7 @@ def move_into_place(temporary: str, path: str) -> None:
         return
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        forget(file, 0, 0)
     os.replace(temporary, path)
 
 
@@ -109,6 +114,18 @@ def move_folder(folder: str, target: str, *, last: str) -> None:
     for name in sorted(_gfile().listdir(folder), key=lambda name: (name == last, name)):
         _gfile().rename(join(folder, name), join(target, name), overwrite=True)
     _gfile().rmtree(folder)
+
+
+def read_ahead(file: BinaryIO, offset: int, size: int) -> None:
+    """Tells the system that part of a local file will be read soon."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), offset, size, os.POSIX_FADV_WILLNEED)
+
+
+def forget(file: BinaryIO, offset: int, size: int) -> None:
+    """Tells the system that part of a local file (size 0: all that follows) need not stay in memory."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), offset, size, os.POSIX_FADV_DONTNEED)
 
 
 def remove(path: str) -> None:

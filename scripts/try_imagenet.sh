@@ -53,5 +53,5 @@ cat << END
 Everything is in $folder:
   data/imagenet2012/5.1.0/preparation.html     what was odd about the images
   baby/report.html                             the run
-  samples.png                                  noise, after three steps
+  samples.png                                  gray, after three steps
 END

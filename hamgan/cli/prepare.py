@@ -149,8 +149,7 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     from data_prep.ilsvrc import label_of_synset
     from data_prep.photograph import CHECKS
     from data_prep.preparation import Selection
-    from data_prep.prepare_imagenet import Request, prepare_imagenet
-    from data_prep.sources import find_split
+    from data_prep.prepare_imagenet import Request, find_sources, prepare_imagenet
 
     synsets = None
     if arguments.subset is not None:
@@ -164,13 +163,9 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     if arguments.check not in CHECKS:
         raise UserError(f"--check is full or quick, found '{arguments.check}'")
     forms = get_forms(arguments.form)
-    sources = {"train": arguments.train, "validation": arguments.validation}
-    for split, path in sources.items():
-        if path is None and arguments.source is not None:
-            sources[split] = find_split(arguments.source, split)
     prepare_imagenet(
         Request(
-            sources={split: path for split, path in sources.items() if path is not None},
+            sources=find_sources(arguments.source, arguments.train, arguments.validation),
             data_dir=_data_dir(arguments),
             forms=forms,
             selection=Selection(synsets, arguments.per_class),

@@ -77,6 +77,17 @@ def test_what_does_not_decode_is_damaged(data, message):
         check_and_repair(data)
 
 
+def test_a_quick_check_finds_what_is_cut_off_and_repairs_the_same():
+    assert check_and_repair(JPEG, "quick") == (JPEG, None, "")
+    for data in (_image("CMYK"), _image(form="PNG")):
+        assert check_and_repair(data, "quick") == check_and_repair(data)
+    for data in (JPEG[:-1], JPEG[:50], b""):
+        with pytest.raises(DamagedImageError):
+            check_and_repair(data, "quick")
+    trailing = JPEG + b"\0\0"  # no end where it is looked for, but it decodes
+    assert check_and_repair(trailing, "quick") == (trailing, None, "")
+
+
 def test_what_decodes_with_a_warning_is_kept():
     data = _with(len(JPEG) // 2, b"\0" * 400)
     same, kind, message = check_and_repair(data)

@@ -136,6 +136,15 @@ def test_records_of_others_are_left_alone(fakes, prepared, tmp_path, caplog):
     assert all_files(tmp_path) == before
 
 
+def test_a_quick_check_gives_the_same_records_and_says_so(fakes, prepared, tmp_path):
+    prepare_imagenet(request_for(fakes / "tars", tmp_path, check="quick"))
+    files, expected = (all_files(folder / "imagenet2012" / "5.1.0") for folder in (tmp_path, prepared))
+    for name in files:
+        assert name.startswith("preparation.") or files[name] == expected[name]
+    assert _record(tmp_path)["check"] == "quick"
+    assert "images were not decoded, only looked at" in files["preparation.html"].decode()
+
+
 def test_subsets_keep_their_labels_and_say_what_they_are(fakes, tmp_path):
     selection = Selection(synsets=CLASSES[1:3], per_class=2)
     prepare_imagenet(request_for(fakes / "class_folders", tmp_path, selection=selection))
@@ -178,6 +187,21 @@ def test_strict_accepts_what_ilsvrc_itself_has(tmp_path, fakes, monkeypatch):
     record = _record(tmp_path / "data")
     assert record["complete"] is True
     assert {problem["kind"] for problem in record["problems"]} == {"cmyk", "png"}
+
+
+def test_strict_refuses_what_was_prepared_without_it(fakes, prepared):
+    with pytest.raises(UserError, match=r"was prepared without --strict, and [\d,]+ problems were found then"):
+        prepare_imagenet(request_for(fakes / "tars", prepared, strict=True))
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(fakes, tmp_path, monkeypatch):
+    def fail(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "records; No space left on device")
+
+    monkeypatch.setattr(module, "_write", fail)
+    with pytest.raises(UserError, match="records; No space left on device; put that right and give the same command"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+    assert not all_files(tmp_path)
 
 
 def test_too_little_space_is_said_before_anything_is_written(fakes, tmp_path, monkeypatch):

@@ -141,7 +141,7 @@ def test_a_shard_that_lost_bytes_is_not_finished(listing, target, five_shards):
 def test_a_failure_in_the_middle_leaves_nothing(listing, target, monkeypatch, five_shards, tmp_path):
     (shard, *_), _ = plan_shards("train", listing)
 
-    def fail_at_the_third(data, calls=[]):  # noqa: B006
+    def fail_at_the_third(data, check, calls=[]):  # noqa: B006
         calls.append(data)
         if len(calls) == 3:
             raise OSError("disk failed")

@@ -170,6 +170,15 @@ def test_an_incomplete_validation_set_is_still_labelled_right(tmp_path):
     assert labels == sorted(validation_labels()[number - 1] for number in (3, 500, 50_000))
 
 
+def test_buckets_are_read_through_tensorflow(fakes):
+    """A ``file://`` address takes the way of ``gs://``."""
+    for layout in ("tars", "class_folders"):
+        for split in ("train", "validation"):
+            local = find_split(str(fakes / layout), split)
+            assert find_split(f"file://{fakes / layout}", split) == f"file://{local}"
+            assert _images(_listing(f"file://{local}", split)) == _images(_listing(local, split))
+
+
 def test_files_that_change_or_vanish_while_being_read_are_errors(tmp_path):
     folder = _write(tmp_path, {f"{FIRST}/{FIRST}_{n}.JPEG": b"12345" for n in range(3)})
     listing = _listing(folder, "train")
