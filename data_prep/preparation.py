@@ -143,7 +143,7 @@ class Account:
             ]
             if len(problems) > len(items):
                 items.append(f"<li>and {len(problems) - len(items):,} more, all of them in preparation.json</li>")
-            heading = html.escape(f"{len(problems):,} {KINDS[kind].meaning}: {KINDS[kind].remedy}")
+            heading = html.escape(_headed(kind, len(problems)))
             opened = " open" if KINDS[kind].serious and len(problems) <= _OPENED_ON_PAGE else ""
             parts.append(f"<details{opened}><summary>{heading}</summary><ul>{''.join(items)}</ul></details>")
         return "\n".join(parts) or "<p>Nothing.</p>"
@@ -165,8 +165,12 @@ def problem_lines(problems: list[Problem]) -> list[str]:
         examples = [_described(problem) for problem in group[:_SHOWN_IN_TERMINAL]]
         shown = ", ".join(examples) + (", ..." if len(group) > len(examples) else "")
         mark = "WARNING" if KINDS[kind].serious else "note"
-        lines.append(f"{mark:<8}{len(group):,} {KINDS[kind].meaning}: {KINDS[kind].remedy}: {shown}")
+        lines.append(f"{mark:<8}{_headed(kind, len(group))}: {shown}")
     return lines
+
+
+def _headed(kind: str, count: int) -> str:
+    return f"{KINDS[kind].meaning}: {count:,}, {KINDS[kind].remedy}"
 
 
 def _described(problem: Problem) -> str:

@@ -21,14 +21,18 @@ KINDS: dict[str, Kind] = {
     "damaged": Kind("images that do not decode", "skipped"),
     "unreadable": Kind("files that cannot be read", "skipped"),
     "duplicate_name": Kind("several images of one name", "all but the first skipped"),
-    "misplaced": Kind("training images whose name begins with another class than their folder", "the folder's label"),
-    "validation_label": Kind(
-        "validation images in another class's folder than ILSVRC 2012 says", "ILSVRC 2012's label"
+    "misplaced": Kind(
+        "training images whose name begins with another class than their folder", "kept with the folder's label"
     ),
-    "renamed": Kind("validation images whose names have lost their number", "the folder's label; skipped without one"),
+    "validation_label": Kind(
+        "validation images in another class's folder than ILSVRC 2012 says", "kept with ILSVRC 2012's label"
+    ),
+    "renamed": Kind(
+        "validation images whose names have lost their number", "kept with the folder's label, skipped without one"
+    ),
     "not_an_image": Kind("files that are not images by their name", "skipped"),
-    "cmyk": Kind("JPEG files in CMYK colours (ILSVRC 2012 has 22)", "converted to RGB", serious=False),
-    "png": Kind("PNG files named .JPEG (ILSVRC 2012 has 1)", "converted to JPEG", serious=False),
+    "cmyk": Kind("JPEG files in CMYK colours, of which ILSVRC 2012 has 22", "converted to RGB", serious=False),
+    "png": Kind("PNG files named .JPEG, of which ILSVRC 2012 has 1", "converted to JPEG", serious=False),
     "other_format": Kind("images in a format that is neither JPEG nor PNG", "converted to JPEG"),
     "warning": Kind("images that decode with a warning of libjpeg's", "kept as they are", serious=False),
     "system_file": Kind("files that operating systems leave behind", "ignored", serious=False),

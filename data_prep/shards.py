@@ -105,8 +105,8 @@ def plan_shards(
         The shards, and the images whose name another has, which are in none.
     """
     hasher = Hasher(split)
-    keys = np.array([divmod(hasher.hash_key(name), 1 << 64) for name in listing.images["name"].tolist()], np.uint64)
-    keys = keys.reshape(-1, 2)
+    hashes = b"".join(hasher.hash_key(name).to_bytes(16, "big") for name in listing.images["name"].tolist())
+    keys = np.frombuffer(hashes, ">u8").reshape(-1, 2)
     # Of images with the same name, the one that lies first is kept.
     order = np.lexsort((listing.images["offset"], listing.images["container"], keys[:, 1], keys[:, 0]))
     images, keys = listing.images[order], keys[order]

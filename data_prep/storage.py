@@ -83,13 +83,14 @@ def read_text(path: str) -> str:
 
 def write_text(path: str, text: str) -> None:
     """Writes a file that appears whole or not at all."""
+    encoded = text.encode(errors="backslashreplace")  # names that are not UTF-8 come as surrogates
     if is_remote(path):  # an object appears when it is closed
         with _gfile().GFile(path, "wb") as file:
-            file.write(text.encode())
+            file.write(encoded)
         return
     temporary = f"{path}.{os.getpid()}.tmp"
     with open(temporary, "wb") as file:
-        file.write(text.encode())
+        file.write(encoded)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -98,6 +98,8 @@ def _checked_parts(member: tarfile.TarInfo, name: str) -> tuple[str, ...]:
         reason = f"is a link to '{member.linkname}'"
     elif not (member.isfile() or member.isdir()) or member.issparse():
         reason = "is neither a plain file nor a folder"
+    elif not (parts or member.isdir()):
+        reason = "has no name"
     elif member.size < 0:
         reason = "has a negative size"
     else:

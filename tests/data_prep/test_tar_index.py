@@ -63,13 +63,16 @@ HOSTILE = {
     "hard_link": ("a.JPEG", b"", {"type": tarfile.LNKTYPE, "linkname": "b"}),
     "device": ("a.JPEG", b"", {"type": tarfile.BLKTYPE}),
     "character_device": ("a.JPEG", b"", {"type": tarfile.CHRTYPE}),
+    "nameless": (".", b"x", {}),
     "pipe": ("a.JPEG", b"", {"type": tarfile.FIFOTYPE}),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_member_is_refused(case):
-    with pytest.raises(UserError, match=r"tar x\.tar is not safe: its member '.*' (lies outside|is a link|is neither)"):
+    with pytest.raises(
+        UserError, match=r"tar x\.tar is not safe: its member '.*' (lies outside|is a link|is neither|has no name)"
+    ):
         _list(_tar(("good.JPEG", b"y", {}), HOSTILE[case]))
 
 
