@@ -285,8 +285,6 @@ def _read_image(image: np.void, containers: Mapping[int, str], tars: dict[str, B
         with _opened(image, containers, tars) as file:
             file.seek(offset)
             data = file.read(size)
-            if not storage.is_remote(containers[int(image["container"])]):
-                storage.forget(file, offset, size)
         if len(data) != size:
             raise OSError(f"expected {size:,} bytes, found {len(data):,}: it was changed while being read")
         return data

@@ -103,7 +103,6 @@ def move_into_place(temporary: str, path: str) -> None:
         return
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
-        forget(file, 0, 0)
     os.replace(temporary, path)
 
 
@@ -121,12 +120,6 @@ def read_ahead(file: BinaryIO, offset: int, size: int) -> None:
     """Tells the system that part of a local file will be read soon."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), offset, size, os.POSIX_FADV_WILLNEED)
-
-
-def forget(file: BinaryIO, offset: int, size: int) -> None:
-    """Tells the system that part of a local file (size 0: all that follows) need not stay in memory."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file.fileno(), offset, size, os.POSIX_FADV_DONTNEED)
 
 
 def remove(path: str) -> None:
