@@ -39,7 +39,7 @@ class LocalWorkers:
     """
 
     def __init__(self, count: int | None) -> None:
-        self.count = count or len(os.sched_getaffinity(0)) + 1
+        self.count = count or _cores() + 1
         start_importing()
         context = multiprocessing.get_context("forkserver")
         self._counter = context.Value("q", 0)
@@ -88,6 +88,10 @@ class LocalWorkers:
                             "smaller --workers; the same command then goes on from what is written"
                         ) from error
             return [future.result() for future in futures]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def advance(amount: int) -> None:
