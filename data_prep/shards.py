@@ -32,6 +32,8 @@ RESULTS_FOLDER = "shards"
 TEMPORARY_SUFFIX = ".tmp"
 _TYPICAL_RECORD_OVERHEAD = 64
 _REPORT_EVERY = 16
+_FEW_UNREADABLE = 10
+"""More than these (and more than one in a hundred) of a shard are not bad spots but a disk that has gone away."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,13 +166,14 @@ def write_shard(shard: Shard, targets: list[Target], progress: Callable[[int], A
         progress: is called with the number of images done since it was called last.
 
     Raises:
-        OSError, tf.errors.OpError: a record file cannot be written.
+        OSError, tf.errors.OpError: the records cannot be written, or many of the images cannot be read.
     """
     pending = [target for target in targets if finished(shard, target) is None]
     if not pending:
         progress(len(shard.images))
         return
     problems: list[Problem] = []
+    unreadable = 0
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(_RecordFile(target.records_path(shard))) for target in pending]
         contents = read_images(shard.images, shard.containers)
@@ -181,6 +184,9 @@ def write_shard(shard: Shard, targets: list[Target], progress: Callable[[int], A
             where = name.decode(errors="replace")
             if isinstance(content, OSError):
                 problems.append(Problem(shard.split, "unreadable", where, content.strerror or str(content)))
+                unreadable += 1
+                if unreadable > max(_FEW_UNREADABLE, len(shard.images) // 100):
+                    raise OSError(f"{unreadable} images of {shard.name} cannot be read, such as {where}: {content}")
                 continue
             try:
                 jpeg, kind, detail = check_and_repair(content, shard.check)

@@ -138,6 +138,28 @@ def test_a_shard_that_lost_bytes_is_not_finished(listing, target, five_shards):
     assert finished(shard, target) is None
 
 
+def test_a_bad_spot_is_skipped_but_a_disk_that_has_gone_away_stops_the_work(listing, target, monkeypatch):
+    ((shard,), _) = plan_shards("train", listing)
+    read = shards.read_images
+
+    def failing(count):
+        def read_images(images, containers):
+            for index, content in enumerate(read(images, containers)):
+                yield OSError(5, "Input/output error") if index < count else content
+
+        return read_images
+
+    monkeypatch.setattr(shards, "read_images", failing(11))
+    with pytest.raises(OSError, match=r"11 images of train-00000-of-00001 cannot be read.*Input/output error"):
+        write_shard(shard, [target])
+    assert finished(shard, target) is None
+    monkeypatch.setattr(shards, "read_images", failing(10))
+    write_shard(shard, [target])
+    result = finished(shard, target)
+    assert result is not None
+    assert sum(problem.kind == "unreadable" for problem in result.problems) == 10
+
+
 def test_a_failure_in_the_middle_leaves_nothing(listing, target, monkeypatch, five_shards, tmp_path):
     (shard, *_), _ = plan_shards("train", listing)
 
