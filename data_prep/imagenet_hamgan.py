@@ -6,8 +6,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_prep.ilsvrc import synsets
+from hamgan.errors import UserError
 
 RESOLUTIONS = (64, 128, 256)
+
+_REMEDY = "write them with 'hamgan prepare imagenet --form 64, 128 or 256'"
 
 
 class ImagenetHamgan(tfds.core.GeneratorBasedBuilder):
@@ -42,7 +45,8 @@ class ImagenetHamgan(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, object]:
-        raise NotImplementedError("prepare it with 'hamgan prepare imagenet --form 64, 128 or 256'")
+        raise UserError(f"expected records of {self.name} in {self.data_path}, found none; {_REMEDY}")
 
     def _generate_examples(self) -> None:
-        raise NotImplementedError
+        """TFDS asks for it; examples come from the shards that ``hamgan prepare`` writes."""
+        raise UserError(_REMEDY)

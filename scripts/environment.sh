@@ -2,6 +2,18 @@
 #
 #   PYTHON   the interpreter to use (default: the first of python3.13 ... python3.10, python3 that is new enough)
 
+# enter_checkout DEFAULT [FOLDER]: sets $folder, which is relative to where the user is (DEFAULT: to the checkout), and goes
+# to the checkout.
+enter_checkout() {
+  folder="${2:-}"
+  case "$folder" in
+    "" | /*) ;;
+    *) folder="$PWD/$folder" ;;
+  esac
+  cd "$(dirname "${BASH_SOURCE[0]}")/.."
+  folder="${folder:-$1}"
+}
+
 find_python() {
   local candidate
   for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3.10 python3}; do

@@ -4,15 +4,8 @@
 #
 #   scripts/quickstart.sh [FOLDER]     FOLDER holds data and run (default: runs/quickstart)
 set -euo pipefail
-folder="${1:-}"
-case "$folder" in
-  "" | /*) ;;
-  *) folder="$PWD/$folder" ;;
-esac
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/environment.sh
-
-folder="${folder:-runs/quickstart}"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+enter_checkout runs/quickstart "$@"
 data="$folder/data"
 run="$folder/digits"
 

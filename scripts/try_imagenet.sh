@@ -4,15 +4,8 @@
 #
 #   scripts/try_imagenet.sh [FOLDER]     FOLDER holds everything (default: runs/try_imagenet)
 set -euo pipefail
-folder="${1:-}"
-case "$folder" in
-  "" | /*) ;;
-  *) folder="$PWD/$folder" ;;
-esac
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/environment.sh
-
-folder="${folder:-runs/try_imagenet}"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+enter_checkout runs/try_imagenet "$@"
 fake="$folder/ILSVRC2012"
 data="$folder/data"
 run="$folder/baby"

@@ -16,6 +16,7 @@ from imagenet_helpers import CLASSES, all_files, request_for
 from data_prep import prepare_imagenet as module
 from data_prep import storage
 from data_prep.fake_imagenet import FLAWS, flawed_name, write_fake_imagenet
+from data_prep.forms import get_forms
 from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets
 from data_prep.preparation import Selection
 from data_prep.prepare_imagenet import prepare_imagenet
@@ -268,3 +269,9 @@ def test_a_killed_preparation_goes_on_to_the_same_bytes(fakes, prepared, tmp_pat
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert all_files(tmp_path) == all_files(prepared)
+
+
+def test_records_that_were_not_written_are_not_invented(tmp_path):
+    builder = get_forms(["64"])[0].builder(str(tmp_path))
+    with pytest.raises(UserError, match=r"expected records of imagenet_hamgan in .*; write them with 'hamgan prepare"):
+        builder.download_and_prepare()
