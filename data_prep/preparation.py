@@ -49,6 +49,9 @@ class SplitAccount:
         return sum(self.shard_lengths)
 
 
+_HOW_CHECKED = {"structure": "every image's structure was checked", "full": "every image was decoded"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Account:
     """All that is to be said about one preparation in one form."""
@@ -97,7 +100,7 @@ class Account:
         summary = " · ".join(
             [f"{split.prepared:,} {name} images" for name, split in self.splits.items()]
             + [f"{len(self.serious):,} problems" if self.serious else "nothing is wrong"]
-            + ([] if self.check == "full" else ["images were not decoded, only looked at"])
+            + [_HOW_CHECKED[self.check]]
             + (["a subset, on purpose"] if self.selection.is_subset else [])
         )
         sections = {"What was prepared": self._split_table(), "What was odd": self._problem_sections()}

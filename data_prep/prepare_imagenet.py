@@ -62,7 +62,7 @@ class Request:
     data_dir: str
     forms: list[Form]
     selection: Selection
-    check: str = "full"
+    check: str = "structure"
     strict: bool = False
     workers: int | None = None
     beam_options: list[str] | None = None

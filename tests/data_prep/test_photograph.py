@@ -1,3 +1,4 @@
+import collections
 import io
 import struct
 import zlib
@@ -8,11 +9,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from data_prep.photograph import DamagedImageError, check_and_repair
+from data_prep.photograph import CHECKS, DamagedImageError, check_and_repair
 
 
-def _image(mode="RGB", form="JPEG", **options):
-    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+def _image(mode="RGB", form="JPEG", size=(90, 120), **options):
+    pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(buffer, form, **options)
     return buffer.getvalue()
@@ -21,16 +22,20 @@ def _image(mode="RGB", form="JPEG", **options):
 JPEG = _image()
 
 
-@pytest.mark.parametrize("options", [{}, {"mode": "L"}, {"progressive": True}, {"quality": 100}])
-def test_a_sound_jpeg_stays_as_it_is(options):
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "L"}, {"progressive": True}, {"quality": 100}, {"restart_marker_blocks": 3}]
+)
+def test_a_sound_jpeg_stays_as_it_is(options, check):
     data = _image(**options)
-    assert check_and_repair(data) == (data, None, "")
+    assert check_and_repair(data, check) == (data, None, "")
 
 
-def test_cmyk_and_png_become_what_the_stock_builder_makes_of_them():
+@pytest.mark.parametrize("check", CHECKS)
+def test_cmyk_and_png_become_what_the_stock_builder_makes_of_them(check):
     cmyk, png = _image("CMYK"), _image(form="PNG")
-    assert check_and_repair(cmyk) == (tfds.core.utils.jpeg_cmyk_to_rgb(cmyk), "cmyk", "")
-    assert check_and_repair(png) == (tfds.core.utils.png_to_jpeg(png), "png", "")
+    assert check_and_repair(cmyk, check) == (tfds.core.utils.jpeg_cmyk_to_rgb(cmyk), "cmyk", "")
+    assert check_and_repair(png, check) == (tfds.core.utils.png_to_jpeg(png), "png", "")
 
 
 @pytest.mark.parametrize("form", ["GIF", "BMP", "WEBP"])
@@ -59,6 +64,7 @@ def _jpeg_bomb():
     return _with(size, struct.pack(">HH", 65_000, 65_000))
 
 
+@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -72,25 +78,66 @@ def _jpeg_bomb():
         (_jpeg_bomb(), r"it has 65000 x 65000 pixels, more than 268,435,456"),
     ],
 )
-def test_what_does_not_decode_is_damaged(data, message):
+def test_what_does_not_decode_is_damaged(data, message, check):
     with pytest.raises(DamagedImageError, match=message):
-        check_and_repair(data)
+        check_and_repair(data, check)
 
 
-def test_a_quick_check_finds_what_is_cut_off_and_repairs_the_same():
-    assert check_and_repair(JPEG, "quick") == (JPEG, None, "")
-    for data in (_image("CMYK"), _image(form="PNG")):
-        assert check_and_repair(data, "quick") == check_and_repair(data)
-    for data in (JPEG[:-1], JPEG[:50], b""):
-        with pytest.raises(DamagedImageError):
-            check_and_repair(data, "quick")
-    trailing = JPEG + b"\0\0"  # no end where it is looked for, but it decodes
-    assert check_and_repair(trailing, "quick") == (trailing, None, "")
+def _mutated(rng):
+    """A small JPEG with something done to it, anywhere or in its headers."""
+    options = {"progressive": rng.random() < 0.1, "optimize": rng.random() < 0.3, "quality": int(rng.integers(20, 100))}
+    data = bytearray(_image(mode=rng.choice(["RGB", "L"]), size=rng.integers(16, 64, 2), **options))
+    headers = data.rindex(b"\xff\xda") + 14
+    position, length = int(rng.integers(2, rng.choice([headers, len(data)]))), int(rng.integers(1, 300))
+    match rng.integers(6):
+        case 0:
+            data[position] = rng.integers(256)
+        case 1:
+            data[position] ^= 1 << rng.integers(8)
+        case 2:
+            del data[position : position + length]
+        case 3:
+            data[position : position + length] = rng.bytes(length)
+        case 4:
+            data[position : position + length] = bytes(length)
+        case 5:
+            data[position : position + 2] = bytes([0xFF, rng.integers(256)])
+    return bytes(data) + (b"" if data.endswith(b"\xff\xd9") else b"\xff\xd9")
+
+
+def test_both_checks_keep_what_tensorflow_decodes_and_nothing_else():
+    rng = np.random.default_rng(0)
+    seen = collections.Counter()
+    for _ in range(600):
+        data = _mutated(rng)
+        try:
+            tf.io.decode_image(data, channels=3, expand_animations=False)
+            decodes = True
+        except tf.errors.InvalidArgumentError:
+            decodes = False
+        for check in CHECKS:
+            try:
+                _, kind, _ = check_and_repair(data, check)
+            except DamagedImageError:
+                kind = "damaged"
+            assert decodes == (kind != "damaged")
+            seen[check, kind] += 1
+    # What the full check adds: damage that TensorFlow decodes.
+    assert seen["structure", "damaged"] == seen["full", "damaged"] > 100
+    assert seen["structure", None] > seen["full", None] > 100
 
 
 def test_what_decodes_with_a_warning_is_kept():
-    data = _with(len(JPEG) // 2, b"\0" * 400)
-    same, kind, message = check_and_repair(data)
+    garbage = b"\x55\xaa" * 200
+    data = _with(len(JPEG) // 2, garbage)
+    same, kind, message = check_and_repair(data, "full")
     assert (same, kind) == (data, "warning")
     assert "Corrupt JPEG data" in message
     assert tf.io.decode_image(data).shape == (90, 120, 3)
+
+
+def test_the_structure_check_decodes_what_is_unusual():
+    never_written = _with(len(JPEG) // 2, bytes(400))
+    assert check_and_repair(never_written)[:2] == (never_written, "warning")
+    trailing = JPEG + b"\0\0"
+    assert check_and_repair(trailing) == (trailing, None, "")

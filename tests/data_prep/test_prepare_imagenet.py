@@ -137,13 +137,13 @@ def test_records_of_others_are_left_alone(fakes, prepared, tmp_path, caplog):
     assert all_files(tmp_path) == before
 
 
-def test_a_quick_check_gives_the_same_records_and_says_so(fakes, prepared, tmp_path):
-    prepare_imagenet(request_for(fakes / "tars", tmp_path, check="quick"))
+def test_a_full_check_gives_the_same_records_and_says_so(fakes, prepared, tmp_path):
+    prepare_imagenet(request_for(fakes / "tars", tmp_path, check="full"))
     files, expected = (all_files(folder / "imagenet2012" / "5.1.0") for folder in (tmp_path, prepared))
     for name in files:
         assert name.startswith("preparation.") or files[name] == expected[name]
-    assert _record(tmp_path)["check"] == "quick"
-    assert "images were not decoded, only looked at" in files["preparation.html"].decode()
+    assert _record(tmp_path)["check"] == "full"
+    assert "every image was decoded" in files["preparation.html"].decode()
 
 
 def test_subsets_keep_their_labels_and_say_what_they_are(fakes, tmp_path):
