@@ -43,8 +43,9 @@ Forms:
              form sees, several times as fast to read (61, 244, 975 GiB)
 
 Every image is checked: its structure, by default, which decides whether TensorFlow decodes it; with --check full all of
-it is decoded, which takes about three times as long and also reports damage that TensorFlow decodes. What
-is odd is repaired or skipped and reported in preparation.json and preparation.html beside the records. Stop it at any moment; the same command goes on, and the records come out the same.
+it is decoded, which takes about three times as long and also reports damage that TensorFlow decodes. What is odd is
+repaired or skipped and reported in preparation.json and preparation.html beside the records. Stop it at any moment; the
+same command goes on, and the records come out the same.
 """
 
 
