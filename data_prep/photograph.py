@@ -1,10 +1,10 @@
 """One image file: whether it decodes, and what has to be repaired before it can be stored."""
 
-import re
-
 import numpy as np
 import simplejpeg
 import tensorflow as tf
+
+from hamgan.errors import reason_of
 
 MAX_PIXELS = 1 << 28
 """Larger images are refused: decoded, they would fill the memory of whoever trains on them."""
@@ -135,8 +135,7 @@ def _decoded(data: bytes) -> tf.Tensor:
     try:
         pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
     except tf.errors.OpError as error:
-        # TensorFlow puts the names of its operations around the reason.
-        raise DamagedImageError(re.sub(r"^\{\{.*?\}\} | \[Op:\w+\].*$", "", error.message)) from error
+        raise DamagedImageError(reason_of(error)) from error
     _check_size(*pixels.shape[:2])
     return pixels
 

@@ -97,7 +97,7 @@ def _told_to_the_user() -> Iterator[None]:
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        reason = (getattr(error, "message", None) or str(error)).splitlines()[0]
+        reason = reason_of(error)
         raise UserError(
             f"{reason}; put that right and give the same command again: it goes on from what is written"
         ) from error

@@ -17,6 +17,9 @@ from hamgan.architecture import (
 )
 from hamgan.errors import UserError, did_you_mean
 
+PRECISIONS = ("float32", "mixed_bfloat16")
+ON_COLLAPSE = ("stop", "rollback")
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -150,9 +153,18 @@ class TrainConfig:
     seed: int = 0
     deterministic: bool = True
     """Whether TensorFlow is restricted to operations that repeat bit by bit."""
+    precision: str = "float32"
+    """Or "mixed_bfloat16": the networks' activations and convolutions; all state and all statistics stay float32."""
+    on_collapse: str = "stop"
+    """What follows a loss or weight that is not finite: "stop", or "rollback" to the last checkpoint."""
+    max_rollbacks: int = 3
+    """How often in one run; after that it stops."""
 
     def __post_init__(self) -> None:
         """Validates."""
+        for name, choices in (("precision", PRECISIONS), ("on_collapse", ON_COLLAPSE)):
+            value = getattr(self, name)
+            _require(value in choices, f"{name} must be one of {', '.join(choices)}, found '{value}'")
         _require_positive(
             self,
             *("global_batch", "steps", "discriminator_updates", "generator_updates", "steps_per_loop"),
@@ -162,7 +174,9 @@ class TrainConfig:
         for name in ("adam_beta1", "adam_beta2", "ema_decay"):
             value = getattr(self, name)
             _require(0 <= value < 1, f"{name} must be in [0, 1), found {value}")
-        _require(self.image_every >= 0, f"image_every must not be negative, found {self.image_every}")
+        for name in ("image_every", "max_rollbacks"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must not be negative, found {value}")
         _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
 
 

@@ -7,8 +7,8 @@ from hamgan.config import HamburgerConfig, ModelConfig
 from hamgan.models import Discriminator, Generator
 
 
-def build_generator(config: ModelConfig, *, name: str = "generator") -> Generator:
-    """Builds the generator, all weights included."""
+def build_generator(config: ModelConfig, *, name: str = "generator", precision: str = "float32") -> Generator:
+    """Builds the generator, all weights included; ``precision`` is the Keras dtype policy."""
     return Generator(
         resolution=config.resolution,
         num_classes=config.num_classes,
@@ -16,16 +16,18 @@ def build_generator(config: ModelConfig, *, name: str = "generator") -> Generato
         z_dim=config.generator.z_dim,
         batch_norm_momentum=config.generator.batch_norm_momentum,
         name=name,
+        dtype=precision,
         **_hamburger_arguments(config.generator.hamburger),
     )
 
 
-def build_discriminator(config: ModelConfig) -> Discriminator:
-    """Builds the discriminator, all weights included."""
+def build_discriminator(config: ModelConfig, *, precision: str = "float32") -> Discriminator:
+    """Builds the discriminator, all weights included; ``precision`` is the Keras dtype policy."""
     return Discriminator(
         resolution=config.resolution,
         num_classes=config.num_classes,
         base_channels=config.discriminator.base_channels,
+        dtype=precision,
         **_hamburger_arguments(config.discriminator.hamburger),
     )
 

@@ -26,6 +26,7 @@ class Purpose(enum.IntEnum):
     GENERATOR_BASES = 5
     DISCRIMINATOR_BASES_REAL = 6
     DISCRIMINATOR_BASES_FAKE = 7
+    ROLLBACK = 8
 
 
 def fold(seed: int | tf.Tensor, *data: int | tf.Tensor) -> tf.Tensor:
@@ -36,6 +37,11 @@ def fold(seed: int | tf.Tensor, *data: int | tf.Tensor) -> tf.Tensor:
         # A negative key would mean other streams under XLA, which extends its sign differently.
         key = tf.bitwise.bitwise_and(key, tf.int32.max)
     return key
+
+
+def run_stream(seed: int, rollbacks: int = 0) -> tf.Tensor:
+    """Returns the key of all that a run draws; another one after each rollback."""
+    return fold(seed, Purpose.ROLLBACK, rollbacks) if rollbacks else fold(seed)
 
 
 def _key_and_counter(key: tf.Tensor, first: int | tf.Tensor, numbers_per_example: int) -> tuple[tf.Tensor, tf.Tensor]:

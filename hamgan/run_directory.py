@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, experiment_from_json, to_json
-from hamgan.errors import UserError
+from hamgan.errors import UserError, reason_of
 
 gfile = tf.io.gfile
 
@@ -24,6 +24,7 @@ class RunDirectory:
         self.path = path
         self.config_path = os.path.join(path, "config.json")
         self.metrics_path = os.path.join(path, "metrics.jsonl")
+        self.collapses_path = os.path.join(path, "collapses.json")
         self.checkpoints = os.path.join(path, "checkpoints")
         self.samples = os.path.join(path, "samples")
         self.evaluations = os.path.join(path, "evaluations")
@@ -45,7 +46,7 @@ class RunDirectory:
                 raise UserError(f"{self.path} is there and is not a run (no config.json); choose another --run")
             self.write_config(config)
         except (OSError, tf.errors.OpError) as error:
-            raise UserError(f"cannot write the run folder {self.path}: {_reason(error)}") from error
+            raise UserError(f"cannot write the run folder {self.path}: {reason_of(error)}") from error
 
     def _is_unused(self) -> bool:
         """Whether the folder is empty, or holds only what a kill within :meth:`create` left."""
@@ -67,13 +68,18 @@ class RunDirectory:
         """Writes the run's config."""
         write_atomically(self.config_path, to_json(config).encode())
 
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Adds one line to the metrics log."""
+    def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Adds a line per row to the metrics log."""
         with gfile.GFile(self.metrics_path, "a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+    def end_torn_line(self) -> None:
+        """Ends what a full disk left of a row in the metrics log, so that the next has a line of its own."""
+        with gfile.GFile(self.metrics_path, "a") as file:
+            file.write("\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Returns the metrics log; a last line torn by a kill is left out."""
+        """Returns the metrics log; lines torn by a kill or a full disk are left out."""
         return list(_json_lines(self.metrics_path))
 
     def forget_metrics_after(self, step: int) -> None:
@@ -103,6 +109,22 @@ class RunDirectory:
                 results.append(json.loads(file.read()))
         return sorted(results, key=lambda result: (result["step"], result["weights"]))
 
+    def best_step(self) -> int | None:
+        """Returns the step with the lowest FID among the evaluations, or None if there are none."""
+        scores = [(result["fid"], result["step"]) for result in self.read_evaluations()]
+        return min(scores)[1] if scores else None
+
+    def read_collapses(self) -> list[dict[str, Any]]:
+        """Returns what went wrong in training so far, in order; see :mod:`hamgan.training.collapse`."""
+        if not gfile.exists(self.collapses_path):
+            return []
+        with gfile.GFile(self.collapses_path) as file:
+            return json.loads(file.read())
+
+    def write_collapses(self, collapses: list[dict[str, Any]]) -> None:
+        """Writes what :meth:`read_collapses` returns."""
+        write_atomically(self.collapses_path, (json.dumps(collapses, indent=1) + "\n").encode())
+
 
 def _by_step(folder: str, suffix: str, *, all_paths: bool = False) -> Any:
     names = [name for name in gfile.listdir(folder) if name.endswith(suffix)] if gfile.exists(folder) else []
@@ -118,10 +140,11 @@ def _json_lines(path: str) -> Iterable[dict[str, Any]]:
     with gfile.GFile(path) as file:
         for line in file.read().splitlines():
             try:
-                yield json.loads(line)
+                row = json.loads(line)
             except json.JSONDecodeError:
-                # Only a kill in the middle of a write leaves a torn line, and only as the last.
-                return
+                continue
+            if isinstance(row, dict):
+                yield row
 
 
 def write_atomically(path: str, content: bytes) -> None:
@@ -135,7 +158,3 @@ def write_atomically(path: str, content: bytes) -> None:
 
 def _temporary(path: str) -> str:
     return f"{path}.tmp"
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "message", None) or error).splitlines()[0]

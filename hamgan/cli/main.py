@@ -6,14 +6,24 @@ import sys
 from typing import NoReturn
 
 from hamgan import __version__
-from hamgan.cli import convert, evaluate, prepare, sample, train
-from hamgan.errors import UserError
+from hamgan.cli import convert, evaluate, prepare, sample, tpu_check, train
+from hamgan.errors import FailedError, PreemptedError, UserError
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = {"prepare": prepare, "train": train, "evaluate": evaluate, "sample": sample, "convert": convert}
+EXIT_PREEMPTED = 75
+"""EX_TEMPFAIL of sysexits.h: run the same command again."""
+
+COMMANDS = {
+    "prepare": prepare,
+    "train": train,
+    "evaluate": evaluate,
+    "sample": sample,
+    "convert": convert,
+    "tpu-check": tpu_check,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,26 +53,31 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command and returns the exit code: 0, 1 (failed), 2 (the user's to put right), 130 (interrupted)."""
+    """Runs one command and returns the exit code.
+
+    0, or 1 (failed), 2 (the user's to put right), 75 (preempted: run it again), 130 (interrupted).
+    """
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     for package in ("data_prep", "hamgan"):
         logging.getLogger(package).setLevel(logging.INFO)
     try:
-        COMMANDS[arguments.command].run(arguments)
+        return COMMANDS[arguments.command].run(arguments) or 0
     except UserError as error:
         print(f"hamgan {arguments.command}: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
-    except FloatingPointError as error:
+    except FailedError as error:
         print(f"hamgan {arguments.command}: failed: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except PreemptedError as error:
+        print(f"hamgan {arguments.command}: {error}; the same command goes on", file=sys.stderr)
+        return EXIT_PREEMPTED
     except KeyboardInterrupt:
         print(
             f"hamgan {arguments.command}: interrupted; the same command goes on from what is saved",
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
-    return 0
 
 
 def run() -> NoReturn:

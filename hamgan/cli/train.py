@@ -2,8 +2,10 @@
 
 A new run needs a preset; a run that was begun before goes on from its newest checkpoint, with the same settings.
 Writes config.json, metrics.jsonl, checkpoints/, samples/, tensorboard/ and report.html into the run's folder.
+SIGTERM saves at the next step and exits with code 75: run the same command again, as after any other end.
 
   hamgan train --run runs/digits --preset digits --data_dir data
+  hamgan train --run gs://bucket/runs/strong --preset hamgan_strong --accelerator tpu --data_dir gs://bucket/tfds
   hamgan train --run runs/flowers --preset hamgan_baby --dataset tf_flowers --override \\
       model.num_classes=5 train.global_batch=32 data.train_split=train[10%:] data.validation_split=train[:10%]
 """
@@ -28,10 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--accelerator",
         default="auto",
         metavar="KIND",
-        help="auto, cpu or gpu (default: auto: GPUs if there are any)",
+        help="auto, cpu, gpu or tpu (default: auto: a TPU if --tpu names one, else GPUs if there are any)",
     )
+    parser.add_argument("--tpu", metavar="NAME", help="local on a TPU VM (default with --accelerator tpu), or a name")
+    parser.add_argument("--zone", help="of a TPU named by --tpu (default: this machine's)")
+    parser.add_argument("--project", help="of a TPU named by --tpu (default: this machine's)")
     parser.add_argument(
         "--cpu_replicas", type=int, default=1, metavar="N", help="spread the batch over N virtual CPU devices"
+    )
+    parser.add_argument(
+        "--on_collapse",
+        metavar="WHAT",
+        help="when a loss or a weight is not finite: stop, or rollback to the last checkpoint and other noise, "
+        "at most train.max_rollbacks times (default: the preset's, stop)",
     )
 
 
@@ -46,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
     from hamgan.report import write_report
     from hamgan.run_directory import RunDirectory
-    from hamgan.training.distribution import create_strategy
+    from hamgan.training.distribution import create_strategy, is_chief
     from hamgan.training.loop import resolved, train
 
     run_directory = RunDirectory(arguments.run)
@@ -59,11 +70,19 @@ def run(arguments: argparse.Namespace) -> None:
             "data.dataset": arguments.dataset,
             # A run knows where its data is.
             "data.data_dir": arguments.data_dir or (begun and begun.data.data_dir),
+            "train.on_collapse": arguments.on_collapse,
         },
         arguments.override,
     )
-    strategy = create_strategy(arguments.accelerator, cpu_replicas=arguments.cpu_replicas)
+    strategy = create_strategy(
+        arguments.accelerator,
+        cpu_replicas=arguments.cpu_replicas,
+        tpu=arguments.tpu,
+        zone=arguments.zone,
+        project=arguments.project,
+    )
     train(resolved(config), run_directory, strategy)
-    write_report(run_directory)
-    print(f"Run     {run_directory.path}")
-    print(f"Report  {run_directory.report_path}")
+    if is_chief(strategy):
+        write_report(run_directory)
+        print(f"Run     {run_directory.path}")
+        print(f"Report  {run_directory.report_path}")

@@ -12,12 +12,16 @@ import tensorflow_datasets as tfds
 from hamgan.config import DataConfig
 from hamgan.data.preparation_record import describe_subset, read_preparation_record
 from hamgan.data.preprocessing import preprocess
-from hamgan.errors import UserError
+from hamgan.errors import UserError, reason_of
 
 _logger = logging.getLogger(__name__)
 
 READ_PARALLELISM = 16
-"""Record files that are read side by side."""
+"""Record files that are read side by side, at least."""
+MAX_STREAMS = 64
+"""Into how many streams the files are dealt out at most: as many hosts can read files of their own."""
+EVEN_STREAMS = 0.99
+"""How large the smallest stream must be at least, as a part of the largest: it is seen as often."""
 
 
 class ClassificationDataset:
@@ -56,45 +60,105 @@ class ClassificationDataset:
             known = ", ".join(self.builder.info.splits)
             raise UserError(f"data set '{self.config.dataset}' has no split '{split}'; it has {known}") from error
 
-    def training_batches(self, *, resolution: int, batch: int, seed: int, skip_examples: int = 0) -> tf.data.Dataset:
-        """Returns endless shuffled batches.
+    def training_batches(
+        self,
+        *,
+        resolution: int,
+        batch: int,
+        seed: int,
+        skip_examples: int = 0,
+        host: int = 0,
+        num_hosts: int = 1,
+        batches_per_host: int = 1,
+    ) -> tf.data.Dataset:
+        """Returns endless shuffled batches, or one host's share of them.
 
-        Epoch e's order is a function of (seed, e): files are shuffled, read side by side, and their records shuffled
-        in a buffer. So the stream can be entered anywhere: whole epochs are passed over without reading them, and the
-        rest of one without decoding it.
+        The record files are dealt out to streams, as many as the files and the batch allow (at most 64), and each
+        stream fills its own rows of every batch; so hosts that own different streams read different files, and the
+        batches are the same however many hosts there are. A stream's order in its epoch e is a function of (seed,
+        stream, e): files are shuffled, read side by side, and their records shuffled in a buffer. So it can be entered
+        anywhere: whole epochs are passed over without reading them, and the rest of one without decoding it.
 
         Args:
             resolution: height and width of the images.
-            batch: images per batch.
+            batch: images per batch, of all hosts together.
             seed: of the order.
-            skip_examples: where in the stream to start.
+            skip_examples: where to start, a multiple of ``batch``.
+            host: index of this host.
+            num_hosts: how many share the batch.
+            batches_per_host: how many batches the host's share comes in, one for each of its replicas.
 
         Returns:
-            Float32 images in [-1, 1], ``(batch, resolution, resolution, 3)``, and int32 labels, ``(batch,)``.
+            Float32 images in [-1, 1], ``(n, resolution, resolution, 3)``, and int32 labels, ``(n,)``, where n is
+            ``batch / num_hosts / batches_per_host``.
         """
         split = self.config.train_split
         files = self.builder.info.splits[split].file_instructions
-        epoch_size = self.num_examples(split)
-        if epoch_size == 0:
+        if self.num_examples(split) == 0:
             raise UserError(f"split '{split}' of data set '{self.config.dataset}' is empty")
-        epochs_passed, examples_passed = divmod(skip_examples, epoch_size)
+        if skip_examples % batch or batch % (num_hosts * batches_per_host):
+            raise ValueError(
+                "skip_examples must be a multiple of the batch, and the batch of its parts, "
+                f"received {skip_examples}, {batch}, {num_hosts} x {batches_per_host}"
+            )
+        num_streams = _num_streams([file.take for file in files], batch)
+        rows = batch // num_streams
+
+        def read_stream(stream: tf.Tensor) -> tf.data.Dataset:
+            return self._read_stream(stream, num_streams, seed=seed, skip_examples=skip_examples // num_streams)
+
+        def read_streams(first: int, last: int) -> tf.data.Dataset:
+            streams = tf.data.Dataset.range(first, last)
+            if last - first == 1:
+                return streams.flat_map(read_stream)
+            return streams.interleave(
+                read_stream,
+                cycle_length=last - first,
+                block_length=rows,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+
+        if num_streams % num_hosts == 0:
+            own = num_streams // num_hosts
+            records = read_streams(host * own, (host + 1) * own)
+        else:
+            # Too few files: every host reads all records, and decodes those that are its own.
+            share = batch // num_hosts
+            whole = read_streams(0, num_streams).batch(batch, drop_remainder=True)
+            records = whole.map(lambda rows: rows[host * share : (host + 1) * share]).unbatch()
+        return self._batches(records, resolution, batch // num_hosts // batches_per_host, drop_remainder=True)
+
+    def _read_stream(self, stream: tf.Tensor, num_streams: int, *, seed: int, skip_examples: int) -> tf.data.Dataset:
+        """The serialized records of one stream, endless, from its example ``skip_examples`` on."""
+        files = self.builder.info.splits[self.config.train_split].file_instructions
+        sizes = [sum(file.take for file in files[first::num_streams]) for first in range(num_streams)]
+        size = tf.gather(tf.constant(sizes, tf.int64), stream)
+        own_files = _file_parts(files).shard(num_streams, stream)
+        parallelism = max(1, READ_PARALLELISM // num_streams)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             # shuffle() mixes in the seed of the graph being traced, by default the process's: set it for this graph.
             tf.compat.v1.set_random_seed(1)
-            epoch_seed = tf.random.stateless_uniform(
-                (), tf.stack([tf.constant(seed, tf.int64), epoch]), 1, tf.int64.max, tf.int64, alg="philox"
-            )
+            # Seeds are below 2^31.
+            key = tf.stack([tf.bitwise.left_shift(stream, tf.constant(32, tf.int64)) + seed, epoch])
+            epoch_seed = tf.random.stateless_uniform((), key, 1, tf.int64.max, tf.int64, alg="philox")
             return (
-                _file_parts(files)
-                .shuffle(len(files), seed=epoch_seed, reshuffle_each_iteration=False)
-                .interleave(_read, cycle_length=READ_PARALLELISM, num_parallel_calls=tf.data.AUTOTUNE)
-                .shuffle(self.config.shuffle_buffer, seed=epoch_seed, reshuffle_each_iteration=False)
+                own_files.shuffle(len(files), seed=epoch_seed, reshuffle_each_iteration=False)
+                .interleave(
+                    _read,
+                    cycle_length=parallelism,
+                    num_parallel_calls=tf.data.AUTOTUNE if parallelism > 1 else None,
+                )
+                .shuffle(
+                    max(1, self.config.shuffle_buffer // num_streams),
+                    seed=epoch_seed,
+                    reshuffle_each_iteration=False,
+                )
             )
 
-        last_epoch = tf.int64.max
-        records = tf.data.Dataset.range(epochs_passed, last_epoch).flat_map(one_epoch).skip(examples_passed)
-        return self._batches(records, resolution, batch, drop_remainder=True)
+        epochs = tf.data.Dataset.range(skip_examples // size, tf.int64.max)
+        return epochs.flat_map(one_epoch).skip(skip_examples % size)
 
     def evaluation_batches(
         self, split: str, *, resolution: int, batch: int, limit: int | None = None
@@ -150,6 +214,18 @@ class ClassificationDataset:
             )
 
 
+def _num_streams(file_sizes: Sequence[int], batch: int) -> int:
+    """The largest power of two of streams with equal rows of the batch and about equal shares of the files."""
+    num_streams = MAX_STREAMS
+    while num_streams > 1:
+        if batch % num_streams == 0 and len(file_sizes) >= num_streams:
+            sizes = [sum(file_sizes[first::num_streams]) for first in range(num_streams)]
+            if min(sizes) >= EVEN_STREAMS * max(sizes):
+                break
+        num_streams //= 2
+    return num_streams
+
+
 def _file_parts(files: Sequence[Any]) -> tf.data.Dataset:
     """TFDS's file instructions as elements that :func:`_read` takes."""
     return tf.data.Dataset.from_tensor_slices(
@@ -174,8 +250,7 @@ def _open(config: DataConfig) -> tfds.core.DatasetBuilder:
     except tfds.core.DatasetNotFoundError as error:
         raise UserError(f"no data set '{config.dataset}' in {where}: {remedy}") from error
     except (AssertionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"data set '{config.dataset}' in {where} cannot be opened: {reason}") from error
+        raise UserError(f"data set '{config.dataset}' in {where} cannot be opened: {reason_of(error)}") from error
     if not builder.info.splits:
         raise UserError(f"data set '{config.dataset}' is known but not prepared in {where}: {remedy}")
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:

@@ -72,9 +72,19 @@ class SpectrallyNormalized(keras.Layer):
             self.u.assign(new_u)
         return tf.cast(kernel / tf.maximum(norm, self.norm_floor), self.compute_dtype)
 
+    def largest_singular_value(self) -> tf.Tensor:
+        """Returns the norm of u^T W, a scalar: the kernel's largest singular value as far as u has converged."""
+        u = tf.math.l2_normalize(tf.convert_to_tensor(self.u))
+        return tf.norm(tf.matmul(self._kernel_matrix(tf.convert_to_tensor(self.kernel)), u, transpose_a=True))
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "norm_floor": self.norm_floor}
+
+
+def spectrally_normalized_layers(model: keras.Model) -> list[SpectrallyNormalized]:
+    """Returns all spectrally normalised layers inside a model, at any depth."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, SpectrallyNormalized)]
 
 
 @keras.saving.register_keras_serializable(package="hamgan")

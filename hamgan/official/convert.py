@@ -9,14 +9,14 @@ from typing import Any
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, differences, override
-from hamgan.errors import UserError
+from hamgan.errors import UserError, reason_of
 from hamgan.generator_checkpoint import WEIGHTS
 from hamgan.networks import build_discriminator, build_generator
 from hamgan.official.architecture import NOT_RECORDED, Shapes, read_architecture
 from hamgan.official.names import GLOBAL_STEP, is_ignored, official_name, official_shape
 from hamgan.presets import hamgan_strong
 from hamgan.run_directory import RunDirectory, write_atomically
-from hamgan.training.checkpointing import Checkpoints, restore
+from hamgan.training.checkpointing import checkpoint_path, restore, write_checkpoint
 from hamgan.training.state import network_variables
 
 OFFICIAL_PREFIX = "model.ckpt"
@@ -130,7 +130,7 @@ def _open(path: str) -> tuple[Any, Shapes]:
         reader = tf.train.load_checkpoint(path)
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise UserError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"checkpoint {path} cannot be read: {reason_of(error)}") from error
     return reader, shapes
 
 
@@ -194,7 +194,7 @@ def _write_run(config: ExperimentConfig, variables: Mapping[str, tf.Variable], o
         tf.io.gfile.rmtree(temporary)
     run = RunDirectory(temporary)
     run.create(config)
-    Checkpoints(run.checkpoints, variables, max_to_keep=1).save(step)
+    write_checkpoint(checkpoint_path(run.checkpoints, step), variables)
     tf.io.gfile.rename(temporary, out)
 
 

@@ -1,47 +1,165 @@
 """The strategies that one train step runs on."""
 
+import json
+import os
+from collections.abc import Callable
+
 import tensorflow as tf
 
-from hamgan.errors import UserError
+from hamgan.errors import UserError, reason_of
 
-ACCELERATORS = ("auto", "cpu", "gpu")
+ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
+UNAVAILABLE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+"""What the other workers of a cluster get when one of them is gone."""
 
 
-def create_strategy(accelerator: str = "auto", *, cpu_replicas: int = 1) -> tf.distribute.Strategy:
+def create_strategy(
+    accelerator: str = "auto",
+    *,
+    cpu_replicas: int = 1,
+    tpu: str | None = None,
+    zone: str | None = None,
+    project: str | None = None,
+) -> tf.distribute.Strategy:
     """Creates the strategy; call it before any other TensorFlow operation.
 
+    With a cluster of several workers in the environment variable TF_CONFIG, the workers train together, each on all
+    of its GPUs or on its CPU.
+
     Args:
-        accelerator: "cpu"; "gpu", all GPUs of this machine; "auto", GPUs if there are any.
+        accelerator: "cpu"; "gpu", all GPUs of this machine; "tpu"; "auto", a TPU if one is named, else GPUs if there
+            are any.
         cpu_replicas: virtual CPU devices to spread the batch over, for testing distribution.
+        tpu: "local" on a TPU VM (the default there), or a TPU's name: a pod slice is one TPU.
+        zone: of the named TPU; the machine's own if None.
+        project: of the named TPU; the machine's own if None.
 
     Raises:
-        UserError: "gpu" and there is none, or several CPU replicas on something else.
+        UserError: what was asked for is not there, or the options do not go together.
     """
     if accelerator not in ACCELERATORS:
         raise UserError(f"--accelerator must be one of {', '.join(ACCELERATORS)}, found '{accelerator}'")
     if cpu_replicas < 1:
         raise UserError(f"--cpu_replicas must be positive, found {cpu_replicas}")
+    if accelerator == "auto" and tpu is not None:
+        accelerator = "tpu"
+    if (tpu or zone or project) and accelerator != "tpu":
+        raise UserError(f"--tpu, --zone and --project go with --accelerator tpu, found --accelerator {accelerator}")
+    if cpu_replicas > 1 and accelerator not in ("auto", "cpu"):
+        raise UserError("--cpu_replicas goes with --accelerator cpu")
+    num_workers = _num_workers()
+    if accelerator == "tpu":
+        if num_workers > 1:
+            raise UserError("TF_CONFIG names several workers, and --accelerator tpu needs none: unset TF_CONFIG")
+        return _tpu_strategy(tpu or "local", zone, project)
     gpus = tf.config.list_physical_devices("GPU")
     if accelerator == "gpu" and not gpus:
         raise UserError("--accelerator gpu: TensorFlow sees no GPU; check the driver, or use --accelerator cpu")
+    if accelerator == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    if num_workers > 1:
+        if cpu_replicas > 1:
+            raise UserError("--cpu_replicas is for one process, but TF_CONFIG names several workers: unset one of them")
+        return tf.distribute.MultiWorkerMirroredStrategy()
     if cpu_replicas > 1:
-        if accelerator == "gpu" or (accelerator == "auto" and gpus):
+        if accelerator == "auto" and gpus:
             raise UserError("--cpu_replicas goes with --accelerator cpu")
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * cpu_replicas)
         return tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(cpu_replicas)])
-    if accelerator == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-    elif len(gpus) > 1:
+    if accelerator != "cpu" and len(gpus) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
 
 
+def _num_workers() -> int:
+    """The size of the cluster in TF_CONFIG; 1 if there is none."""
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return 1
+    try:
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        workers = [address for task in ("chief", "worker") for address in cluster.get(task, [])]
+        if len(workers) > 1:
+            task, index = config["task"]["type"], config["task"]["index"]
+            if not 0 <= index < len(cluster[task]):
+                raise ValueError(f"task {task} {index} is not in its cluster")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            'TF_CONFIG must read {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": N}}, '
+            f"found {text!r} ({type(error).__name__}: {reason_of(error)})"
+        ) from error
+    return max(len(workers), 1)
+
+
+def _tpu_strategy(name: str, zone: str | None, project: str | None) -> tf.distribute.Strategy:
+    if name == "local" and (zone or project):
+        raise UserError("--zone and --project are of a named TPU, found --tpu local")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=zone, project=project)
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"--accelerator tpu: cannot use the TPU '{name}' ({reason_of(error)}); expected a TPU VM with "
+            "tensorflow-tpu in place of tensorflow (scripts/setup_tpu_vm.sh), or the name of a TPU within reach"
+        ) from error
+
+
 def describe(strategy: tf.distribute.Strategy) -> str:
-    """Returns what a strategy runs on, such as "1 CPU" or "4 GPU"."""
+    """Returns what a strategy runs on, such as "1 CPU", "8 TPU" or "16 GPU of 2 workers"."""
     replicas = strategy.num_replicas_in_sync
-    kind = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
-    return f"{replicas} {kind}"
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        kind = "TPU"
+    else:
+        kind = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
+    workers = num_input_pipelines(strategy)
+    return f"{replicas} {kind}" + (f" of {workers} workers" if workers > 1 else "")
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    """Whether several processes take the same steps."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes the run's files."""
+    if not is_multi_worker(strategy):
+        return True
+    resolver = strategy.cluster_resolver
+    if resolver.task_type == "chief":
+        return True
+    return (
+        resolver.task_type == "worker" and resolver.task_id == 0 and not resolver.cluster_spec().as_dict().get("chief")
+    )
+
+
+def num_input_pipelines(strategy: tf.distribute.Strategy) -> int:
+    """Returns how many hosts feed the replicas."""
+    if is_multi_worker(strategy):
+        cluster = strategy.cluster_resolver.cluster_spec().as_dict()
+        return sum(len(cluster.get(task, ())) for task in ("chief", "worker"))
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return strategy.extended.num_hosts
+    return 1
+
+
+def distribute(
+    strategy: tf.distribute.Strategy, dataset_of_host: Callable[[int, int], tf.data.Dataset]
+) -> tf.distribute.DistributedDataset:
+    """Feeds every replica from its own host.
+
+    Args:
+        strategy: the strategy.
+        dataset_of_host: takes a host's index and the number of hosts; returns batches of one replica's size, those of
+            the host's replicas in turn.
+    """
+    return strategy.distribute_datasets_from_function(
+        lambda context: dataset_of_host(context.input_pipeline_id, context.num_input_pipelines)
+    )
 
 
 def replica_batch(global_batch: int, strategy: tf.distribute.Strategy) -> int:
@@ -50,12 +168,20 @@ def replica_batch(global_batch: int, strategy: tf.distribute.Strategy) -> int:
     Raises:
         UserError: the replicas do not divide it.
     """
-    replicas = strategy.num_replicas_in_sync
-    share, rest = divmod(global_batch, replicas)
+    return share_of_batch(global_batch, strategy.num_replicas_in_sync, "replicas")
+
+
+def share_of_batch(global_batch: int, parts: int, what: str) -> int:
+    """Returns the global batch over ``parts``.
+
+    Raises:
+        UserError: that leaves a rest; ``what`` says what the parts are.
+    """
+    share, rest = divmod(global_batch, parts)
     if rest:
-        below = f"{share * replicas} or " if share else ""
+        below = f"{share * parts} or " if share else ""
         raise UserError(
-            f"train.global_batch must be a multiple of the {replicas} replicas, found {global_batch}; "
-            f"use {below}{(share + 1) * replicas}"
+            f"train.global_batch must be a multiple of the {parts} {what}, found {global_batch}; "
+            f"use {below}{(share + 1) * parts}"
         )
     return share

@@ -7,19 +7,30 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from hamgan import random_streams
 from hamgan.config import ExperimentConfig, differences
 from hamgan.data.dataset import ClassificationDataset
-from hamgan.errors import UserError
-from hamgan.run_directory import RunDirectory, write_atomically
+from hamgan.errors import PreemptedError, UserError, reason_of
+from hamgan.run_directory import RunDirectory
 from hamgan.sampling import Sampler, grid_classes
-from hamgan.training.checkpointing import Checkpoints
-from hamgan.training.distribution import describe, replica_batch
+from hamgan.training.checkpoint_writer import CheckpointWriter
+from hamgan.training.checkpointing import restore_newest
+from hamgan.training.collapse import TrainingDivergedError, describe_collapse
+from hamgan.training.distribution import (
+    UNAVAILABLE,
+    describe,
+    distribute,
+    is_chief,
+    is_multi_worker,
+    replica_batch,
+)
+from hamgan.training.journal import Journal
+from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.state import TrainState
-from hamgan.training.train_step import make_train_function
+from hamgan.training.train_step import StepsTaken, TrainStep, make_train_function
 
 _logger = logging.getLogger(__name__)
 
@@ -30,16 +41,14 @@ MAY_CHANGE = (
     "train.checkpoint_every",
     "train.max_to_keep",
     "train.image_every",
+    "train.on_collapse",
+    "train.max_rollbacks",
     "evaluation.",
 )
 """What a resumed run may set anew: nothing that the weights at a given step depend on."""
 
 GRID_COLUMNS = 10
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
-
-
-class TrainingDivergedError(FloatingPointError):
-    """A loss is not finite; nothing of the steps since the last checkpoint was kept."""
 
 
 def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
@@ -52,11 +61,14 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
 
     Raises:
         UserError: the data set does not fit the model, the batch not the replicas, or the run has another config.
-        TrainingDivergedError: a loss is not finite.
+        PreemptedError: SIGTERM stopped it, and all is saved; or another worker is gone.
+        TrainingDivergedError: a loss or a weight is not finite.
+        CheckpointNotWrittenError: the last checkpoint could not be written.
     """
     # This pass fails on the step's graph with a line of log about a missing node, and changes nothing in speed.
     tf.config.optimizer.set_experimental_options({"remapping": False})
-    if config.train.deterministic:
+    # A TPU's operations repeat bit by bit as they are.
+    if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()
     replica_batch(config.train.global_batch, strategy)
     if run.exists():
@@ -65,23 +77,24 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
     _check_classes(config, dataset)
     with strategy.scope():
         state = TrainState(config)
-    checkpoints = Checkpoints(run.checkpoints, state.variables(), config.train.max_to_keep)
-    if not run.exists():
+    if is_chief(strategy) and not run.exists():
         run.create(config)
-    restored = checkpoints.restore_latest()
+    restored = restore_newest(run.checkpoints, state.variables())
     step = int(state.step.numpy())
     if step > config.train.steps:
         raise UserError(f"{run.path} is at step {step}, beyond train.steps {config.train.steps}; override train.steps")
-    run.write_config(config)
-    run.forget_metrics_after(step)
-    _logger.info(
-        "%s at step %d of %d on %s",
-        "Resuming" if restored else "Starting",
-        step,
-        config.train.steps,
-        describe(strategy),
-    )
-    _Loop(config, run, strategy, dataset, state, checkpoints).run_to_the_end()
+    if is_chief(strategy):
+        run.write_config(config)
+        run.forget_metrics_after(step)
+        _logger.info(
+            "%s at step %d of %d on %s",
+            "Resuming" if restored else "Starting",
+            step,
+            config.train.steps,
+            describe(strategy),
+        )
+    with PreemptionWatch() as watch:
+        _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
 
 
 def _check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> None:
@@ -115,43 +128,80 @@ class _Loop:
         strategy: tf.distribute.Strategy,
         dataset: ClassificationDataset,
         state: TrainState,
-        checkpoints: Checkpoints,
+        watch: PreemptionWatch,
     ) -> None:
         self.config = config.train
+        self.resolution = config.model.resolution
         self.run = run
+        self.strategy = strategy
+        self.dataset = dataset
         self.state = state
-        self.checkpoints = checkpoints
         self.step = int(state.step.numpy())
-        self.train_function = make_train_function(state, config, strategy)
-        batches = dataset.training_batches(
-            resolution=config.model.resolution,
-            batch=self.config.global_batch,
-            seed=self.config.seed,
-            skip_examples=self.step * self.config.discriminator_updates * self.config.global_batch,
-        )
-        self.iterator = iter(strategy.experimental_distribute_dataset(batches))
-        self.sampler = Sampler(state.sampling_generator, seed=self.config.seed, batch=config.evaluation.batch)
-        self.classes = grid_classes(config.model.num_classes)
-        self.writer = tf.summary.create_file_writer(run.tensorboard)
+        train_step = TrainStep(state, config, strategy)
+        self.layers = train_step.layers_with_singular_values
+        self.singular_values: dict[str, float] = {}
+        self.train_function = make_train_function(train_step, strategy, watch.requested)
+        self.collapses = run.read_collapses()
+        self._start_streams()
+        # Only one process writes the run's files.
+        self.files: _RunFiles | None = None
+        if is_chief(strategy):
+            self.files = _RunFiles(config, run, state)
         self.progress = tqdm(
             total=self.config.steps * self.config.global_batch,
             initial=self.step * self.config.global_batch,
             unit="img",
             unit_scale=True,
             mininterval=0.5 if sys.stderr.isatty() else PROGRESS_SECONDS_WITHOUT_TERMINAL,
+            disable=self.files is None,
         )
 
+    @property
+    def rollbacks(self) -> int:
+        """How often the run was rolled back."""
+        return sum(collapse["action"] == "rollback" for collapse in self.collapses)
+
+    def _start_streams(self) -> None:
+        """Enters the streams of noise and of data where the state's step is; they are others after a rollback."""
+        self.stream = random_streams.run_stream(self.config.seed, self.rollbacks)
+
+        def dataset_of_host(host: int, num_hosts: int) -> tf.data.Dataset:
+            return self.dataset.training_batches(
+                resolution=self.resolution,
+                batch=self.config.global_batch,
+                seed=int(self.stream[0].numpy()),
+                skip_examples=self.step * self.config.discriminator_updates * self.config.global_batch,
+                host=host,
+                num_hosts=num_hosts,
+                batches_per_host=self.strategy.num_replicas_in_sync // num_hosts,
+            )
+
+        self.iterator = iter(distribute(self.strategy, dataset_of_host))
+
     def run_to_the_end(self) -> None:
-        """Takes all steps left."""
+        """Takes all steps left.
+
+        Raises:
+            PreemptedError: SIGTERM came, or another worker is gone; what could be saved is.
+            TrainingDivergedError: something is not finite, and that was not to be, or could not be, put right.
+        """
         try:
-            if self.step == 0:
-                self._after_steps()
+            if self.files is not None and self.step == 0:
+                self.files.write_what_is_due(0)
             while self.step < self.config.steps:
                 self._take_steps(self._steps_to_next_event())
-                self._after_steps()
+            if self.files is not None:
+                self.files.finish()
+        except UNAVAILABLE as error:
+            if not is_multi_worker(self.strategy):
+                raise
+            raise PreemptedError(
+                f"a worker of the cluster is gone, after step {self.step} ({reason_of(error)}); start all workers again"
+            ) from error
         finally:
             self.progress.close()
-            self.writer.close()
+            if self.files is not None:
+                self.files.close()
 
     def _steps_to_next_event(self) -> int:
         intervals = (self.config.steps_per_loop, self.config.checkpoint_every, self.config.image_every)
@@ -162,21 +212,36 @@ class _Loop:
 
     def _take_steps(self, num_steps: int) -> None:
         begin = time.monotonic()
-        metrics = self.train_function(self.iterator, tf.constant(num_steps, tf.int32))
-        values = {name: float(value.numpy()) for name, value in metrics.items()}
+        taken = self.train_function(self.iterator, tf.constant(num_steps, tf.int32), self.stream)
+        count = int(taken.count.numpy())
         seconds = time.monotonic() - begin
-        self.step += num_steps
-        for name, value in values.items():
-            if not np.isfinite(value):
-                raise TrainingDivergedError(
-                    f"{name} is {value} between steps {self.step - num_steps} and {self.step}; "
-                    f"the last checkpoint in {self.run.checkpoints} is from before"
-                )
+        collapse = describe_collapse(taken, self.step + count, self.singular_values)
+        if collapse is not None:
+            self._stop_or_roll_back(collapse)
+            return
+        self.step += count
+        self.singular_values = dict(zip(self.layers, taken.singular_values.numpy().tolist(), strict=True))
+        if count:
+            self._report(taken, count, seconds)
+        if bool(taken.was_stopped.numpy()) and self.step < self.config.steps:
+            if self.files is not None:
+                self.files.save(self.step)
+                self.files.finish()
+            raise PreemptedError(f"stopped by SIGTERM after step {self.step}, which is saved")
+        if self.files is not None:
+            self.files.write_what_is_due(self.step)
+
+    def _report(self, taken: StepsTaken, count: int, seconds: float) -> None:
+        values = {name: float(value.numpy()) for name, value in taken.metrics.items()}
         for network in (self.state.generator, self.state.discriminator):
             if network.hamburger is not None:
                 values[f"{network.name}_sigma"] = float(network.hamburger.sigma.numpy())
-        images = num_steps * self.config.global_batch
-        self._log({**values, "images_per_second": images / seconds})
+            values[f"{network.name}_largest_singular_value"] = max(
+                value for layer, value in self.singular_values.items() if layer.startswith(f"{network.name}/")
+            )
+        images = count * self.config.global_batch
+        if self.files is not None:
+            self.files.journal.log(self.step, {**values, "images_per_second": images / seconds})
         self.progress.set_postfix(
             step=self.step,
             D=f"{values['discriminator_loss']:.3f}",
@@ -185,23 +250,75 @@ class _Loop:
         )
         self.progress.update(images)
 
-    def _log(self, values: dict[str, Any]) -> None:
-        self.run.append_metrics({"step": self.step, **values})
-        with self.writer.as_default(step=self.step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+    def _stop_or_roll_back(self, collapse: dict[str, Any]) -> None:
+        may_roll_back = self.config.on_collapse == "rollback" and self.rollbacks < self.config.max_rollbacks
+        collapse["action"] = "rollback" if may_roll_back else "stop"
+        if self.files is not None:
+            self.files.checkpoints.wait()
+        path = restore_newest(self.run.checkpoints, self.state.variables())
+        if path is None:
+            raise TrainingDivergedError(f"{collapse['what']}; there is no checkpoint to go back to")
+        self.step = int(self.state.step.numpy())
+        collapse["resumed_from"] = self.step
+        self.collapses.append(collapse)
+        if self.files is not None:
+            self.run.write_collapses(self.collapses)
+            self.run.forget_metrics_after(self.step)
+        if not may_roll_back:
+            advice = (
+                f"it was rolled back {self.rollbacks} times before (train.max_rollbacks)"
+                if self.config.on_collapse == "rollback"
+                else "--on_collapse rollback goes on from it with other noise and data order"
+            )
+            raise TrainingDivergedError(f"{collapse['what']}. The last checkpoint is {path}; {advice}")
+        _logger.warning(
+            "WARNING %s. Going back to step %d, with other noise and data order (rollback %d of at most %d)",
+            collapse["what"],
+            self.step,
+            self.rollbacks,
+            self.config.max_rollbacks,
+        )
+        self.progress.n = self.step * self.config.global_batch
+        self._start_streams()
 
-    def _after_steps(self) -> None:
-        """Draws and saves what is due. The checkpoint comes last: what it covers has been written by then."""
-        last = self.step == self.config.steps
-        if self.config.image_every and (last or self.step % self.config.image_every == 0):
-            grid = self.sampler.grid(self.classes, GRID_COLUMNS)
-            write_atomically(self.run.samples_path(self.step), tf.io.encode_png(grid).numpy())
-            with self.writer.as_default(step=self.step):
-                tf.summary.image("samples", grid[np.newaxis])
-        if last or self.step % self.config.checkpoint_every == 0:
-            self.writer.flush()
-            self.checkpoints.save(self.step)
+
+class _RunFiles:
+    """What the chief writes: checkpoints, log, pictures."""
+
+    def __init__(self, config: ExperimentConfig, run: RunDirectory, state: TrainState) -> None:
+        self.config = config.train
+        self.journal = Journal(run)
+        self.checkpoints = CheckpointWriter(
+            run.checkpoints, state.variables(), max_to_keep=config.train.max_to_keep, best_step=run.best_step
+        )
+        self.sampler = Sampler(state.sampling_generator, seed=config.train.seed, batch=config.evaluation.batch)
+        self.classes = grid_classes(config.model.num_classes)
+
+    def write_what_is_due(self, step: int) -> None:
+        """Draws and saves. The checkpoint comes last: what it covers has been written by then."""
+        is_last = step == self.config.steps
+        if self.config.image_every and (is_last or step % self.config.image_every == 0):
+            self.journal.draw(step, self.sampler.grid(self.classes, GRID_COLUMNS))
+        if is_last or step % self.config.checkpoint_every == 0:
+            self.save(step)
+
+    def save(self, step: int) -> None:
+        """Begins to write a checkpoint."""
+        self.journal.flush()
+        self.checkpoints.save(step)
+
+    def finish(self) -> None:
+        """Waits until all is written.
+
+        Raises:
+            CheckpointNotWrittenError: the last checkpoint cannot be.
+        """
+        self.checkpoints.wait()
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.checkpoints.close()
+        self.journal.close()
 
 
 def resolved(config: ExperimentConfig) -> ExperimentConfig:

@@ -19,11 +19,12 @@ class TrainState:
 
     def __init__(self, config: ExperimentConfig) -> None:
         keras.utils.set_random_seed(config.train.seed)
-        self.generator = build_generator(config.model)
-        self.discriminator = build_discriminator(config.model)
+        precision = config.train.precision
+        self.generator = build_generator(config.model, precision=precision)
+        self.discriminator = build_discriminator(config.model, precision=precision)
         self.ema_generator: Generator | None = None
         if config.train.ema_decay > 0:
-            self.ema_generator = build_generator(config.model, name=EMA_NAME)
+            self.ema_generator = build_generator(config.model, name=EMA_NAME, precision=precision)
             for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
                 average.assign(weight)
         self.generator_optimizer = _adam(config.train, config.train.generator_learning_rate, "generator_optimizer")

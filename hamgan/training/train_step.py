@@ -1,28 +1,37 @@
 """One step: discriminator updates, then generator updates, on every replica's share of the batch."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig
+from hamgan.layers.spectral_normalization import spectrally_normalized_layers
 from hamgan.models import Generator
 from hamgan.random_streams import Purpose
 from hamgan.sampling import generator_inputs, hamburger_bases
-from hamgan.training.distribution import replica_batch
+from hamgan.training.distribution import is_multi_worker, replica_batch
 from hamgan.training.losses import hinge_discriminator_loss, hinge_generator_loss
 from hamgan.training.state import TrainState
 
 Metrics = dict[str, tf.Tensor]
-METRIC_NAMES = ("discriminator_loss", "generator_loss", "real_logits", "fake_logits")
+METRIC_NAMES = (
+    "discriminator_loss",
+    "generator_loss",
+    "real_logits",
+    "fake_logits",
+    "discriminator_gradient_norm",
+    "generator_gradient_norm",
+)
 
 
 class TrainStep:
     """The step of one replica; call it by ``strategy.run``.
 
     Each discriminator update has its own real batch, latent vectors, labels and bases; each generator update its own
-    latent vectors, labels and bases. They are functions of (seed, step, update, index in the global batch).
+    latent vectors, labels and bases. They are functions of (stream, step, update, index in the global batch).
     """
 
     def __init__(self, state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
@@ -31,16 +40,26 @@ class TrainStep:
         self.num_classes = config.model.num_classes
         self.num_replicas = strategy.num_replicas_in_sync
         self.batch = replica_batch(config.train.global_batch, strategy)
+        self._spectrally_normalized = {
+            layer.path: layer
+            for network in (state.generator, state.discriminator)
+            for layer in spectrally_normalized_layers(network)
+        }
 
-    def __call__(self, real_batches: tuple[tuple[tf.Tensor, tf.Tensor], ...], step: tf.Tensor) -> Metrics:
+    def __call__(
+        self, real_batches: tuple[tuple[tf.Tensor, tf.Tensor], ...], step: tf.Tensor, stream: tf.Tensor
+    ) -> Metrics:
         """Takes one step and returns its metrics, scalars of this replica.
+
+        Gradient norms are of the replica's own share of the batch.
 
         Args:
             real_batches: per discriminator update, images ``(batch, height, width, 3)`` and labels ``(batch,)``.
             step: the number of steps taken before.
+            stream: the run's key, from :func:`hamgan.random_streams.run_stream`.
         """
         metrics: Metrics = {}
-        key = random_streams.fold(self.config.seed, step)
+        key = random_streams.fold(stream, step)
         for update, (images, labels) in enumerate(real_batches):
             update_key = random_streams.fold(key, Purpose.DISCRIMINATOR_UPDATE, update)
             metrics.update(self._update_discriminator(images, labels, update_key))
@@ -50,6 +69,21 @@ class TrainStep:
             if self.state.ema_generator is not None:
                 self._update_average(self.state.ema_generator, step)
         return metrics
+
+    def finite_share(self) -> tf.Tensor:
+        """Returns 1 if every variable of the state is finite, else 0."""
+        variables = [variable for variable in self.state.variables().values() if variable.dtype.is_floating]
+        finite = tf.stack([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])
+        return tf.cast(tf.reduce_all(finite), tf.float32)
+
+    @property
+    def layers_with_singular_values(self) -> list[str]:
+        """The names of the spectrally normalised layers."""
+        return list(self._spectrally_normalized)
+
+    def singular_values(self) -> tf.Tensor:
+        """Returns the largest singular value of each of those layers' kernels, by the state's estimate."""
+        return tf.stack([layer.largest_singular_value() for layer in self._spectrally_normalized.values()])
 
     def _first(self) -> tf.Tensor:
         """Index, in the global batch, of this replica's first example."""
@@ -89,9 +123,10 @@ class TrainStep:
             real_logits, fake_logits = tf.split(logits, 2)
             loss = hinge_discriminator_loss(real_logits, fake_logits)
             scaled_loss = self._scaled(loss)
-        _apply(tape, scaled_loss, self.state.discriminator_optimizer, discriminator)
+        norm = self._apply(tape, scaled_loss, self.state.discriminator_optimizer, discriminator)
         return {
             "discriminator_loss": loss,
+            "discriminator_gradient_norm": norm,
             "real_logits": tf.reduce_mean(real_logits),
             "fake_logits": tf.reduce_mean(fake_logits),
         }
@@ -106,12 +141,25 @@ class TrainStep:
             logits = self.state.discriminator(fakes, labels, training=False, initial_bases=bases)
             loss = hinge_generator_loss(logits)
             scaled_loss = self._scaled(loss)
-        _apply(tape, scaled_loss, self.state.generator_optimizer, generator)
-        return {"generator_loss": loss}
+        norm = self._apply(tape, scaled_loss, self.state.generator_optimizer, generator)
+        return {"generator_loss": loss, "generator_gradient_norm": norm}
 
     def _scaled(self, loss: tf.Tensor) -> tf.Tensor:
         """Keras optimizers sum gradients over replicas; the loss is the mean over the global batch."""
         return loss / self.num_replicas
+
+    def _apply(
+        self,
+        tape: tf.GradientTape,
+        scaled_loss: tf.Tensor,
+        optimizer: keras.optimizers.Optimizer,
+        network: keras.Model,
+    ) -> tf.Tensor:
+        """Updates the network; returns the norm of the gradient of the loss, before scaling."""
+        variables = network.trainable_variables
+        gradients = tape.gradient(scaled_loss, [variable.value for variable in variables])
+        optimizer.apply(gradients, variables)
+        return tf.linalg.global_norm(gradients) * self.num_replicas
 
     def _update_average(self, average: Generator, step: tf.Tensor) -> None:
         """Moves the average's trainable weights; the statistics and singular vectors follow the generator's."""
@@ -134,30 +182,76 @@ def _move_towards(target: tf.Variable, source: tf.Tensor, decay: tf.Tensor | flo
     return target.assign(target * decay + source * (1.0 - decay))
 
 
-def _apply(tape: tf.GradientTape, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer, network: keras.Model) -> None:
-    variables = network.trainable_variables
-    gradients = tape.gradient(loss, [variable.value for variable in variables])
-    optimizer.apply(gradients, variables)
+class StepsTaken(NamedTuple):
+    """What came of one call of the train function."""
+
+    count: tf.Tensor
+    """How many steps were taken."""
+    was_stopped: tf.Tensor
+    """Whether a stop was requested."""
+    metrics: Metrics
+    """Means over the steps."""
+    failed_step: tf.Tensor
+    """The first step whose losses, logits or gradients were not finite, counted from 1; -1 if all were."""
+    failed_metrics: Metrics
+    """Of that step."""
+    weights_are_finite: tf.Tensor
+    """After the steps."""
+    singular_values: tf.Tensor
+    """After the steps, in the order of ``TrainStep.layers_with_singular_values``."""
 
 
-TrainFunction = Callable[[Iterator, tf.Tensor], Metrics]
+TrainFunction = Callable[[Iterator, tf.Tensor, tf.Tensor], StepsTaken]
 
 
-def make_train_function(state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy) -> TrainFunction:
-    """Returns a compiled function (iterator, number of steps) -> mean metrics that takes many steps per call."""
-    step = TrainStep(state, config, strategy)
+def make_train_function(
+    step: TrainStep, strategy: tf.distribute.Strategy, stop_requested: tf.Variable | None = None
+) -> TrainFunction:
+    """Returns a compiled function that takes many steps per call.
+
+    Args:
+        step: of one replica.
+        strategy: the strategy.
+        stop_requested: looked at before each step; if it is true, the function returns early, on all workers alike.
+
+    Returns:
+        A function of (iterator, number of steps, the run's stream).
+    """
+    state, config = step.state, step.config
+    mean = tf.distribute.ReduceOp.MEAN
+
+    def is_stopped() -> tf.Tensor:
+        if stop_requested is None:
+            return tf.constant(False)
+        requested = tf.identity(stop_requested)
+        if not is_multi_worker(strategy):
+            return requested
+        # Workers stop together, when the signal has reached one of them.
+        share = strategy.run(lambda flag: tf.cast(flag, tf.float32), args=(requested,))
+        return strategy.reduce(mean, share, axis=None) > 0
 
     @tf.function
-    def train(iterator: Iterator, num_steps: tf.Tensor) -> Metrics:
+    def train(iterator: Iterator, num_steps: tf.Tensor, stream: tf.Tensor) -> StepsTaken:
         totals = {name: tf.zeros(()) for name in METRIC_NAMES}
-        for _ in tf.range(num_steps):
-            batches = tuple([next(iterator) for _ in range(config.train.discriminator_updates)])
-            metrics = strategy.run(step, args=(batches, tf.identity(state.step)))
-            totals = {
-                name: total + strategy.reduce(tf.distribute.ReduceOp.MEAN, metrics[name], axis=None)
-                for name, total in totals.items()
-            }
+        failed_metrics = {name: tf.zeros(()) for name in METRIC_NAMES}
+        failed_step = tf.constant(-1, tf.int64)
+        count = tf.constant(0)
+        stopped = is_stopped()
+        while tf.logical_and(count < num_steps, tf.logical_not(stopped)):
+            batches = tuple([next(iterator) for _ in range(config.discriminator_updates)])
+            per_replica = strategy.run(step, args=(batches, tf.identity(state.step), stream))
+            metrics = {name: strategy.reduce(mean, per_replica[name], axis=None) for name in METRIC_NAMES}
             state.step.assign_add(1)
-        return {name: total / tf.cast(num_steps, tf.float32) for name, total in totals.items()}
+            count += 1
+            totals = {name: total + metrics[name] for name, total in totals.items()}
+            fails = tf.logical_not(tf.reduce_all(tf.math.is_finite(tf.stack(list(metrics.values())))))
+            fails_first = tf.logical_and(fails, failed_step < 0)
+            failed_step = tf.where(fails_first, tf.identity(state.step), failed_step)
+            failed_metrics = {name: tf.where(fails_first, metrics[name], failed_metrics[name]) for name in METRIC_NAMES}
+            stopped = is_stopped()
+        finite = strategy.reduce(mean, strategy.run(step.finite_share), axis=None)
+        singular_values = strategy.reduce(mean, strategy.run(step.singular_values), axis=None)
+        means = {name: total / tf.cast(tf.maximum(count, 1), tf.float32) for name, total in totals.items()}
+        return StepsTaken(count, stopped, means, failed_step, failed_metrics, finite >= 1.0, singular_values)
 
     return train

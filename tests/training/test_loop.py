@@ -1,20 +1,27 @@
+import logging
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from hamgan import random_streams
 from hamgan.config import override, to_json
-from hamgan.errors import UserError
+from hamgan.errors import PreemptedError, UserError
 from hamgan.run_directory import RunDirectory
-from hamgan.training import loop
-from hamgan.training.checkpointing import checkpoint_steps, latest_checkpoint
-from hamgan.training.loop import TrainingDivergedError, train
+from hamgan.training import checkpoint_writer, loop
+from hamgan.training.checkpointing import checkpoint_path, checkpoint_steps, delete_checkpoint, latest_checkpoint
+from hamgan.training.collapse import TrainingDivergedError
+from hamgan.training.loop import train
+from hamgan.training.state import TrainState
+from hamgan.training.train_step import make_train_function
 
 
 def _train(config, path, *overrides):
@@ -97,9 +104,9 @@ from hamgan.run_directory import RunDirectory
 from hamgan.training.loop import train
 
 class Killed(RunDirectory):
-    def append_metrics(self, row):
-        super().append_metrics(row)
-        if row["step"] == int(sys.argv[3]):
+    def append_metrics(self, rows):
+        super().append_metrics(rows)
+        if rows[-1]["step"] == int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
 
 train(experiment_from_json(open(sys.argv[1]).read(), "test"), Killed(sys.argv[2]), tf.distribute.get_strategy())
@@ -116,7 +123,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny, whole_run, tmp_path):
         check=False,
     )
     assert result.returncode == -signal.SIGKILL
-    assert checkpoint_steps(RunDirectory(path).checkpoints) == [0, 2]
+    # Checkpoints are written beside the training: that of step 2 may have been cut short.
+    assert checkpoint_steps(RunDirectory(path).checkpoints) in ([0], [0, 2])
     run = _train(tiny, path)
     _assert_same_weights(whole_run, run)
     assert [row["step"] for row in run.read_metrics()] == [2, 4, 6]
@@ -164,21 +172,158 @@ def test_a_checkpoint_of_another_architecture_in_the_run_is_refused(tiny, whole_
         _train(tiny, run.path, "model.generator.base_channels=3")
 
 
-def test_a_loss_that_is_not_finite_stops_before_anything_of_it_is_saved(tiny, tmp_path, monkeypatch):
-    def diverge_after_two_steps(state, config, strategy):
-        def run(iterator, num_steps):
-            state.step.assign_add(tf.cast(num_steps, tf.int64))
-            value = tf.constant(1.0 if state.step < 3 else float("nan"))
-            return {"discriminator_loss": value, "generator_loss": value}
+def test_a_collapse_stops_before_anything_of_it_is_saved(tiny, tmp_path):
+    with pytest.raises(TrainingDivergedError, match=r"is nan at step \d .*_gradient_norm .*--on_collapse rollback"):
+        _train(tiny, tmp_path / "run", "train.discriminator_learning_rate=1e30")
+    run = RunDirectory(str(tmp_path / "run"))
+    (collapse,) = run.read_collapses()
+    assert collapse["action"] == "stop"
+    assert "nan" in collapse["values"].values()
+    assert all(np.isfinite(value).all() for value in _values(run).values())
+    assert checkpoint_steps(run.checkpoints) == [0]
+    assert run.read_metrics() == []
+
+
+def _collapsing_at(step, *, with_any_noise=False):
+    """The real train function, but for a loss that is reported as not finite, unless the noise is other noise."""
+
+    def make(train_step, strategy, stop_requested):
+        train_function = make_train_function(train_step, strategy, stop_requested)
+        first_stream = random_streams.run_stream(train_step.config.seed).numpy().tolist()
+
+        def run(iterator, num_steps, stream):
+            taken = train_function(iterator, num_steps, stream)
+            if train_step.state.step < step or (stream.numpy().tolist() != first_stream and not with_any_noise):
+                return taken
+            failed = {**taken.metrics, "generator_loss": tf.constant(float("inf"))}
+            return taken._replace(failed_step=tf.identity(train_step.state.step), failed_metrics=failed)
 
         return run
 
-    monkeypatch.setattr(loop, "make_train_function", diverge_after_two_steps)
-    with pytest.raises(TrainingDivergedError, match="discriminator_loss is nan between steps 2 and 4"):
-        _train(tiny, tmp_path / "run")
+    return make
+
+
+def test_a_rollback_goes_on_from_the_last_checkpoint_with_other_noise(tiny, whole_run, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "make_train_function", _collapsing_at(4))
+    run = _train(tiny, tmp_path / "run", "train.on_collapse=rollback")
+    (collapse,) = run.read_collapses()
+    assert (collapse["action"], collapse["step"], collapse["resumed_from"]) == ("rollback", 4, 2)
+    assert collapse["values"]["generator_loss"] == "inf"
+    layers = {name.split("/")[0] for name in collapse["singular_values"]}
+    assert layers == {"generator", "discriminator"}
+    assert "generator_loss is inf at step 4" in caplog.text
+    assert "rollback 1 of at most 3" in caplog.text
+    assert [row["step"] for row in run.read_metrics()] == [2, 4, 6]
+    assert any((_values(run)[name] != value).any() for name, value in _values(whole_run).items())
+
+    # Killed after the rollback, it goes on with the other noise, to the same weights.
+    monkeypatch.undo()
+    resumed = _copy(run, tmp_path / "resumed")
+    for step in (4, 6):
+        delete_checkpoint(checkpoint_path(resumed.checkpoints, step))
+    _assert_same_weights(run, _train(tiny, resumed.path, "train.on_collapse=rollback"))
+
+
+def test_rollbacks_are_counted_over_all_of_a_run(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "make_train_function", _collapsing_at(4, with_any_noise=True))
+    settings = ("train.on_collapse=rollback", "train.max_rollbacks=2")
+    for actions in (["rollback", "rollback", "stop"], ["rollback", "rollback", "stop", "stop"]):
+        with pytest.raises(TrainingDivergedError, match="was rolled back 2 times before"):
+            _train(tiny, tmp_path / "run", *settings)
+        run = RunDirectory(str(tmp_path / "run"))
+        assert [collapse["action"] for collapse in run.read_collapses()] == actions
+        assert checkpoint_steps(run.checkpoints) == [0, 2]
+
+
+def test_the_newest_checkpoint_that_can_be_read_is_gone_on_from(tiny, whole_run, tmp_path, caplog):
+    run = _copy(whole_run, tmp_path / "run")
+    delete_checkpoint(checkpoint_path(run.checkpoints, 6))
+    data = pathlib.Path(f"{checkpoint_path(run.checkpoints, 4)}.data-00000-of-00001")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    caplog.set_level(logging.INFO, "hamgan")
+    _train(tiny, run.path, "train.image_every=3")
+    assert "ckpt-4 is damaged" in caplog.text
+    assert "Resuming at step 2 of 6" in caplog.text
+    _assert_same_weights(whole_run, run)
+
+
+SIGTERM_AFTER_LOGGING_STEP = KILLED_AFTER_LOGGING_STEP.replace("SIGKILL", "SIGTERM").replace(
+    "from hamgan.training.loop import train", "from hamgan.training.loop import train; from hamgan.errors import *"
+)
+
+
+def test_sigterm_saves_at_the_next_step_and_is_gone_on_from(tiny, whole_run, tmp_path):
+    config = override(tiny, ["train.checkpoint_every=6", "train.steps_per_loop=1"])
+    path = str(tmp_path / "run")
+    config_path = tmp_path / "config.json"
+    config_path.write_text(to_json(config))
+    result = subprocess.run(
+        [sys.executable, "-c", SIGTERM_AFTER_LOGGING_STEP, str(config_path), path, "3"],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert "PreemptedError: stopped by SIGTERM after step 3, which is saved" in result.stderr
+    assert checkpoint_steps(RunDirectory(path).checkpoints) == [0, 3]
+    _assert_same_weights(whole_run, _train(config, path))
+
+
+def test_sigterm_ends_a_call_that_takes_many_steps(tiny, tmp_path, monkeypatch):
+    """The signal comes while one call is to take a hundred thousand steps."""
+
+    def terminate_after_three_steps(state):
+        while state.step.numpy() < 3:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    class WatchedState(TrainState):
+        def __init__(self, config):
+            super().__init__(config)
+            threading.Thread(target=terminate_after_three_steps, args=(self,)).start()
+
+    monkeypatch.setattr(loop, "TrainState", WatchedState)
+    steps = "100000"
+    settings = [f"train.{name}={steps}" for name in ("steps", "steps_per_loop", "checkpoint_every")]
+    config = override(tiny, settings)
     run = RunDirectory(str(tmp_path / "run"))
-    assert checkpoint_steps(run.checkpoints) == [0, 2]
-    assert [row["step"] for row in run.read_metrics()] == [2]
+    with pytest.raises(PreemptedError, match="stopped by SIGTERM"):
+        train(config, run, tf.distribute.get_strategy())
+    (saved,) = checkpoint_steps(run.checkpoints)[1:]
+    assert 3 <= saved < int(steps)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_disk_that_refuses_does_not_stop_the_training(tiny, whole_run, tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    refused_steps = {2, 4}
+    write = checkpoint_writer.write_checkpoint
+
+    def write_or_refuse(path, variables):
+        if int(path.rsplit("-", 1)[1]) in refused_steps:
+            refuse()
+        write(path, variables)
+
+    monkeypatch.setattr(checkpoint_writer, "write_checkpoint", write_or_refuse)
+    append = RunDirectory.append_metrics
+    rows = []
+
+    def append_or_refuse(run, new):
+        rows.append(len(new))
+        if len(rows) < 3:
+            refuse()
+        append(run, new)
+
+    monkeypatch.setattr(RunDirectory, "append_metrics", append_or_refuse)
+    run = _train(tiny, tmp_path / "run")
+    assert "cannot write the checkpoint of step 2" in caplog.text
+    assert "No space left on device" in caplog.text
+    assert checkpoint_steps(run.checkpoints) == [0, 6]
+    assert [row["step"] for row in run.read_metrics()] == [2, 4, 6]
+    _assert_same_weights(whole_run, run)
 
 
 def test_settings_that_weights_do_not_depend_on_may_change(tiny, whole_run, tmp_path):

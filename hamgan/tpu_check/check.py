@@ -1,0 +1,159 @@
+"""From a preset and a slice of TPUs to what can be said before renting it."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+from hamgan.config import ExperimentConfig, override
+from hamgan.tpu_check.chips import GIB, Topology
+from hamgan.tpu_check.compiler import Compiled, compile_for_tpu
+from hamgan.tpu_check.lowering import lower_train_step
+from hamgan.training.distribution import share_of_batch
+
+BATCH_MULTIPLE = 8
+"""Suggested batches are multiples of it: the TPU pads to 8 rows."""
+
+_EXHAUSTED = re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm")
+_UNITS = {"K": 2**10, "M": 2**20, "G": GIB}
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """One precision on one slice."""
+
+    precision: str
+    topology: Topology
+    core_batch: int
+    num_steps: int
+    compiled: Compiled
+    was_known: bool
+    """Whether the compiler's results are from an earlier check."""
+    has_loops: bool
+    """Whether the program has loops, whose bodies the compiler counts once."""
+    state_bytes: int
+    """Weights, optimizer slots and the like."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether it compiles and fits."""
+        return self.compiled.error is None and self.compiled.memory <= self.topology.chip.memory
+
+    @property
+    def compute_seconds(self) -> float:
+        """A step's at the chip's peak rate of multiplications."""
+        return self.compiled.flops / self.topology.chip.peak_flops
+
+    @property
+    def memory_seconds(self) -> float:
+        """A step's at the chip's memory bandwidth."""
+        return self.compiled.bytes_accessed / self.topology.chip.bandwidth
+
+    @property
+    def step_seconds(self) -> float:
+        """Lower bound of a step's."""
+        return max(self.compute_seconds, self.memory_seconds)
+
+    @property
+    def largest_batch(self) -> int | None:
+        """Images per core that fit, if memory beyond the state grows in proportion; None if that cannot be told."""
+        if self.compiled.error is None:
+            used, available = float(self.compiled.memory), self.topology.chip.memory
+        else:
+            match = _EXHAUSTED.search(self.compiled.error)
+            if match is None:
+                return None
+            used = float(match[1]) * _UNITS[match[2]]
+            available = float(match[3]) * _UNITS[match[4]]
+        growing = max(used - self.state_bytes, 1.0)
+        fitting = int(self.core_batch * (available - self.state_bytes) / growing)
+        return max(fitting - fitting % BATCH_MULTIPLE, 0)
+
+
+def check(
+    config: ExperimentConfig, topology: Topology, precisions: Sequence[str], say: Callable[[str], None]
+) -> list[Estimate]:
+    """Lowers and compiles one core's share of the training step in each precision.
+
+    Args:
+        config: the experiment.
+        topology: the slice.
+        precisions: of ``hamgan.config.PRECISIONS``.
+        say: takes lines about what is being done.
+
+    Raises:
+        UserError: the cores do not divide the global batch.
+    """
+    core_batch = share_of_batch(config.train.global_batch, topology.num_cores, f"cores of {topology.name}")
+    estimates = []
+    for precision in precisions:
+        say(f"Tracing {config.name} in {precision}: {core_batch} images per core")
+        program = lower_train_step(override(config, [f"train.precision={precision}"]), core_batch)
+        compiled, was_known = compile_for_tpu(program.stablehlo, topology, f"Compiling {precision} for {topology.name}")
+        estimates.append(
+            Estimate(
+                precision=precision,
+                topology=topology,
+                core_batch=core_batch,
+                num_steps=config.train.steps,
+                compiled=compiled,
+                was_known=was_known,
+                has_loops="stablehlo.while" in program.stablehlo,
+                state_bytes=program.state_bytes,
+            )
+        )
+    return estimates
+
+
+def table(estimates: Sequence[Estimate]) -> list[str]:
+    """Returns the estimates side by side, as lines."""
+    rows: list[tuple[str, Callable[[Estimate], str]]] = [
+        ("", lambda e: e.precision),
+        ("compiles", _verdict),
+        ("compiler's time", lambda e: f"{e.compiled.seconds:.0f} s{' (earlier)' if e.was_known else ''}"),
+    ]
+    figures: list[tuple[str, Callable[[Estimate], str]]] = [
+        ("HBM per core, GiB", lambda e: f"{e.compiled.memory / GIB:.2f} of {e.topology.chip.memory / GIB:.2f}"),
+        ("  arguments (weights, slots, images)", lambda e: f"{e.compiled.argument_bytes / GIB:.2f}"),
+        ("  temporaries", lambda e: f"{e.compiled.temporary_bytes / GIB:.2f}"),
+        (
+            "  outputs (beside those in place)",
+            lambda e: f"{(e.compiled.output_bytes - e.compiled.aliased_bytes) / GIB:.2f}",
+        ),
+        ("  program", lambda e: f"{e.compiled.code_bytes / GIB:.2f}"),
+        ("FLOP per step and core", lambda e: f"{e.compiled.flops:.3g}{' (loops once)' if e.has_loops else ''}"),
+        ("bytes accessed per step and core", lambda e: f"{e.compiled.bytes_accessed:.3g}"),
+        ("step time at least", lambda e: f"{e.step_seconds * 1e3:.1f} ms ({_bound(e)})"),
+        ("images/s at most", lambda e: f"{e.core_batch * e.topology.num_cores / e.step_seconds:,.0f}"),
+        ("the whole run at least", lambda e: f"{e.num_steps * e.step_seconds / 3600:,.1f} h"),
+    ]
+    for name, figure in figures:
+        rows.append((name, lambda e, figure=figure: figure(e) if e.compiled.error is None else "-"))  # type: ignore[misc]
+    rows.append(
+        ("largest batch per core, estimated", lambda e: "-" if e.largest_batch is None else f"{e.largest_batch}")
+    )
+    cells = [[name, *(value(estimate) for estimate in estimates)] for name, value in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def errors(estimates: Sequence[Estimate]) -> list[str]:
+    """Returns what the compiler stopped at, a line for each precision that does not compile."""
+    return [
+        f"{estimate.precision}: {_first_line(estimate.compiled.error)}"
+        for estimate in estimates
+        if estimate.compiled.error is not None
+    ]
+
+
+def _verdict(estimate: Estimate) -> str:
+    if estimate.compiled.error is None:
+        return "yes" if estimate.passes else "yes, but does not fit"
+    return "no: does not fit" if estimate.compiled.is_too_large else "no"
+
+
+def _bound(estimate: Estimate) -> str:
+    return "memory" if estimate.memory_seconds > estimate.compute_seconds else "compute"
+
+
+def _first_line(error: str) -> str:
+    return next(line.strip() for line in error.splitlines() if line.strip())

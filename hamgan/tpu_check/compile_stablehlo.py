@@ -1,0 +1,53 @@
+"""Compiles StableHLO for one core of a TPU, in a process of its own.
+
+  python -m hamgan.tpu_check.compile_stablehlo STEP.mlir v5e:2x4 RESULT.json
+
+Needs jax and libtpu, and no TPU. The result is what the compiler found out, or its error.
+"""
+
+import json
+import os
+import sys
+
+
+def main(source: str, topology: str, result: str) -> None:
+    """Compiles ``source`` and writes ``result``."""
+    # No TPU is looked for: neither here nor, which would take minutes, at Google's metadata server. So other processes
+    # with libtpu are not in the way either.
+    os.environ.update(TPU_SKIP_MDS_QUERY="1", JAX_PLATFORMS="cpu", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
+    import jax
+    import numpy as np
+    from jax._src import compiler
+    from jax._src.interpreters import mlir
+    from jax._src.lib import xla_client
+    from jax.experimental import topologies
+    from jaxlib.mlir import ir
+
+    try:
+        device = topologies.get_topology_desc(topology_name=topology, platform="tpu").devices[0]
+        options = compiler.get_compile_options(
+            num_replicas=1, num_partitions=1, device_assignment=np.array([[device]]), backend=device.client
+        )
+        with open(source) as file, mlir.make_ir_context():
+            module = ir.Module.parse(file.read())
+            executable = device.client.compile(module, xla_client.DeviceList((device,)), options)
+        memory = executable.get_compiled_memory_stats()
+        costs = executable.cost_analysis()
+        costs = costs[0] if isinstance(costs, list) else costs
+        found = {
+            "argument_bytes": memory.argument_size_in_bytes,
+            "output_bytes": memory.output_size_in_bytes,
+            "aliased_bytes": memory.alias_size_in_bytes,
+            "temporary_bytes": memory.temp_size_in_bytes,
+            "code_bytes": memory.generated_code_size_in_bytes,
+            "flops": costs["flops"],
+            "bytes_accessed": costs["bytes accessed"],
+        }
+    except (jax.errors.JaxRuntimeError, ir.MLIRError, ValueError) as error:
+        found = {"error": str(error)}
+    with open(result, "w") as file:
+        json.dump(found, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

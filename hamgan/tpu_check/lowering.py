@@ -1,0 +1,50 @@
+"""The real training step of one core, as the StableHLO that a compiler takes."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from hamgan.config import ExperimentConfig
+from hamgan.training.state import TrainState
+from hamgan.training.train_step import Metrics, TrainStep
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One core's share of a training step."""
+
+    stablehlo: str
+    """The weights are arguments that the results replace in place."""
+    state_bytes: int
+    """Of all weights, slots and other state."""
+
+
+def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
+    """Traces one core's share of a training step and lowers it.
+
+    What cores exchange (the sums of batch statistics and of gradients) is not in it.
+
+    Args:
+        config: the experiment.
+        core_batch: images per core.
+    """
+    train = dataclasses.replace(config.train, global_batch=core_batch)
+    config = dataclasses.replace(config, train=train)
+    state = TrainState(config)
+    step = TrainStep(state, config, tf.distribute.get_strategy())
+
+    @tf.function(jit_compile=True)
+    def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Metrics:
+        return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
+
+    resolution = config.model.resolution
+    batch = (
+        tf.TensorSpec((core_batch, resolution, resolution, 3), tf.float32),
+        tf.TensorSpec((core_batch,), tf.int32),
+    )
+    arguments = (tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32), *batch * train.discriminator_updates)
+    text = one_step.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
+    # A copy that TensorFlow's dialect has and StableHLO has not; both keep their operand as it is.
+    stablehlo = text.replace("mhlo.copy", "stablehlo.optimization_barrier")
+    state_bytes = sum(variable.dtype.size * variable.shape.num_elements() for variable in state.variables().values())
+    return Program(stablehlo, state_bytes)

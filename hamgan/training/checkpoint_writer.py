@@ -1,0 +1,144 @@
+"""Checkpoints written beside the training: it waits only while its variables are copied."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import tensorflow as tf
+
+from hamgan.errors import FailedError, reason_of
+from hamgan.training.checkpointing import (
+    checkpoint_path,
+    checkpoint_steps,
+    delete_checkpoint,
+    delete_unfinished,
+    write_checkpoint,
+)
+
+_logger = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 10.0
+LONGEST_RETRY_SECONDS = 300.0
+LAST_ATTEMPTS = 3
+LAST_RETRY_SECONDS = 5.0
+WRITE_ERRORS = (OSError, tf.errors.OpError)
+
+
+class CheckpointNotWrittenError(FailedError):
+    """The last checkpoint of a run could not be written."""
+
+
+class CheckpointWriter:
+    """Keeps a folder of checkpoints.
+
+    A checkpoint that a full disk or a bucket refuses is tried again, more and more seldom, until it is written or there
+    is a newer one.
+
+    Args:
+        directory: of the checkpoints.
+        variables: everything to save, by name.
+        max_to_keep: how many of the newest are kept.
+        best_step: returns the step of a checkpoint that is kept besides, or None.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        variables: Mapping[str, tf.Variable],
+        *,
+        max_to_keep: int,
+        best_step: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._directory = directory
+        self._variables = variables
+        self._max_to_keep = max_to_keep
+        self._best_step = best_step
+        with tf.device("CPU:0"):
+            self._copies = {
+                name: tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
+                for name, variable in variables.items()
+            }
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._writing: Future[Exception | None] | None = None
+        self._step = 0
+        self._give_up = threading.Event()
+        delete_unfinished(directory)
+
+    def save(self, step: int) -> None:
+        """Copies the variables, and begins to write them as the checkpoint of ``step``.
+
+        Waits for the one before if it is still being written.
+        """
+        if self._end_retries() is not None:
+            _logger.warning("The checkpoint of step %d was not written; now comes that of step %d", self._step, step)
+        for name, variable in self._variables.items():
+            self._copies[name].assign(variable)
+        self._step = step
+        self._writing = self._thread.submit(self._write_with_retries)
+
+    def wait(self) -> None:
+        """Waits for the last checkpoint to be written, and tries a few times more if it cannot be.
+
+        Raises:
+            CheckpointNotWrittenError: it cannot be written.
+        """
+        error = self._end_retries()
+        for _ in range(LAST_ATTEMPTS):
+            if error is None:
+                return
+            threading.Event().wait(LAST_RETRY_SECONDS)
+            error = self._write()
+        if error is not None:
+            raise CheckpointNotWrittenError(
+                f"the checkpoint of step {self._step} cannot be written in {self._directory} ({reason_of(error)}); "
+                "make room or mend access, and run the same command again"
+            ) from error
+
+    def close(self) -> None:
+        """Ends the thread; a write in progress is finished, one that was refused is not tried again."""
+        self._give_up.set()
+        self._thread.shutdown()
+
+    def _end_retries(self) -> Exception | None:
+        """Waits until nothing is being written; returns why the last checkpoint was not."""
+        if self._writing is None:
+            return None
+        self._give_up.set()
+        error = self._writing.result()
+        self._give_up.clear()
+        return error
+
+    def _write_with_retries(self) -> Exception | None:
+        seconds = FIRST_RETRY_SECONDS
+        while (error := self._write()) is not None:
+            _logger.warning(
+                "WARNING cannot write the checkpoint of step %d in %s (%s); training goes on, next attempt in %.0f s",
+                self._step,
+                self._directory,
+                reason_of(error),
+                seconds,
+            )
+            if self._give_up.wait(seconds):
+                break
+            seconds = min(2 * seconds, LONGEST_RETRY_SECONDS)
+        return error
+
+    def _write(self) -> Exception | None:
+        try:
+            write_checkpoint(checkpoint_path(self._directory, self._step), self._copies)
+        except WRITE_ERRORS as error:
+            return error
+        try:
+            self._delete_old()
+        except (*WRITE_ERRORS, ValueError, KeyError) as error:
+            # ValueError, KeyError: an evaluation that is not JSON, or not ours.
+            _logger.warning("Cannot delete old checkpoints in %s (%s)", self._directory, reason_of(error))
+        return None
+
+    def _delete_old(self) -> None:
+        steps = checkpoint_steps(self._directory)
+        kept = {*steps[-self._max_to_keep :], self._step, self._best_step()}
+        for step in steps:
+            if step not in kept:
+                delete_checkpoint(checkpoint_path(self._directory, step))
