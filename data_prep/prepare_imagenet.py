@@ -33,7 +33,7 @@ from data_prep.shards import (
 )
 from data_prep.sources import Listing, Place, find_split, list_place, merge, places
 from hamgan.data.preparation_record import RECORD_NAME, describe_subset, read_preparation_record
-from hamgan.errors import UserError
+from hamgan.errors import UserError, reason_of
 
 _logger = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
 
     Args:
         run: the run.
-        which: "latest", "all", or a step.
+        which: "latest", "best" (the lowest FID among those that were evaluated), "all", or a step.
 
     Raises:
         UserError: there is no such checkpoint; names those that there are.
@@ -49,18 +49,26 @@ def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
         chosen = steps
     elif which == "latest":
         chosen = steps[-1:]
+    elif which == "best":
+        best = run.best_step(among=steps)
+        if best is None:
+            raise UserError(
+                "--checkpoint best: no checkpoint that is still there was evaluated; "
+                f"'hamgan evaluate --run {run.path} --checkpoint all' evaluates them"
+            )
+        chosen = [best]
     elif which.isdecimal() and int(which) in steps:
         chosen = [int(which)]
     else:
         raise UserError(
-            f"--checkpoint must be latest, all or a step that was saved, found '{which}'; "
+            f"--checkpoint must be latest, best, all or a step that was saved, found '{which}'; "
             f"{os.path.basename(run.path)} has {', '.join(map(str, steps))}"
         )
     return [(step, checkpoint_path(run.checkpoints, step)) for step in chosen]
 
 
 def find_checkpoint(run: RunDirectory, which: str) -> tuple[int, str]:
-    """Returns (step, path) of the one checkpoint asked for, "latest" or a step.
+    """Returns (step, path) of the one checkpoint asked for, "latest", "best" or a step.
 
     Raises:
         UserError: there is no such checkpoint, or "all" was asked for.

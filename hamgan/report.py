@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ def write_report(run: RunDirectory) -> None:
     sections = {
         "Samples": _newest_grid(grids),
         "Scores": _score_figures(evaluations) + _score_table(evaluations),
+        "Collapses": _collapse_table(run.read_collapses()),
         "Training": _training_figures(metrics),
         "Samples over time": _grids_over_time(grids),
         "Config": f"<details><summary>config.json</summary><pre>{html.escape(to_json(config))}</pre></details>",
@@ -81,18 +83,35 @@ def _figure(
     return f"<figure>{svg[svg.index('<svg') :]}</figure>"
 
 
+def _collapse_table(collapses: Sequence[dict[str, Any]]) -> str:
+    if not collapses:
+        return ""
+    rows = [(f"{row['step']:,}", row["what"], row["action"], f"{row['resumed_from']:,}") for row in collapses]
+    return html_table(("step", "what was not finite", "then", "back to step"), rows)
+
+
 def _training_figures(metrics: Sequence[dict[str, Any]]) -> str:
     if not metrics:
         return ""
     steps = [row["step"] for row in metrics]
 
     def curves(names: dict[str, str]) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
-        return {label: (steps, [row[name] for row in metrics]) for name, label in names.items() if name in metrics[0]}
+        return {
+            label: (steps, [row.get(name, math.nan) for row in metrics])
+            for name, label in names.items()
+            if any(name in row for row in metrics)
+        }
 
     figures = {
         "Hinge losses": curves({"discriminator_loss": "discriminator", "generator_loss": "generator"}),
         "Mean logits": curves({"real_logits": "real", "fake_logits": "fake"}),
         "Hamburger's sigma": curves({"generator_sigma": "generator", "discriminator_sigma": "discriminator"}),
+        "Gradient norms": curves(
+            {"discriminator_gradient_norm": "discriminator", "generator_gradient_norm": "generator"}
+        ),
+        "Largest singular value of a layer": curves(
+            {"discriminator_largest_singular_value": "discriminator", "generator_largest_singular_value": "generator"}
+        ),
         "Images per second": curves({"images_per_second": "images/s"}),
     }
     plots = "".join(_figure(title, lines) for title, lines in figures.items() if lines)

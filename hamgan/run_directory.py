@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -109,9 +109,13 @@ class RunDirectory:
                 results.append(json.loads(file.read()))
         return sorted(results, key=lambda result: (result["step"], result["weights"]))
 
-    def best_step(self) -> int | None:
-        """Returns the step with the lowest FID among the evaluations, or None if there are none."""
-        scores = [(result["fid"], result["step"]) for result in self.read_evaluations()]
+    def best_step(self, among: Collection[int] | None = None) -> int | None:
+        """Returns the step with the lowest FID of those that were evaluated (and are ``among``), or None."""
+        scores = [
+            (result["fid"], result["step"])
+            for result in self.read_evaluations()
+            if among is None or result["step"] in among
+        ]
         return min(scores)[1] if scores else None
 
     def read_collapses(self) -> list[dict[str, Any]]:

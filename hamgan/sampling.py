@@ -9,6 +9,7 @@ import tensorflow as tf
 from hamgan import random_streams
 from hamgan.models import Generator
 from hamgan.random_streams import Purpose
+from hamgan.replicas import on_all_replicas
 
 
 def generator_inputs(
@@ -49,20 +50,22 @@ class Sampler:
     Args:
         generator: the network.
         seed: of the latent vectors and initial bases.
-        batch: images per call of the network.
+        batch: images per call of the network, on all replicas together.
+        strategy: whose replicas share the work, of one process; the generator was made in its scope.
     """
 
-    def __init__(self, generator: Generator, *, seed: int, batch: int) -> None:
+    def __init__(
+        self, generator: Generator, *, seed: int, batch: int, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
         self.generator = generator
         self.batch = batch
         self._key = random_streams.fold(seed, Purpose.SAMPLES)
 
-        @tf.function
-        def generate(labels: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-            z, bases = generator_inputs(generator, self._key, first=first, count=batch)
+        def generate(labels: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+            z, bases = generator_inputs(generator, self._key, first=indices[0], count=labels.shape[0])
             return generator(z, labels, training=False, initial_bases=bases)
 
-        self._generate = generate
+        self._generate = on_all_replicas(strategy or tf.distribute.get_strategy(), generate)
 
     def random_labels(self, count: int) -> np.ndarray:
         """Returns uniform labels, int32 ``(count,)``."""
@@ -75,7 +78,8 @@ class Sampler:
             wanted = labels[first : first + self.batch]
             # One traced shape: the last batch is filled up and cut.
             padded = np.resize(wanted, self.batch).astype(np.int32)
-            yield self._generate(padded, tf.constant(first, tf.int64)).numpy()[: len(wanted)]
+            indices = np.arange(first, first + self.batch, dtype=np.int64)
+            yield self._generate(padded, indices)[: len(wanted)]
 
     def grid(self, classes: list[int], per_class: int) -> np.ndarray:
         """Returns a picture with one class per row, uint8 ``(rows * resolution, columns * resolution, 3)``."""

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts: makes .venv with the versions of constraints.txt and puts its programs first in PATH.
 #
 #   PYTHON   the interpreter to use (default: the first of python3.13 ... python3.10, python3 that is new enough)
@@ -10,7 +11,7 @@ enter_checkout() {
     "" | /*) ;;
     *) folder="$PWD/$folder" ;;
   esac
-  cd "$(dirname "${BASH_SOURCE[0]}")/.."
+  cd "$(dirname "${BASH_SOURCE[0]}")/.." || return
   folder="${folder:-$1}"
 }
 

@@ -9,7 +9,7 @@ enter_checkout runs/quickstart "$@"
 data="$folder/data"
 run="$folder/digits"
 
-make_environment
+make_environment ""
 
 echo
 echo "1/4  Preparing the handwritten digits as TFDS records, and a classifier to score with"

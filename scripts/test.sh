@@ -9,4 +9,5 @@ make_environment test
 ruff format --check .
 ruff check .
 mypy
+shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh
 exec python -m pytest "$@"

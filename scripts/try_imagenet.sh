@@ -11,7 +11,7 @@ data="$folder/data"
 run="$folder/baby"
 classifier="$folder/classifier"
 
-make_environment
+make_environment ""
 
 echo
 echo "1/5  Painting a small ImageNet: tars as they are downloaded, with a CMYK, a PNG and a truncated image"

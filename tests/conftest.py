@@ -10,9 +10,9 @@ import tensorflow as tf
 from hamgan.config import ExperimentConfig, override
 from hamgan.presets import digits
 
-# Two virtual CPU devices, so that tests can spread a batch over replicas; before anything runs.
+# Four virtual CPU devices, so that tests can spread a batch over replicas; before anything runs.
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
 
 TINY = (

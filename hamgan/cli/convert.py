@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help="with --official: the architecture to expect")
     add_override(parser)
     parser.add_argument("--run", metavar="DIR", help="with --to-official: the run's folder")
-    add_checkpoint(parser, "with --to-official: latest, or a step")
+    add_checkpoint(parser, "with --to-official: latest, best, or a step")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -9,13 +9,17 @@ renews report.html. A checkpoint that was scored the same way before is not scor
 import argparse
 
 from hamgan.cli.options import (
+    add_accelerator,
     add_checkpoint,
     add_data_dir,
+    add_dry_run,
     add_override,
     add_run,
+    strategy_of,
     weights_of,
     with_assignments,
 )
+from hamgan.config import to_json
 from hamgan.errors import UserError
 from hamgan.tensorflow_import import import_tensorflow_quietly
 
@@ -25,7 +29,7 @@ OVERRIDABLE = ("data.", "evaluation.")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
-    add_checkpoint(parser, "latest, all, or a step")
+    add_checkpoint(parser, "latest, best, all, or a step")
     parser.add_argument(
         "--classifier",
         metavar="HANDLE",
@@ -34,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num_samples", type=int, metavar="N", help="images to generate, and most real images to use")
     add_data_dir(parser)
     add_override(parser)
+    add_accelerator(parser)
+    add_dry_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -47,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     from hamgan.generator_checkpoint import find_checkpoints
     from hamgan.report import write_report
     from hamgan.run_directory import RunDirectory
+    from hamgan.training.distribution import is_multi_worker
 
     run_directory = RunDirectory(arguments.run)
     config = with_assignments(
@@ -59,7 +66,15 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.override,
     )
     checkpoints = find_checkpoints(run_directory, arguments.checkpoint)
-    results = evaluate_checkpoints(config, run_directory, checkpoints, weights_of(arguments, config))
+    weights = weights_of(arguments, config)
+    if arguments.dry_run:
+        print(f"{weights} weights of steps {', '.join(str(step) for step, _ in checkpoints)}")
+        print(to_json(config), end="")
+        return
+    strategy = strategy_of(arguments)
+    if is_multi_worker(strategy):
+        raise UserError("evaluation runs in one process, but TF_CONFIG names several workers: unset TF_CONFIG")
+    results = evaluate_checkpoints(config, run_directory, checkpoints, weights, strategy)
     write_report(run_directory)
     print(table(results))
     print(f"Results  {run_directory.evaluations}")

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import argparse
+from typing import Any
 
 from hamgan.config import ExperimentConfig, override
 from hamgan.errors import UserError
@@ -40,6 +41,42 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
         "--data_dir",
         metavar="DIR",
         help="where the TFDS data sets are (default: TFDS's own, ~/tensorflow_datasets)",
+    )
+
+
+def add_accelerator(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of :func:`strategy_of`."""
+    parser.add_argument(
+        "--accelerator",
+        default="auto",
+        metavar="KIND",
+        help="auto, cpu, gpu or tpu (default: auto: a TPU if --tpu names one, else GPUs if there are any)",
+    )
+    parser.add_argument("--tpu", metavar="NAME", help="local on a TPU VM (default with --accelerator tpu), or a name")
+    parser.add_argument("--zone", help="of a TPU named by --tpu (default: this machine's)")
+    parser.add_argument("--project", help="of a TPU named by --tpu (default: this machine's)")
+    parser.add_argument(
+        "--cpu_replicas", type=int, default=1, metavar="N", help="spread the batch over N virtual CPU devices"
+    )
+
+
+def strategy_of(arguments: argparse.Namespace) -> Any:
+    """Returns the ``tf.distribute.Strategy`` asked for; call it before any other TensorFlow operation."""
+    from hamgan.training.distribution import create_strategy
+
+    return create_strategy(
+        arguments.accelerator,
+        cpu_replicas=arguments.cpu_replicas,
+        tpu=arguments.tpu,
+        zone=arguments.zone,
+        project=arguments.project,
+    )
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--dry_run``."""
+    parser.add_argument(
+        "--dry_run", action="store_true", help="print the settings that all this comes to, and do nothing"
     )
 
 

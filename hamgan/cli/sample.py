@@ -17,7 +17,7 @@ MAX_BATCH = 50
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
-    add_checkpoint(parser, "latest, or a step")
+    add_checkpoint(parser, "latest, best, or a step")
     parser.add_argument("--out", required=True, metavar="PNG", help="the picture's path")
     parser.add_argument(
         "--classes", metavar="LIST", help="such as 0,3,7 or 0-9 (default: ten, spread over all classes)"

@@ -12,7 +12,16 @@ SIGTERM saves at the next step and exits with code 75: run the same command agai
 
 import argparse
 
-from hamgan.cli.options import add_data_dir, add_override, add_run, with_assignments
+from hamgan.cli.options import (
+    add_accelerator,
+    add_data_dir,
+    add_dry_run,
+    add_override,
+    add_run,
+    strategy_of,
+    with_assignments,
+)
+from hamgan.config import to_json
 from hamgan.errors import UserError
 from hamgan.tensorflow_import import import_tensorflow_quietly
 
@@ -26,18 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", metavar="NAME", help="any TFDS classification data set (default: the preset's)")
     add_data_dir(parser)
     add_override(parser)
-    parser.add_argument(
-        "--accelerator",
-        default="auto",
-        metavar="KIND",
-        help="auto, cpu, gpu or tpu (default: auto: a TPU if --tpu names one, else GPUs if there are any)",
-    )
-    parser.add_argument("--tpu", metavar="NAME", help="local on a TPU VM (default with --accelerator tpu), or a name")
-    parser.add_argument("--zone", help="of a TPU named by --tpu (default: this machine's)")
-    parser.add_argument("--project", help="of a TPU named by --tpu (default: this machine's)")
-    parser.add_argument(
-        "--cpu_replicas", type=int, default=1, metavar="N", help="spread the batch over N virtual CPU devices"
-    )
+    add_accelerator(parser)
+    add_dry_run(parser)
     parser.add_argument(
         "--on_collapse",
         metavar="WHAT",
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
     from hamgan.report import write_report
     from hamgan.run_directory import RunDirectory
-    from hamgan.training.distribution import create_strategy, is_chief
+    from hamgan.training.distribution import is_chief
     from hamgan.training.loop import resolved, train
 
     run_directory = RunDirectory(arguments.run)
@@ -74,13 +73,10 @@ def run(arguments: argparse.Namespace) -> None:
         },
         arguments.override,
     )
-    strategy = create_strategy(
-        arguments.accelerator,
-        cpu_replicas=arguments.cpu_replicas,
-        tpu=arguments.tpu,
-        zone=arguments.zone,
-        project=arguments.project,
-    )
+    if arguments.dry_run:
+        print(to_json(config), end="")
+        return
+    strategy = strategy_of(arguments)
     train(resolved(config), run_directory, strategy)
     if is_chief(strategy):
         write_report(run_directory)

@@ -8,7 +8,8 @@ import tensorflow as tf
 import tensorflow_hub as hub
 
 from hamgan import tfgan
-from hamgan.errors import UserError
+from hamgan.errors import UserError, reason_of
+from hamgan.replicas import on_all_replicas
 
 INCEPTION_SIZE = 299
 """Input height and width of TF-GAN's Inception, whose SavedModel leaves them open."""
@@ -31,23 +32,29 @@ class Classifier:
     the height and width of its serving signature, or to Inception's 299x299 if that leaves them open: bilinear, without
     antialiasing, never quantised.
 
+    Args:
+        handle: of the classifier.
+        strategy: whose replicas share the work, of one process.
+
     Raises:
         UserError: it cannot be loaded, or lacks an output.
     """
 
-    def __init__(self, handle: str) -> None:
+    def __init__(self, handle: str, strategy: tf.distribute.Strategy | None = None) -> None:
         self.handle = handle
+        strategy = strategy or tf.distribute.get_strategy()
         try:
-            self._model = hub.load(handle)
+            with strategy.scope():
+                self._model = hub.load(handle)
         except Exception as error:  # TF-Hub lets through whatever its resolvers and the network raise.
             raise UserError(
-                f"classifier {handle} cannot be loaded ({_first_line(error)}); pass --classifier with the path of a "
+                f"classifier {handle} cannot be loaded ({reason_of(error)}); pass --classifier with the path of a "
                 "SavedModel, or a TF-Hub handle that this machine can reach"
             ) from error
         if not callable(self._model):
             raise UserError(f"classifier {handle} is a SavedModel that cannot be called; export it with __call__")
         self.image_size = _signature_size(self._model) or INCEPTION_SIZE
-        self._run = tf.function(self._resize_and_classify, reduce_retracing=True)
+        self._run = on_all_replicas(strategy, self._resize_and_classify)
 
     def _resize_and_classify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         size = (self.image_size, self.image_size)
@@ -63,9 +70,9 @@ class Classifier:
         """Classifies batches of (images, labels), images float32 in [-1, 1]."""
         logits, pool_3, labels = [], [], []
         for images, batch_labels in batches:
-            outputs = self._run(tf.convert_to_tensor(images))
-            logits.append(outputs["logits"].numpy())
-            pool_3.append(outputs["pool_3"].numpy())
+            outputs = self._run(images)
+            logits.append(outputs["logits"])
+            pool_3.append(outputs["pool_3"])
             labels.append(np.asarray(batch_labels))
         return Features(np.concatenate(logits), np.concatenate(pool_3), np.concatenate(labels))
 
@@ -77,7 +84,3 @@ def _signature_size(model: object) -> int | None:
         return None
     shapes = [spec.shape for spec in signature.structured_input_signature[1].values()]
     return next((shape[1] for shape in shapes if shape.rank == 4), None)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

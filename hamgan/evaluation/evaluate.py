@@ -25,16 +25,18 @@ class Evaluator:
 
     Args:
         config: the experiment; its ``evaluation`` says how.
+        strategy: whose replicas share the work, of one process.
 
     Raises:
         UserError: the data set or the classifier cannot be had.
     """
 
-    def __init__(self, config: ExperimentConfig) -> None:
+    def __init__(self, config: ExperimentConfig, strategy: tf.distribute.Strategy | None = None) -> None:
         self.config = config
+        self.strategy = strategy or tf.distribute.get_strategy()
         self.settings: EvaluationConfig = config.evaluation
         dataset = ClassificationDataset(config.data)
-        self.classifier = Classifier(self.settings.classifier)
+        self.classifier = Classifier(self.settings.classifier, self.strategy)
         _logger.info("Classifying real images")
         self.validation = self._real_features(dataset, config.data.validation_split)
         train = self._real_features(dataset, config.data.train_split)
@@ -70,8 +72,9 @@ class Evaluator:
         Returns:
             The scores; FID is against the validation split, ``real_fid`` is train against validation.
         """
-        generator = load_generator(self.config.model, path, weights)
-        sampler = Sampler(generator, seed=self.settings.seed, batch=self.settings.batch)
+        with self.strategy.scope():
+            generator = load_generator(self.config.model, path, weights)
+        sampler = Sampler(generator, seed=self.settings.seed, batch=self.settings.batch, strategy=self.strategy)
         labels = sampler.random_labels(self.settings.num_samples)
         fakes = self.classifier.features(_with_labels(sampler, labels))
         return {
@@ -90,7 +93,11 @@ def _with_labels(sampler: Sampler, labels: np.ndarray) -> Iterator[tuple[np.ndar
 
 
 def evaluate_checkpoints(
-    config: ExperimentConfig, run: RunDirectory, checkpoints: list[tuple[int, str]], weights: str
+    config: ExperimentConfig,
+    run: RunDirectory,
+    checkpoints: list[tuple[int, str]],
+    weights: str,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> list[dict[str, Any]]:
     """Scores checkpoints of a run and writes each result into its folder; results made the same way are kept.
 
@@ -99,6 +106,7 @@ def evaluate_checkpoints(
         run: the run.
         checkpoints: (step, path) of each.
         weights: "ema" or "raw".
+        strategy: whose replicas share the work, of one process.
 
     Returns:
         The results, in the order of ``checkpoints``.
@@ -111,7 +119,7 @@ def evaluate_checkpoints(
         if result is not None and result["settings"] == made_by:
             _logger.info("Step %d: scored before", step)
         else:
-            evaluator = evaluator or Evaluator(config)
+            evaluator = evaluator or Evaluator(config, strategy)
             _logger.info("Step %d: sampling and scoring %d images", step, config.evaluation.num_samples)
             result = {
                 "step": step,

@@ -146,7 +146,7 @@ class _Loop:
         # Only one process writes the run's files.
         self.files: _RunFiles | None = None
         if is_chief(strategy):
-            self.files = _RunFiles(config, run, state)
+            self.files = _RunFiles(config, run, state, strategy)
         self.progress = tqdm(
             total=self.config.steps * self.config.global_batch,
             initial=self.step * self.config.global_batch,
@@ -285,13 +285,21 @@ class _Loop:
 class _RunFiles:
     """What the chief writes: checkpoints, log, pictures."""
 
-    def __init__(self, config: ExperimentConfig, run: RunDirectory, state: TrainState) -> None:
+    def __init__(
+        self, config: ExperimentConfig, run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy
+    ) -> None:
         self.config = config.train
         self.journal = Journal(run)
         self.checkpoints = CheckpointWriter(
             run.checkpoints, state.variables(), max_to_keep=config.train.max_to_keep, best_step=run.best_step
         )
-        self.sampler = Sampler(state.sampling_generator, seed=config.train.seed, batch=config.evaluation.batch)
+        self.sampler = Sampler(
+            state.sampling_generator,
+            seed=config.train.seed,
+            batch=config.evaluation.batch,
+            # The other workers do not draw.
+            strategy=None if is_multi_worker(strategy) else strategy,
+        )
         self.classes = grid_classes(config.model.num_classes)
 
     def write_what_is_due(self, step: int) -> None:

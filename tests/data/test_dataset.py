@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from hamgan.config import DataConfig
-from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.dataset import ClassificationDataset, _num_streams
 from hamgan.errors import UserError
 
 
@@ -97,6 +97,78 @@ def test_the_stream_can_be_entered_anywhere(dataset):
         later_images, later_labels = _stream(dataset, 2, skip_examples=16 * batches)
         np.testing.assert_array_equal(later_labels, labels[16 * batches : 16 * (batches + 2)])
         np.testing.assert_array_equal(later_images, images[16 * batches : 16 * (batches + 2)])
+
+
+@pytest.fixture(scope="module")
+def in_files(tmp_path_factory):
+    """A data set whose images say which of its 96 examples they are, in 8 files of 12."""
+
+    class Numbered(Shapes):
+        def _generate_examples(self):
+            for index in range(96):
+                yield index, {"id": str(index), "picture": np.full((32, 32, 1), index, np.uint8), "kind": index % 3}
+
+    path = str(tmp_path_factory.mktemp("numbered"))
+    options = tfds.download.DownloadConfig(num_shards=8)
+    Numbered(data_dir=path).download_and_prepare(download_config=options, file_format="tfrecord")
+    splits = {"train_split": "everything", "validation_split": "everything"}
+    return ClassificationDataset(DataConfig("numbered", path, **splits, shuffle_buffer=24))
+
+
+def _numbers(dataset, count, **kwargs):
+    batches = dataset.training_batches(resolution=32, **{"batch": 16, "seed": 1, **kwargs}).take(count)
+    return [np.rint((images[:, 0, 0, 0] + 1) * 127.5).astype(int) for images, _ in batches.as_numpy_iterator()]
+
+
+def test_an_epoch_of_streams_holds_every_example_once(in_files):
+    numbers = np.concatenate(_numbers(in_files, 12))
+    for epoch in (numbers[:96], numbers[96:]):
+        assert sorted(epoch) == list(range(96))
+    assert not np.array_equal(numbers[:96], numbers[96:])
+    # Rows belong to streams, and streams to files: each row pair of a batch comes from 12 examples.
+    rows = np.reshape(numbers, (12, 8, 2))
+    assert all(len(set(rows[:, stream].ravel())) == 12 for stream in range(8))
+
+
+def test_streams_can_be_entered_anywhere(in_files):
+    numbers = _numbers(in_files, 20)
+    for batches in (1, 5, 6, 17):
+        np.testing.assert_array_equal(_numbers(in_files, 2, skip_examples=16 * batches), numbers[batches : batches + 2])
+
+
+@pytest.mark.parametrize(("num_hosts", "batches_per_host"), [(1, 4), (2, 1), (2, 4), (8, 2), (16, 1)])
+def test_hosts_read_their_rows_of_the_same_batches(in_files, num_hosts, batches_per_host):
+    """Up to 8 hosts have files of their own; 16 have not, and read all."""
+    whole = np.stack(_numbers(in_files, 8))
+    parts = [
+        np.reshape(
+            _numbers(in_files, 8 * batches_per_host, host=host, num_hosts=num_hosts, batches_per_host=batches_per_host),
+            (8, -1),
+        )
+        for host in range(num_hosts)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch", "expected"),
+    [
+        ([1251] * 640 + [1252] * 384, 1024, 64),  # ImageNet's
+        ([1251] * 1024, 48, 16),
+        ([100], 32, 1),
+        ([100, 100, 100], 32, 1),
+        ([100] * 7 + [50], 32, 1),
+        ([100] * 4, 32, 4),
+    ],
+)
+def test_files_are_dealt_out_evenly(sizes, batch, expected):
+    assert _num_streams(sizes, batch) == expected
+
+
+def test_a_share_that_is_not_whole_is_refused(in_files):
+    for wrong in ({"skip_examples": 5}, {"num_hosts": 3}, {"batches_per_host": 32}):
+        with pytest.raises(ValueError, match="must be a multiple"):
+            _numbers(in_files, 1, **wrong)
 
 
 def test_order_is_a_function_of_the_seed_alone(dataset):

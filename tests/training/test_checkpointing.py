@@ -1,4 +1,5 @@
 import gc
+import json
 import os
 
 import numpy as np
@@ -9,14 +10,16 @@ from hamgan.config import override
 from hamgan.errors import UserError
 from hamgan.generator_checkpoint import find_checkpoints, load_generator
 from hamgan.networks import build_generator
-from hamgan.run_directory import RunDirectory
+from hamgan.run_directory import RunDirectory, write_atomically
 from hamgan.training.checkpointing import (
-    Checkpoints,
     checkpoint_parts,
     checkpoint_path,
     checkpoint_steps,
+    delete_unfinished,
     latest_checkpoint,
     restore,
+    restore_newest,
+    write_checkpoint,
 )
 from hamgan.training.state import TrainState, network_variables
 
@@ -33,16 +36,15 @@ def state(tiny):
 @pytest.fixture(scope="module")
 def saved(state, tmp_path_factory):
     directory = str(tmp_path_factory.mktemp("run") / "checkpoints")
-    checkpoints = Checkpoints(directory, state.variables(), max_to_keep=2)
-    for step in (0, 5, 10):
-        checkpoints.save(step)
+    for step in (5, 10):
+        write_checkpoint(checkpoint_path(directory, step), state.variables())
     return directory
 
 
 def test_every_variable_of_the_state_is_saved_and_restored(tiny, state, saved):
     other = TrainState(override(tiny, ["train.seed=9"]))
     names = {name for name, _ in tf.train.list_variables(latest_checkpoint(saved))}
-    assert len([name for name in names if name.endswith("VARIABLE_VALUE")]) == len(state.variables()) + 1
+    assert len([name for name in names if name.endswith("VARIABLE_VALUE")]) == len(state.variables())
     networks = (state.generator, state.discriminator, state.ema_generator)
     optimizers = (state.generator_optimizer, state.discriminator_optimizer)
     # Everything but the two learning rates, and the step.
@@ -60,7 +62,7 @@ def test_restoring_warns_of_nothing(tiny, saved, caplog):
     assert not [record for record in caplog.records if "checkpoint" in record.getMessage()]
 
 
-def test_only_the_newest_are_kept(saved):
+def test_checkpoints_are_listed(saved):
     assert checkpoint_steps(saved) == [5, 10]
     assert latest_checkpoint(saved) == checkpoint_path(saved, 10)
     assert checkpoint_steps(os.path.join(saved, "nothing")) == []
@@ -103,15 +105,14 @@ def test_missing_and_damaged_checkpoints_are_told_apart(tiny, tmp_path):
     generator = build_generator(tiny.model)
     with pytest.raises(UserError, match="no checkpoint"):
         restore(str(tmp_path / "ckpt-1"), network_variables(generator))
-    checkpoints = Checkpoints(str(tmp_path), network_variables(generator), max_to_keep=5)
-    checkpoints.save(1)
+    write_checkpoint(str(tmp_path / "ckpt-1"), network_variables(generator))
     data = tmp_path / "ckpt-1.data-00000-of-00001"
     content = data.read_bytes()
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
     for damaged in (content[: len(content) // 2], bytes(flipped)):
         data.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"is damaged .*; delete .*ckpt-1\.\* to go on"):
+        with pytest.raises(UserError, match="ckpt-1 is damaged"):
             restore(str(tmp_path / "ckpt-1"), network_variables(generator))
     (tmp_path / "ckpt-1.index").write_bytes(b"garbage")
     with pytest.raises(UserError, match="is damaged"):
@@ -120,7 +121,7 @@ def test_missing_and_damaged_checkpoints_are_told_apart(tiny, tmp_path):
 
 def test_weights_that_a_checkpoint_does_not_hold_are_refused(tiny, tmp_path):
     generator = build_generator(tiny.model)
-    Checkpoints(str(tmp_path), network_variables(generator), max_to_keep=5).save(1)
+    write_checkpoint(str(tmp_path / "ckpt-1"), network_variables(generator))
     with pytest.raises(UserError, match="holds no ema generator weights; use --weights raw"):
         load_generator(tiny.model, str(tmp_path / "ckpt-1"), "ema")
 
@@ -130,12 +131,77 @@ def test_checkpoints_are_found_by_name(tiny, tmp_path):
     run.create(tiny)
     with pytest.raises(UserError, match="no checkpoint in"):
         find_checkpoints(run, "latest")
-    checkpoints = Checkpoints(run.checkpoints, network_variables(build_generator(tiny.model)), max_to_keep=5)
+    variables = network_variables(build_generator(tiny.model))
     for step in (2, 10):
-        checkpoints.save(step)
+        write_checkpoint(checkpoint_path(run.checkpoints, step), variables)
     assert [step for step, _ in find_checkpoints(run, "all")] == [2, 10]
     assert find_checkpoints(run, "latest") == [(10, checkpoint_path(run.checkpoints, 10))]
     assert find_checkpoints(run, "2") == [(2, checkpoint_path(run.checkpoints, 2))]
-    for wrong in ("3", "best", "-1"):
-        with pytest.raises(UserError, match=r"latest, all or a step that was saved.* has 2, 10"):
+    for wrong in ("3", "newest", "-1"):
+        with pytest.raises(UserError, match=r"latest, best, all or a step that was saved.* has 2, 10"):
             find_checkpoints(run, wrong)
+    with pytest.raises(UserError, match="best: no checkpoint that is still there was evaluated"):
+        find_checkpoints(run, "best")
+    for step, fid in ((2, 5.0), (10, 7.0), (6, 1.0)):
+        write_atomically(
+            run.evaluation_path(step, "raw"), json.dumps({"step": step, "fid": fid, "weights": "raw"}).encode()
+        )
+    assert [step for step, _ in find_checkpoints(run, "best")] == [2]
+
+
+def test_a_checkpoint_appears_when_it_was_read_back(tiny, tmp_path, monkeypatch):
+    path = str(tmp_path / "ckpt-1")
+    write_checkpoint(path, {"a": tf.Variable([1.0, 2.0])})
+
+    def flip(source, target, **_):
+        raise AssertionError("was moved into place")
+
+    read = tf.train.load_checkpoint
+
+    class Otherwise:
+        def __init__(self, path):
+            self.reader = read(path)
+
+        def __getattr__(self, name):
+            return getattr(self.reader, name)
+
+        def get_tensor(self, key):
+            return self.reader.get_tensor(key) + 1
+
+    monkeypatch.setattr(tf.train, "load_checkpoint", Otherwise)
+    monkeypatch.setattr(tf.io.gfile, "rename", flip)
+    with pytest.raises(OSError, match="what was written of a reads back otherwise"):
+        write_checkpoint(path, {"a": tf.Variable([3.0, 4.0])})
+    monkeypatch.undo()
+    assert sorted(os.listdir(tmp_path)) == ["ckpt-1.data-00000-of-00001", "ckpt-1.index"]
+    restored = tf.Variable([0.0, 0.0])
+    restore(path, {"a": restored})
+    assert restored.numpy().tolist() == [1.0, 2.0]
+    write_checkpoint(path, {"a": tf.Variable([5.0, 6.0])})
+    restore(path, {"a": restored})
+    assert restored.numpy().tolist() == [5.0, 6.0]
+
+
+def test_what_a_kill_left_is_deleted(tmp_path):
+    for step in (1, 2):
+        write_checkpoint(str(tmp_path / f"ckpt-{step}"), {"a": tf.Variable(1.0)})
+    (tmp_path / "ckpt-1.index").unlink()
+    (tmp_path / "incomplete-ckpt-3.index").touch()
+    (tmp_path / "incomplete-ckpt-3_temp").mkdir()
+    delete_unfinished(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["ckpt-2.data-00000-of-00001", "ckpt-2.index"]
+
+
+def test_the_newest_that_can_be_read_is_restored(tmp_path, caplog):
+    variable = tf.Variable(0.0)
+    assert restore_newest(str(tmp_path), {"a": variable}) is None
+    for step in (1, 2, 3):
+        write_checkpoint(str(tmp_path / f"ckpt-{step}"), {"a": tf.Variable(float(step))})
+    (tmp_path / "ckpt-3.data-00000-of-00001").write_bytes(b"")
+    (tmp_path / "ckpt-2.index").write_bytes(b"garbage")
+    assert restore_newest(str(tmp_path), {"a": variable}) == str(tmp_path / "ckpt-1")
+    assert variable.numpy() == 1.0
+    assert [step for step in (1, 2, 3) if f"ckpt-{step} is damaged" in caplog.text] == [2, 3]
+    (tmp_path / "ckpt-1.data-00000-of-00001").unlink()
+    with pytest.raises(UserError, match=r"none of the 3 checkpoints .* can be read"):
+        restore_newest(str(tmp_path), {"a": variable})

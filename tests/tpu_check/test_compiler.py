@@ -1,0 +1,92 @@
+import importlib.util
+import sys
+
+import pytest
+
+from hamgan.config import override
+from hamgan.errors import UserError
+from hamgan.tpu_check import compiler
+from hamgan.tpu_check.chips import parse_topology
+from hamgan.tpu_check.compiler import cache_folder, check_installed, compile_for_tpu
+from hamgan.tpu_check.lowering import lower_train_step
+
+V5E = parse_topology("v5e:1x1")
+
+needs_compiler = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="the TPU compiler is to be had for Linux on x86-64 and Python 3.11 or newer only",
+)
+
+
+def _matmul(size):
+    return f"""
+module @multiply {{
+  func.func @main(%a: tensor<{size}x{size}xf32>, %b: tensor<{size}x{size}xf32>) -> tensor<{size}x{size}xf32> {{
+    %0 = stablehlo.dot_general %a, %b, contracting_dims = [1] x [0]
+      : (tensor<{size}x{size}xf32>, tensor<{size}x{size}xf32>) -> tensor<{size}x{size}xf32>
+    return %0 : tensor<{size}x{size}xf32>
+  }}
+}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@needs_compiler
+def test_the_compiler_counts_and_is_asked_once(monkeypatch):
+    compiled, was_known = compile_for_tpu(_matmul(256), V5E, "test")
+    assert not was_known
+    assert compiled.error is None
+    assert compiled.flops == pytest.approx(2 * 256**3, rel=0.01)
+    assert compiled.argument_bytes == 2 * 256 * 256 * 4
+    assert compiled.output_bytes == 256 * 256 * 4
+    assert compiled.bytes_accessed >= 3 * 256 * 256 * 4
+
+    def fail(*_):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(compiler, "_compile", fail)
+    assert compile_for_tpu(_matmul(256), V5E, "test") == (compiled, True)
+    with pytest.raises(AssertionError, match="compiled again"):
+        compile_for_tpu(_matmul(128), V5E, "test")
+
+
+@needs_compiler
+def test_what_does_not_compile_is_told_and_not_kept():
+    compiled, _ = compile_for_tpu(_matmul(256).replace("dot_general", "no_such_operation"), V5E, "test")
+    assert "no_such_operation" in compiled.error
+    assert not compiled.is_too_large
+
+
+@needs_compiler
+def test_what_does_not_fit_is_told():
+    compiled, _ = compile_for_tpu(_matmul(65536), V5E, "test")  # 48 GiB
+    assert compiled.is_too_large
+
+
+@needs_compiler
+def test_the_real_train_step_compiles_for_a_tpu(tiny):
+    config = override(tiny, ["train.precision=mixed_bfloat16", "train.discriminator_updates=2"])
+    program = lower_train_step(config, 2)
+    assert lower_train_step(config, 2) == program
+    compiled, _ = compile_for_tpu(program.stablehlo, V5E, "test")
+    assert compiled.error is None, compiled.error
+    assert compiled.flops > 0
+    # The state is replaced in place.
+    assert compiled.aliased_bytes >= 0.9 * program.state_bytes
+
+
+def test_a_compiler_that_dies_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(RuntimeError, match="the TPU compiler ended with code 1: it said nothing"):
+        compile_for_tpu(_matmul(8), V5E, "test")
+
+
+def test_a_missing_compiler_is_one_line(monkeypatch):
+    monkeypatch.setattr(compiler, "_version", lambda package: None if package == "libtpu" else "1")
+    with pytest.raises(UserError, match=r"tpu-check needs libtpu: pip install 'hamgan\[tpu-check\]'"):
+        check_installed()
+    assert cache_folder().endswith("tpu_check")

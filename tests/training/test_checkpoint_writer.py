@@ -1,0 +1,120 @@
+import os
+import threading
+
+import pytest
+import tensorflow as tf
+
+from hamgan.training import checkpoint_writer
+from hamgan.training.checkpoint_writer import CheckpointNotWrittenError, CheckpointWriter
+from hamgan.training.checkpointing import checkpoint_path, checkpoint_steps, restore
+
+
+@pytest.fixture
+def variable():
+    return tf.Variable(0.0)
+
+
+@pytest.fixture
+def make(tmp_path, variable):
+    writers = []
+
+    def make(**kwargs):
+        writers.append(CheckpointWriter(str(tmp_path), {"a": variable}, **{"max_to_keep": 10, **kwargs}))
+        return writers[-1]
+
+    yield make
+    for writer in writers:
+        writer.close()
+
+
+def _saved(directory, step):
+    restored = tf.Variable(-1.0)
+    restore(checkpoint_path(str(directory), step), {"a": restored})
+    return float(restored.numpy())
+
+
+def test_what_is_saved_is_what_was_there_at_the_call(tmp_path, variable, make, monkeypatch):
+    may_write = threading.Event()
+    write = checkpoint_writer.write_checkpoint
+
+    def wait_and_write(path, variables):
+        assert may_write.wait(10)
+        write(path, variables)
+
+    monkeypatch.setattr(checkpoint_writer, "write_checkpoint", wait_and_write)
+    writer = make()
+    variable.assign(1.0)
+    writer.save(1)
+    variable.assign(2.0)
+    assert checkpoint_steps(str(tmp_path)) == []
+    may_write.set()
+    writer.wait()
+    assert _saved(tmp_path, 1) == 1.0
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path, variable, make):
+    best = {"step": None}
+    writer = make(max_to_keep=2, best_step=lambda: best["step"])
+    for step in range(6):
+        best["step"] = {2: 1, 5: 4}.get(step, best["step"])
+        variable.assign(step)
+        writer.save(step)
+        writer.wait()
+        if step == 4:
+            assert checkpoint_steps(str(tmp_path)) == [1, 3, 4]
+    assert checkpoint_steps(str(tmp_path)) == [4, 5]
+    assert [_saved(tmp_path, step) for step in (4, 5)] == [4.0, 5.0]
+
+
+def _refuse(monkeypatch, attempts):
+    """Makes the next attempts fail; returns the steps that were tried."""
+    write = checkpoint_writer.write_checkpoint
+    tried = []
+
+    def write_or_refuse(path, variables):
+        tried.append(os.path.basename(path))
+        if len(tried) <= attempts:
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        write(path, variables)
+
+    monkeypatch.setattr(checkpoint_writer, "write_checkpoint", write_or_refuse)
+    return tried
+
+
+def test_a_refused_checkpoint_is_tried_again_until_it_is_written(tmp_path, make, monkeypatch, caplog):
+    monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 0.01)
+    tried = _refuse(monkeypatch, 3)
+    written = threading.Event()
+    # Called after each checkpoint that was written.
+    writer = make(best_step=lambda: written.set() or None)
+    writer.save(7)
+    assert written.wait(10)
+    writer.wait()
+    assert tried == ["ckpt-7"] * 4
+    assert checkpoint_steps(str(tmp_path)) == [7]
+    assert caplog.text.count("cannot write the checkpoint of step 7") == 3
+
+
+def test_a_newer_checkpoint_takes_the_place_of_a_refused_one(tmp_path, variable, make, monkeypatch, caplog):
+    tried = _refuse(monkeypatch, 1)
+    writer = make()
+    writer.save(7)
+    variable.assign(8.0)
+    writer.save(8)
+    writer.wait()
+    assert tried == ["ckpt-7", "ckpt-8"]
+    assert _saved(tmp_path, 8) == 8.0
+    assert "The checkpoint of step 7 was not written; now comes that of step 8" in caplog.text
+
+
+def test_the_last_checkpoint_has_a_few_attempts_and_then_fails_in_one_line(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(checkpoint_writer, "LAST_RETRY_SECONDS", 0.0)
+    tried = _refuse(monkeypatch, 4)
+    writer = make()
+    writer.save(7)
+    with pytest.raises(CheckpointNotWrittenError, match=r"step 7 cannot be written in .* \(No space left on device\)"):
+        writer.wait()
+    assert len(tried) == 4
+    assert os.listdir(tmp_path) == []
+    writer.wait()  # Mended: asked again, it is written.
+    assert checkpoint_steps(str(tmp_path)) == [7]

@@ -1,0 +1,206 @@
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan.config import override, to_json
+from hamgan.errors import UserError
+from hamgan.run_directory import RunDirectory
+from hamgan.training import distribution
+from hamgan.training.checkpointing import checkpoint_path, write_checkpoint
+from hamgan.training.distribution import create_strategy, is_chief, num_input_pipelines, replica_batch
+from hamgan.training.loop import train
+from hamgan.training.state import TrainState
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def config(tiny):
+    """V1 NMF in both networks, and an optimizer whose steps are continuous in the gradient.
+
+    Adam's first steps have the size of the learning rate whatever the gradient's, so that the rounding of a gradient
+    near zero decides about a whole step; with a large epsilon it does not.
+    """
+    settings = ["adam_epsilon=1", "generator_learning_rate=0.01", "discriminator_learning_rate=0.01", f"steps={STEPS}"]
+    settings += [f"steps_per_loop={STEPS}", f"checkpoint_every={STEPS}", "global_batch=8"]
+    return override(tiny, [f"train.{setting}" for setting in settings])
+
+
+@pytest.fixture(scope="module")
+def begun(config, tmp_path_factory):
+    """A run at step 0 whose Hamburgers are at work: sigma is not 0."""
+    run = RunDirectory(str(tmp_path_factory.mktemp("runs") / "begun"))
+    run.create(config)
+    state = TrainState(config)
+    for network in (state.generator, state.discriminator):
+        network.hamburger.sigma.assign(0.5)
+    write_checkpoint(checkpoint_path(run.checkpoints, 0), state.variables())
+    return run
+
+
+def _values(run):
+    reader = tf.train.load_checkpoint(checkpoint_path(run.checkpoints, STEPS))
+    names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
+    return {name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE"): reader.get_tensor(name) for name in names}
+
+
+def _trained(config, begun, path, strategy):
+    shutil.copytree(begun.path, path)
+    run = RunDirectory(str(path))
+    train(config, run, strategy)
+    return _values(run)
+
+
+@pytest.fixture(scope="module")
+def on_one_device(config, begun, tmp_path_factory):
+    return _trained(config, begun, tmp_path_factory.mktemp("one") / "run", tf.distribute.get_strategy())
+
+
+def _assert_same_trajectory(config, values, expected):
+    assert values.keys() == expected.keys()
+    learning_rate = config.train.generator_learning_rate
+    for name, value in expected.items():
+        difference = np.linalg.norm(values[name] - value)
+        if "_optimizer" in name or name.endswith("bias"):
+            # Gradients, and sums of them: those of biases that batch normalisation cancels are rounding, and no more.
+            assert difference < 1e-5 * max(learning_rate, np.linalg.norm(value)), name
+        elif name.endswith("beta"):
+            # Sums of gradients, which batch normalisation makes small differences of large numbers.
+            assert difference < 1e-3 * np.linalg.norm(value), name
+        else:
+            assert difference <= 1e-5 * np.linalg.norm(value), name
+
+
+@pytest.mark.parametrize("num_replicas", [2, 4])
+def test_replicas_take_the_same_trajectory_as_one_device(config, begun, on_one_device, tmp_path, num_replicas):
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(num_replicas)])
+    _assert_same_trajectory(config, _trained(config, begun, tmp_path / "run", strategy), on_one_device)
+
+
+WORKER = """
+import sys
+from hamgan.config import experiment_from_json
+from hamgan.run_directory import RunDirectory
+from hamgan.training.distribution import create_strategy
+from hamgan.training.loop import train
+
+strategy = create_strategy("cpu")
+train(experiment_from_json(open(sys.argv[1]).read(), "test"), RunDirectory(sys.argv[2]), strategy)
+"""
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_device, tmp_path):
+    config_path = tmp_path / "config.json"
+    config_path.write_text(to_json(config))
+    path = str(tmp_path / "run")
+    shutil.copytree(begun.path, path)
+    workers = [f"localhost:{_free_port()}" for _ in range(2)]
+    processes = []
+    for index in range(2):
+        tf_config = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
+        command = [sys.executable, "-c", WORKER, str(config_path), path]
+        environment = {**os.environ, "TF_CONFIG": tf_config}
+        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    run = RunDirectory(path)
+    _assert_same_trajectory(config, _values(run), on_one_device)
+    assert [row["step"] for row in run.read_metrics()] == [STEPS]
+
+
+@pytest.mark.parametrize(("batch", "remedy"), [(7, "use 6 or 8"), (1, "use 2")])
+def test_a_batch_that_the_replicas_do_not_divide_is_refused(batch, remedy):
+    with pytest.raises(UserError, match=f"multiple of the 2 replicas, found {batch}; {remedy}"):
+        replica_batch(batch, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+
+
+TWO_WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tf_config", "message"),
+    [
+        ({"accelerator": "tpux"}, "", "must be one of auto, cpu, gpu, tpu"),
+        ({"cpu_replicas": 0}, "", "--cpu_replicas must be positive"),
+        ({"accelerator": "gpu"}, "", "TensorFlow sees no GPU"),
+        ({"accelerator": "gpu", "cpu_replicas": 2}, "", "--cpu_replicas goes with --accelerator cpu"),
+        ({"accelerator": "cpu", "zone": "us-central1-a"}, "", "--zone and --project go with --accelerator tpu"),
+        ({"accelerator": "tpu", "project": "mine"}, "", "are of a named TPU, found --tpu local"),
+        ({"accelerator": "tpu"}, TWO_WORKERS % 0, "unset TF_CONFIG"),
+        ({"cpu_replicas": 2}, TWO_WORKERS % 0, "TF_CONFIG names several workers: unset one"),
+        ({}, TWO_WORKERS % 2, r"TF_CONFIG must read .* \(ValueError: task worker 2 is not in its cluster\)"),
+        ({}, "{", "TF_CONFIG must read .*JSONDecodeError"),
+        ({}, '{"cluster": {"worker": ["a:1", "b:1"]}}', "TF_CONFIG must read .*KeyError"),
+    ],
+)
+def test_strategies_that_cannot_be_had_are_refused(monkeypatch, arguments, tf_config, message):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda devices, kind: None)
+    monkeypatch.setenv("TF_CONFIG", tf_config)
+    with pytest.raises(UserError, match=message):
+        create_strategy(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "resolved", "connects"),
+    [
+        ({"accelerator": "tpu"}, {"tpu": "local", "zone": None, "project": None}, False),
+        ({"tpu": "local"}, {"tpu": "local", "zone": None, "project": None}, False),
+        ({"tpu": "pod", "zone": "z", "project": "p"}, {"tpu": "pod", "zone": "z", "project": "p"}, True),
+    ],
+)
+def test_a_tpu_is_found_connected_and_initialised_in_this_order(monkeypatch, arguments, resolved, connects):
+    """With TensorFlow's own TPU calls replaced: there is no TPU here."""
+    calls = []
+
+    def record(name):
+        return lambda *args, **kwargs: calls.append((name, args, kwargs)) or name
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", record("resolver"))
+    monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", record("connect"))
+    monkeypatch.setattr(tf.tpu.experimental, "initialize_tpu_system", record("initialize"))
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", record("strategy"))
+    assert create_strategy(**arguments) == "strategy"
+    expected = ["resolver", "connect", "initialize", "strategy"] if connects else ["resolver", "initialize", "strategy"]
+    assert [name for name, _, _ in calls] == expected
+    assert calls[0][2] == resolved
+
+
+def test_a_tpu_that_is_not_there_is_one_line(monkeypatch):
+    def missing(**_):
+        raise tf.errors.NotFoundError(None, None, "TPU not found\nat all")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", missing)
+    with pytest.raises(UserError, match=r"cannot use the TPU 'local' \(TPU not found\); expected a TPU VM"):
+        create_strategy("tpu")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task", "expected"),
+    [
+        ({"worker": ["a:1", "b:1"]}, ("worker", 0), True),
+        ({"worker": ["a:1", "b:1"]}, ("worker", 1), False),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, ("chief", 0), True),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, ("worker", 0), False),
+    ],
+)
+def test_one_worker_is_the_chief(monkeypatch, cluster, task, expected):
+    resolver = SimpleNamespace(task_type=task[0], task_id=task[1], cluster_spec=lambda: tf.train.ClusterSpec(cluster))
+    strategy = SimpleNamespace(cluster_resolver=resolver)
+    monkeypatch.setattr(distribution, "is_multi_worker", lambda strategy: True)
+    assert is_chief(strategy) is expected
+    assert num_input_pipelines(strategy) == 2
