@@ -32,8 +32,15 @@ class RunDirectory:
         self.report_path = os.path.join(path, "report.html")
 
     def exists(self) -> bool:
-        """Whether a run was begun here."""
-        return gfile.exists(self.config_path)
+        """Whether a run was begun here.
+
+        Raises:
+            UserError: that cannot be told: a bucket that cannot be reached or read.
+        """
+        try:
+            return gfile.exists(self.config_path)
+        except tf.errors.OpError as error:
+            raise UserError(f"cannot read the run folder {self.path}: {reason_of(error)}") from error
 
     def create(self, config: ExperimentConfig) -> None:
         """Makes the folder and writes the config.

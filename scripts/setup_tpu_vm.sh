@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 TENSORFLOW_TPU=2.20.0
+LIBTPU=0.0.14 # later ones lack what TensorFlow 2.20 looks for in it
 
 python="$(find_python)"
 workplace="$(mktemp -d)"
@@ -22,7 +23,7 @@ END
 grep -vE '^(tensorflow|tf-keras|tensorboard|jax|jaxlib|libtpu)==' constraints.txt > "$workplace/constraints.txt"
 echo "Installing hamgan with tensorflow-tpu $TENSORFLOW_TPU"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --override "$workplace/overrides.txt" \
-  --constraint "$workplace/constraints.txt" --editable . "tensorflow-tpu==$TENSORFLOW_TPU"
+  --constraint "$workplace/constraints.txt" --editable . "tensorflow-tpu==$TENSORFLOW_TPU" "libtpu==$LIBTPU"
 .venv/bin/python - << 'END'
 from hamgan.tensorflow_import import import_tensorflow_quietly
 

@@ -48,14 +48,17 @@ def test_a_file_in_the_way_is_left_alone(tmp_path):
     assert path.read_text() == "x"
 
 
-def test_a_torn_last_line_of_the_metrics_is_left_out(run):
-    run.append_metrics({"step": 1, "x": 0.5})
-    run.append_metrics({"step": 2, "x": 0.25})
+def test_torn_lines_of_the_metrics_are_left_out(run):
+    run.append_metrics([{"step": 1, "x": 0.5}])
+    with open(run.metrics_path, "a") as file:
+        file.write('{"step": 2, "x"')
+    run.end_torn_line()
+    run.append_metrics([{"step": 2, "x": 0.25}])
     with open(run.metrics_path, "a") as file:
         file.write('{"step": 3, "x"')
     assert run.read_metrics() == [{"step": 1, "x": 0.5}, {"step": 2, "x": 0.25}]
     run.forget_metrics_after(1)
-    run.append_metrics({"step": 2, "x": 0.75})
+    run.append_metrics([{"step": 2, "x": 0.75}])
     assert run.read_metrics() == [{"step": 1, "x": 0.5}, {"step": 2, "x": 0.75}]
 
 

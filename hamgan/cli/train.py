@@ -49,9 +49,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
     from hamgan.presets import get_preset
 
+    options = {
+        "data.dataset": arguments.dataset,
+        "data.data_dir": arguments.data_dir,
+        "train.on_collapse": arguments.on_collapse,
+    }
     preset = get_preset(arguments.preset) if arguments.preset else None
     if preset is not None:
-        with_assignments(preset, {}, arguments.override)  # A typo is answered before TensorFlow is loaded.
+        # A typo is answered before TensorFlow is loaded.
+        config = with_assignments(preset, options, arguments.override)
+        if arguments.dry_run:
+            print(to_json(config), end="")
+            return
 
     import_tensorflow_quietly()
     from hamgan.report import write_report
@@ -62,17 +71,11 @@ def run(arguments: argparse.Namespace) -> None:
     run_directory = RunDirectory(arguments.run)
     if preset is None and not run_directory.exists():
         raise UserError(f"no run in {arguments.run}: a new one needs --preset, such as --preset digits")
-    begun = run_directory.read_config() if run_directory.exists() else None
-    config = with_assignments(
-        preset or run_directory.read_config(),
-        {
-            "data.dataset": arguments.dataset,
-            # A run knows where its data is.
-            "data.data_dir": arguments.data_dir or (begun and begun.data.data_dir),
-            "train.on_collapse": arguments.on_collapse,
-        },
-        arguments.override,
-    )
+    if run_directory.exists():
+        begun = run_directory.read_config()
+        # A run knows where its data is.
+        options["data.data_dir"] = arguments.data_dir or begun.data.data_dir
+        config = with_assignments(preset or begun, options, arguments.override)
     if arguments.dry_run:
         print(to_json(config), end="")
         return

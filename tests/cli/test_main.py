@@ -1,3 +1,4 @@
+import pathlib
 import subprocess
 import sys
 
@@ -6,8 +7,9 @@ import tensorflow as tf
 
 from hamgan.cli.main import COMMANDS, main
 from hamgan.cli.sample import parse_classes
-from hamgan.config import override, to_json
-from hamgan.errors import UserError
+from hamgan.config import experiment_from_json, override, to_json
+from hamgan.errors import FailedError, PreemptedError, UserError
+from hamgan.presets import hamgan_strong
 
 OPTIONS = {
     "prepare": ("digits", "imagenet", "classifier"),
@@ -17,8 +19,15 @@ OPTIONS = {
         *("--data_dir", "--source", "--train", "--validation", "--form", "--subset", "--per_class", "--strict"),
         *("--check", "--workers", "--beam"),
     ),
-    "train": ("--run", "--preset", "--dataset", "--data_dir", "--override", "--accelerator", "--cpu_replicas"),
-    "evaluate": ("--run", "--checkpoint", "--weights", "--classifier", "--num_samples", "--data_dir", "--override"),
+    "train": (
+        *("--run", "--preset", "--dataset", "--data_dir", "--override", "--accelerator", "--cpu_replicas", "--tpu"),
+        *("--zone", "--project", "--on_collapse", "--dry_run"),
+    ),
+    "evaluate": (
+        *("--run", "--checkpoint", "--weights", "--classifier", "--num_samples", "--data_dir", "--override"),
+        *("--accelerator", "--cpu_replicas", "--tpu", "--zone", "--project", "--dry_run"),
+    ),
+    "tpu-check": ("--preset", "--topology", "--precision", "--override"),
     "sample": ("--run", "--checkpoint", "--weights", "--out", "--classes", "--per_class", "--seed"),
     "convert": ("--official", "--to-official", "--out", "--preset", "--override", "--run", "--checkpoint", "--weights"),
 }
@@ -104,6 +113,15 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
         (["train", "--run", "{tmp}/x", "--preset", "digits", "--data_dir", "{tmp}"], "not prepared"),
         (["train", "--run", "{tmp}/x", "--preset", "digits", "--dataset", "nope", "--data_dir", "{tmp}"], "'nope'"),
         (["train", "--run", "{run}", "--override", "train.seed=4"], "train.seed is 0 there, 4 now"),
+        (["train", "--run", "x", "--preset", "digits", "--on_collapse", "hope"], "must be one of stop, rollback"),
+        (
+            ["train", "--run", "x", "--preset", "digits", "--override", "train.precision=int8"],
+            "float32, mixed_bfloat16",
+        ),
+        (["train", "--run", "{run}", "--accelerator", "tpux"], "must be one of auto, cpu, gpu, tpu"),
+        (["train", "--run", "{run}", "--zone", "z"], "go with --accelerator tpu"),
+        (["tpu-check", "--preset", "digits", "--topology", "v5e"], "reads CHIP:SHAPE"),
+        (["tpu-check", "--preset", "digits", "--topology", "v5x:2x2"], "unknown chip 'v5x'"),
         (["evaluate", "--run", "{tmp}/x"], "no run in"),
         (["evaluate", "--run", "{run}", "--checkpoint", "7"], "found '7'; run has 0, 1, 2"),
         (["evaluate", "--run", "{run}", "--classifier", "{tmp}/none"], "cannot be loaded"),
@@ -128,6 +146,28 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(arguments, messag
     filled = [argument.format(tmp=tmp_path, run=run_path) for argument in arguments]
     _fails_with(capsys, filled, message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_prints_the_settings_and_does_nothing(run_path, tmp_path, capsys):
+    new = ["train", "--run", str(tmp_path / "x"), "--preset", "hamgan_strong", "--override", "train.steps=5"]
+    assert main([*new, "--dry_run"]) == 0
+    printed = experiment_from_json(capsys.readouterr().out, "printed")
+    assert printed == override(hamgan_strong(), ["train.steps=5"])
+    assert list(tmp_path.iterdir()) == []
+    before = sorted(str(path) for path in pathlib.Path(run_path).rglob("*"))
+    assert main(["evaluate", "--run", str(run_path), "--num_samples", "7", "--dry_run"]) == 0
+    assert '"num_samples": 7' in capsys.readouterr().out
+    assert sorted(str(path) for path in pathlib.Path(run_path).rglob("*")) == before
+
+
+@pytest.mark.parametrize(("error", "code"), [(PreemptedError("stopped"), 75), (FailedError("collapsed"), 1)])
+def test_other_ends_have_exit_codes_and_one_line(monkeypatch, run_path, capsys, error, code):
+    def end(*_):
+        raise error
+
+    monkeypatch.setattr("hamgan.training.loop.train", end)
+    assert main(["train", "--run", str(run_path)]) == code
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_a_config_of_another_version_is_refused(tiny, tmp_path, capsys):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -56,6 +57,17 @@ def test_scores_are_those_of_the_samples_against_the_validation_split(run, confi
     assert result["counts"] == {"validation_images": 24, "train_images": 24}
 
 
+def test_replicas_give_the_scores_of_one_device(run, config, results, tmp_path):
+    """With 24 images in batches of 8 on three replicas: some shares are filled up."""
+    copy = RunDirectory(str(tmp_path / "run"))
+    shutil.copytree(run.path, copy.path)
+    shutil.rmtree(copy.evaluations)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1", "CPU:2"])
+    shared = evaluate_checkpoints(config, copy, find_checkpoints(copy, "latest"), "ema", strategy)[0]
+    for name in ("fid", "inception_score", "real_fid", "real_inception_score"):
+        assert shared[name] == pytest.approx(results[-1][name], rel=1e-3)
+
+
 def test_results_are_written_and_listed(run, results):
     assert [result["step"] for result in results] == [0, 2]
     assert run.read_evaluations() == json.loads(json.dumps(results))
@@ -96,7 +108,7 @@ def test_the_report_is_one_file_with_curves_pictures_scores_and_config(run, resu
     write_report(run)
     with open(run.report_path) as file:
         page = file.read()
-    assert page.count("<svg") == 7
+    assert page.count("<svg") == 9
     assert page.count("data:image/png;base64,") == 3
     assert f"{results[-1]['fid']:.2f}" in page
     assert "checkpoint_every" in page
