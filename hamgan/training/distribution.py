@@ -76,6 +76,7 @@ def _num_workers() -> int:
     """The size of the cluster in TF_CONFIG; 1 if there is none."""
     text = os.environ.get("TF_CONFIG")
     if not text:
+        os.environ.pop("TF_CONFIG", None)  # TensorFlow does not read an empty one as none.
         return 1
     try:
         config = json.loads(text)
