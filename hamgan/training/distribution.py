@@ -138,6 +138,23 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
+def agreed(strategy: tf.distribute.Strategy, value: int) -> int:
+    """Returns the chief's value on all workers; all of them call it."""
+    if not is_multi_worker(strategy):
+        return value
+
+    @tf.function
+    def first_of_all(value: tf.Tensor) -> tf.Tensor:
+        def of_replica(value: tf.Tensor) -> tf.Tensor:
+            # The chief has replica 0.
+            is_first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
+            return tf.where(is_first, value, tf.zeros_like(value))
+
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(of_replica, args=(value,)), axis=None)
+
+    return int(first_of_all(tf.constant(value, tf.int32)).numpy())
+
+
 def num_input_pipelines(strategy: tf.distribute.Strategy) -> int:
     """Returns how many hosts feed the replicas."""
     if is_multi_worker(strategy):

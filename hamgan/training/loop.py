@@ -13,14 +13,15 @@ from tqdm import tqdm
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig, differences
 from hamgan.data.dataset import ClassificationDataset
-from hamgan.errors import PreemptedError, UserError, reason_of
+from hamgan.errors import PreemptedError, UserError
 from hamgan.run_directory import RunDirectory
 from hamgan.sampling import Sampler, grid_classes
 from hamgan.training.checkpoint_writer import CheckpointWriter
-from hamgan.training.checkpointing import restore_newest
+from hamgan.training.checkpointing import checkpoint_path, restore, restore_newest
 from hamgan.training.collapse import TrainingDivergedError, describe_collapse
 from hamgan.training.distribution import (
     UNAVAILABLE,
+    agreed,
     describe,
     distribute,
     is_chief,
@@ -79,7 +80,24 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
         state = TrainState(config)
     if is_chief(strategy) and not run.exists():
         run.create(config)
-    restored = restore_newest(run.checkpoints, state.variables())
+    try:
+        _run(config, run, strategy, dataset, state)
+    except UNAVAILABLE as error:
+        if not is_multi_worker(strategy):
+            raise
+        raise PreemptedError(
+            f"a worker of the cluster is gone ({type(error).__name__}); start all workers again"
+        ) from error
+
+
+def _run(
+    config: ExperimentConfig,
+    run: RunDirectory,
+    strategy: tf.distribute.Strategy,
+    dataset: ClassificationDataset,
+    state: TrainState,
+) -> None:
+    restored = _restore(run, state, strategy)
     step = int(state.step.numpy())
     if step > config.train.steps:
         raise UserError(f"{run.path} is at step {step}, beyond train.steps {config.train.steps}; override train.steps")
@@ -95,6 +113,16 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
         )
     with PreemptionWatch() as watch:
         _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
+
+
+def _restore(run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy) -> str | None:
+    """Restores the newest checkpoint that the chief can read, on all workers; returns its path, or None."""
+    path = restore_newest(run.checkpoints, state.variables()) if is_chief(strategy) else None
+    step = agreed(strategy, -1 if path is None else int(state.step.numpy()))
+    if step >= 0 and not is_chief(strategy):
+        path = checkpoint_path(run.checkpoints, step)
+        restore(path, state.variables())
+    return path
 
 
 def _check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> None:
@@ -182,7 +210,7 @@ class _Loop:
         """Takes all steps left.
 
         Raises:
-            PreemptedError: SIGTERM came, or another worker is gone; what could be saved is.
+            PreemptedError: SIGTERM came; all is saved.
             TrainingDivergedError: something is not finite, and that was not to be, or could not be, put right.
         """
         try:
@@ -192,12 +220,6 @@ class _Loop:
                 self._take_steps(self._steps_to_next_event())
             if self.files is not None:
                 self.files.finish()
-        except UNAVAILABLE as error:
-            if not is_multi_worker(self.strategy):
-                raise
-            raise PreemptedError(
-                f"a worker of the cluster is gone, after step {self.step} ({reason_of(error)}); start all workers again"
-            ) from error
         finally:
             self.progress.close()
             if self.files is not None:
@@ -255,7 +277,7 @@ class _Loop:
         collapse["action"] = "rollback" if may_roll_back else "stop"
         if self.files is not None:
             self.files.checkpoints.wait()
-        path = restore_newest(self.run.checkpoints, self.state.variables())
+        path = _restore(self.run, self.state, self.strategy)
         if path is None:
             raise TrainingDivergedError(f"{collapse['what']}; there is no checkpoint to go back to")
         self.step = int(self.state.step.numpy())
