@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import tensorflow as tf
@@ -20,9 +21,15 @@ _logger = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 300.0
-LAST_ATTEMPTS = 3
-LAST_RETRY_SECONDS = 5.0
 WRITE_ERRORS = (OSError, tf.errors.OpError)
+
+
+def _retry_seconds() -> Iterator[float]:
+    """Pauses between attempts, longer and longer."""
+    seconds = FIRST_RETRY_SECONDS
+    while True:
+        yield seconds
+        seconds = min(2 * seconds, LONGEST_RETRY_SECONDS)
 
 
 class CheckpointNotWrittenError(FailedError):
@@ -77,17 +84,23 @@ class CheckpointWriter:
         self._step = step
         self._writing = self._thread.submit(self._write_with_retries)
 
-    def wait(self) -> None:
-        """Waits for the last checkpoint to be written, and tries a few times more if it cannot be.
+    def settle(self) -> None:
+        """Waits until nothing is being written; a checkpoint that was refused is given up."""
+        self._end_retries()
+
+    def wait(self, patience: float) -> None:
+        """Waits for the last checkpoint to be written; one that is refused is tried again for ``patience`` seconds.
 
         Raises:
             CheckpointNotWrittenError: it cannot be written.
         """
         error = self._end_retries()
-        for _ in range(LAST_ATTEMPTS):
-            if error is None:
-                return
-            threading.Event().wait(LAST_RETRY_SECONDS)
+        retries = _retry_seconds()
+        while error is not None and patience > 0:
+            seconds = min(next(retries), patience)
+            patience -= seconds
+            self._warn(error, f"waiting for room or access, next attempt in {seconds:.0f} s")
+            time.sleep(seconds)
             error = self._write()
         if error is not None:
             raise CheckpointNotWrittenError(
@@ -110,19 +123,23 @@ class CheckpointWriter:
         return error
 
     def _write_with_retries(self) -> Exception | None:
-        seconds = FIRST_RETRY_SECONDS
-        while (error := self._write()) is not None:
-            _logger.warning(
-                "WARNING cannot write the checkpoint of step %d in %s (%s); training goes on, next attempt in %.0f s",
-                self._step,
-                self._directory,
-                reason_of(error),
-                seconds,
-            )
+        for seconds in _retry_seconds():
+            error = self._write()
+            if error is None:
+                break
+            self._warn(error, f"training goes on, next attempt in {seconds:.0f} s")
             if self._give_up.wait(seconds):
                 break
-            seconds = min(2 * seconds, LONGEST_RETRY_SECONDS)
         return error
+
+    def _warn(self, error: Exception, what_follows: str) -> None:
+        _logger.warning(
+            "WARNING cannot write the checkpoint of step %d in %s (%s); %s",
+            self._step,
+            self._directory,
+            reason_of(error),
+            what_follows,
+        )
 
     def _write(self) -> Exception | None:
         try:

@@ -50,6 +50,9 @@ MAY_CHANGE = (
 
 GRID_COLUMNS = 10
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
+PATIENCE_AT_THE_END = 3600.0
+"""Seconds in which somebody may make room for a last checkpoint that the disk refuses."""
+PATIENCE_IF_PREEMPTED = 15.0
 
 
 def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
@@ -219,7 +222,7 @@ class _Loop:
             while self.step < self.config.steps:
                 self._take_steps(self._steps_to_next_event())
             if self.files is not None:
-                self.files.finish()
+                self.files.finish(PATIENCE_AT_THE_END)
         finally:
             self.progress.close()
             if self.files is not None:
@@ -248,7 +251,7 @@ class _Loop:
         if bool(taken.was_stopped.numpy()) and self.step < self.config.steps:
             if self.files is not None:
                 self.files.save(self.step)
-                self.files.finish()
+                self.files.finish(PATIENCE_IF_PREEMPTED)
             raise PreemptedError(f"stopped by SIGTERM after step {self.step}, which is saved")
         if self.files is not None:
             self.files.write_what_is_due(self.step)
@@ -276,7 +279,7 @@ class _Loop:
         may_roll_back = self.config.on_collapse == "rollback" and self.rollbacks < self.config.max_rollbacks
         collapse["action"] = "rollback" if may_roll_back else "stop"
         if self.files is not None:
-            self.files.checkpoints.wait()
+            self.files.checkpoints.settle()
         path = _restore(self.run, self.state, self.strategy)
         if path is None:
             raise TrainingDivergedError(f"{collapse['what']}; there is no checkpoint to go back to")
@@ -337,13 +340,13 @@ class _RunFiles:
         self.journal.flush()
         self.checkpoints.save(step)
 
-    def finish(self) -> None:
-        """Waits until all is written.
+    def finish(self, patience: float) -> None:
+        """Waits until all is written; tries for ``patience`` seconds what is refused.
 
         Raises:
             CheckpointNotWrittenError: the last checkpoint cannot be.
         """
-        self.checkpoints.wait()
+        self.checkpoints.wait(patience)
 
     def close(self) -> None:
         """Closes everything."""

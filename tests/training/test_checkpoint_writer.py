@@ -48,7 +48,7 @@ def test_what_is_saved_is_what_was_there_at_the_call(tmp_path, variable, make, m
     variable.assign(2.0)
     assert checkpoint_steps(str(tmp_path)) == []
     may_write.set()
-    writer.wait()
+    writer.wait(0)
     assert _saved(tmp_path, 1) == 1.0
 
 
@@ -59,7 +59,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path, variable, make):
         best["step"] = {2: 1, 5: 4}.get(step, best["step"])
         variable.assign(step)
         writer.save(step)
-        writer.wait()
+        writer.wait(0)
         if step == 4:
             assert checkpoint_steps(str(tmp_path)) == [1, 3, 4]
     assert checkpoint_steps(str(tmp_path)) == [4, 5]
@@ -89,7 +89,7 @@ def test_a_refused_checkpoint_is_tried_again_until_it_is_written(tmp_path, make,
     writer = make(best_step=lambda: written.set() or None)
     writer.save(7)
     assert written.wait(10)
-    writer.wait()
+    writer.settle()
     assert tried == ["ckpt-7"] * 4
     assert checkpoint_steps(str(tmp_path)) == [7]
     assert caplog.text.count("cannot write the checkpoint of step 7") == 3
@@ -101,20 +101,36 @@ def test_a_newer_checkpoint_takes_the_place_of_a_refused_one(tmp_path, variable,
     writer.save(7)
     variable.assign(8.0)
     writer.save(8)
-    writer.wait()
+    writer.wait(0)
     assert tried == ["ckpt-7", "ckpt-8"]
     assert _saved(tmp_path, 8) == 8.0
     assert "The checkpoint of step 7 was not written; now comes that of step 8" in caplog.text
 
 
-def test_the_last_checkpoint_has_a_few_attempts_and_then_fails_in_one_line(tmp_path, make, monkeypatch):
-    monkeypatch.setattr(checkpoint_writer, "LAST_RETRY_SECONDS", 0.0)
-    tried = _refuse(monkeypatch, 4)
+def test_the_last_checkpoint_is_tried_for_a_while_and_then_fails_in_one_line(tmp_path, make, monkeypatch, caplog):
+    monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 1 / 64)
+    tried = _refuse(monkeypatch, 1000)
     writer = make()
     writer.save(7)
     with pytest.raises(CheckpointNotWrittenError, match=r"step 7 cannot be written in .* \(No space left on device\)"):
-        writer.wait()
-    assert len(tried) == 4
+        writer.wait(7 / 64)  # (1 + 2 + 4) / 64
+    assert len(tried) >= 4
+    assert caplog.text.count("waiting for room or access") == 3
     assert os.listdir(tmp_path) == []
-    writer.wait()  # Mended: asked again, it is written.
+
+
+def test_the_last_checkpoint_is_written_once_there_is_room(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 0.01)
+    _refuse(monkeypatch, 4)
+    writer = make()
+    writer.save(7)
+    writer.wait(10)
     assert checkpoint_steps(str(tmp_path)) == [7]
+
+
+def test_settling_gives_up_what_is_refused(tmp_path, make, monkeypatch):
+    _refuse(monkeypatch, 1)
+    writer = make()
+    writer.save(7)
+    writer.settle()
+    assert checkpoint_steps(str(tmp_path)) == []
