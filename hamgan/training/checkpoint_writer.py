@@ -21,6 +21,10 @@ _logger = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 300.0
+PATIENCE = 3600.0
+"""Seconds in which somebody may make room for the last checkpoint, if it is refused."""
+HURRIED_PATIENCE = 15.0
+"""If the machine is about to be taken away."""
 WRITE_ERRORS = (OSError, tf.errors.OpError)
 
 
@@ -70,6 +74,7 @@ class CheckpointWriter:
         self._writing: Future[Exception | None] | None = None
         self._step = 0
         self._give_up = threading.Event()
+        self._hurry = threading.Event()
         delete_unfinished(directory)
 
     def save(self, step: int) -> None:
@@ -88,19 +93,30 @@ class CheckpointWriter:
         """Waits until nothing is being written; a checkpoint that was refused is given up."""
         self._end_retries()
 
-    def wait(self, patience: float) -> None:
-        """Waits for the last checkpoint to be written; one that is refused is tried again for ``patience`` seconds.
+    def hurry(self) -> None:
+        """Makes :meth:`wait` less patient, from any thread."""
+        self._hurry.set()
+
+    def wait(self) -> None:
+        """Waits for the last checkpoint to be written; one that is refused is tried again for an hour.
 
         Raises:
             CheckpointNotWrittenError: it cannot be written.
         """
         error = self._end_retries()
         retries = _retry_seconds()
+        patience = PATIENCE
         while error is not None and patience > 0:
+            hurried = self._hurry.is_set()
+            if hurried:
+                patience = min(patience, HURRIED_PATIENCE)
             seconds = min(next(retries), patience)
             patience -= seconds
             self._warn(error, f"waiting for room or access, next attempt in {seconds:.0f} s")
-            time.sleep(seconds)
+            if hurried:
+                time.sleep(seconds)
+            else:
+                self._hurry.wait(seconds)
             error = self._write()
         if error is not None:
             raise CheckpointNotWrittenError(

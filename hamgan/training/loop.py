@@ -50,9 +50,6 @@ MAY_CHANGE = (
 
 GRID_COLUMNS = 10
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
-PATIENCE_AT_THE_END = 3600.0
-"""Seconds in which somebody may make room for a last checkpoint that the disk refuses."""
-PATIENCE_IF_PREEMPTED = 15.0
 
 
 def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
@@ -178,6 +175,7 @@ class _Loop:
         self.files: _RunFiles | None = None
         if is_chief(strategy):
             self.files = _RunFiles(config, run, state, strategy)
+            watch.call(self.files.checkpoints.hurry)
         self.progress = tqdm(
             total=self.config.steps * self.config.global_batch,
             initial=self.step * self.config.global_batch,
@@ -214,6 +212,7 @@ class _Loop:
 
         Raises:
             PreemptedError: SIGTERM came; all is saved.
+            CheckpointNotWrittenError: the last checkpoint cannot be written.
             TrainingDivergedError: something is not finite, and that was not to be, or could not be, put right.
         """
         try:
@@ -222,7 +221,7 @@ class _Loop:
             while self.step < self.config.steps:
                 self._take_steps(self._steps_to_next_event())
             if self.files is not None:
-                self.files.finish(PATIENCE_AT_THE_END)
+                self.files.checkpoints.wait()
         finally:
             self.progress.close()
             if self.files is not None:
@@ -251,7 +250,7 @@ class _Loop:
         if bool(taken.was_stopped.numpy()) and self.step < self.config.steps:
             if self.files is not None:
                 self.files.save(self.step)
-                self.files.finish(PATIENCE_IF_PREEMPTED)
+                self.files.checkpoints.wait()
             raise PreemptedError(f"stopped by SIGTERM after step {self.step}, which is saved")
         if self.files is not None:
             self.files.write_what_is_due(self.step)
@@ -339,14 +338,6 @@ class _RunFiles:
         """Begins to write a checkpoint."""
         self.journal.flush()
         self.checkpoints.save(step)
-
-    def finish(self, patience: float) -> None:
-        """Waits until all is written; tries for ``patience`` seconds what is refused.
-
-        Raises:
-            CheckpointNotWrittenError: the last checkpoint cannot be.
-        """
-        self.checkpoints.wait(patience)
 
     def close(self) -> None:
         """Closes everything."""

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import types
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -20,7 +21,12 @@ class PreemptionWatch:
         with tf.device("CPU:0"):
             self.requested = tf.Variable(False, trainable=False, name="preemption_requested")
             """Whether to stop; read it in a graph."""
+        self._callbacks: list[Callable[[], None]] = []
         self._thread: threading.Thread | None = None
+
+    def call(self, callback: Callable[[], None]) -> None:
+        """Has ``callback`` called when SIGTERM comes, in another thread."""
+        self._callbacks.append(callback)
 
     def __enter__(self) -> "PreemptionWatch":
         # Only the main thread may handle signals; elsewhere nothing is watched.
@@ -37,6 +43,8 @@ class PreemptionWatch:
         while numbers := os.read(self._reading_end, 64):
             if signal.SIGTERM in numbers:
                 self.requested.assign(True)
+                for callback in self._callbacks:
+                    callback()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None

@@ -48,7 +48,7 @@ def test_what_is_saved_is_what_was_there_at_the_call(tmp_path, variable, make, m
     variable.assign(2.0)
     assert checkpoint_steps(str(tmp_path)) == []
     may_write.set()
-    writer.wait(0)
+    writer.wait()
     assert _saved(tmp_path, 1) == 1.0
 
 
@@ -59,7 +59,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path, variable, make):
         best["step"] = {2: 1, 5: 4}.get(step, best["step"])
         variable.assign(step)
         writer.save(step)
-        writer.wait(0)
+        writer.wait()
         if step == 4:
             assert checkpoint_steps(str(tmp_path)) == [1, 3, 4]
     assert checkpoint_steps(str(tmp_path)) == [4, 5]
@@ -101,7 +101,7 @@ def test_a_newer_checkpoint_takes_the_place_of_a_refused_one(tmp_path, variable,
     writer.save(7)
     variable.assign(8.0)
     writer.save(8)
-    writer.wait(0)
+    writer.wait()
     assert tried == ["ckpt-7", "ckpt-8"]
     assert _saved(tmp_path, 8) == 8.0
     assert "The checkpoint of step 7 was not written; now comes that of step 8" in caplog.text
@@ -109,11 +109,12 @@ def test_a_newer_checkpoint_takes_the_place_of_a_refused_one(tmp_path, variable,
 
 def test_the_last_checkpoint_is_tried_for_a_while_and_then_fails_in_one_line(tmp_path, make, monkeypatch, caplog):
     monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 1 / 64)
+    monkeypatch.setattr(checkpoint_writer, "PATIENCE", (1 + 2 + 4) / 64)
     tried = _refuse(monkeypatch, 1000)
     writer = make()
     writer.save(7)
     with pytest.raises(CheckpointNotWrittenError, match=r"step 7 cannot be written in .* \(No space left on device\)"):
-        writer.wait(7 / 64)  # (1 + 2 + 4) / 64
+        writer.wait()
     assert len(tried) >= 4
     assert caplog.text.count("waiting for room or access") == 3
     assert os.listdir(tmp_path) == []
@@ -124,7 +125,7 @@ def test_the_last_checkpoint_is_written_once_there_is_room(tmp_path, make, monke
     _refuse(monkeypatch, 4)
     writer = make()
     writer.save(7)
-    writer.wait(10)
+    writer.wait()
     assert checkpoint_steps(str(tmp_path)) == [7]
 
 
@@ -134,3 +135,15 @@ def test_settling_gives_up_what_is_refused(tmp_path, make, monkeypatch):
     writer.save(7)
     writer.settle()
     assert checkpoint_steps(str(tmp_path)) == []
+
+
+def test_a_hurried_wait_is_short(tmp_path, make, monkeypatch, caplog):
+    monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 600.0)
+    monkeypatch.setattr(checkpoint_writer, "HURRIED_PATIENCE", 0.01)
+    tried = _refuse(monkeypatch, 1000)
+    writer = make()
+    writer.save(7)
+    threading.Timer(0.2, writer.hurry).start()
+    with pytest.raises(CheckpointNotWrittenError):
+        writer.wait()
+    assert len(tried) == 3

@@ -249,8 +249,18 @@ def test_the_newest_checkpoint_that_can_be_read_is_gone_on_from(tiny, whole_run,
     _assert_same_weights(whole_run, run)
 
 
-SIGTERM_AFTER_LOGGING_STEP = KILLED_AFTER_LOGGING_STEP.replace("SIGKILL", "SIGTERM").replace(
-    "from hamgan.training.loop import train", "from hamgan.training.loop import train; from hamgan.errors import *"
+# It goes on when the signal has been noticed, which happens in another thread.
+SIGTERM_AFTER_LOGGING_STEP = KILLED_AFTER_LOGGING_STEP.replace("SIGKILL)", "SIGTERM); noticed.wait(60)").replace(
+    "class Killed",
+    """
+import threading
+from hamgan.training.preemption import PreemptionWatch
+
+noticed = threading.Event()
+enter = PreemptionWatch.__enter__
+PreemptionWatch.__enter__ = lambda watch: watch.call(noticed.set) or enter(watch)
+
+class Killed""",
 )
 
 
