@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
     from hamgan.report import write_report
     from hamgan.run_directory import RunDirectory
+    from hamgan.training.collapse import TrainingDivergedError
     from hamgan.training.distribution import is_chief
     from hamgan.training.loop import resolved, train
 
@@ -80,7 +81,12 @@ def run(arguments: argparse.Namespace) -> None:
         print(to_json(config), end="")
         return
     strategy = strategy_of(arguments)
-    train(resolved(config), run_directory, strategy)
+    try:
+        train(resolved(config), run_directory, strategy)
+    except TrainingDivergedError:
+        if is_chief(strategy):
+            write_report(run_directory)  # It shows what came before.
+        raise
     if is_chief(strategy):
         write_report(run_directory)
         print(f"Run     {run_directory.path}")

@@ -45,7 +45,7 @@ def describe_collapse(taken: StepsTaken, step: int, singular_values: Mapping[str
     layers = ", ".join(f"{name} {value:.4g}" for name, value in largest)
     return {
         "step": failed,
-        "what": f"{what} ({shown}; largest singular values before: {layers or 'not known yet'})",
+        "what": f"{what} ({shown}; largest singular values before: {layers})",
         "values": values,
         "singular_values": {name: _plain(value) for name, value in singular_values.items()},
     }

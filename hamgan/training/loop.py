@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig, differences
@@ -216,16 +217,28 @@ class _Loop:
             TrainingDivergedError: something is not finite, and that was not to be, or could not be, put right.
         """
         try:
-            if self.files is not None and self.step == 0:
-                self.files.write_what_is_due(0)
-            while self.step < self.config.steps:
-                self._take_steps(self._steps_to_next_event())
-            if self.files is not None:
-                self.files.checkpoints.wait()
+            # Messages above the progress bar, not in it.
+            with logging_redirect_tqdm():
+                if self.files is not None and self.step == 0:
+                    self.files.write_what_is_due(0)
+                if self.step < self.config.steps:
+                    self._compile()
+                while self.step < self.config.steps:
+                    self._take_steps(self._steps_to_next_event())
+                if self.files is not None:
+                    self.files.checkpoints.wait()
         finally:
             self.progress.close()
             if self.files is not None:
                 self.files.close()
+
+    def _compile(self) -> None:
+        """Takes no step, which compiles the function and tells the singular values."""
+        taken = self.train_function(self.iterator, tf.constant(0, tf.int32), self.stream)
+        self.singular_values = self._singular_values(taken)
+
+    def _singular_values(self, taken: StepsTaken) -> dict[str, float]:
+        return dict(zip(self.layers, taken.singular_values.numpy().tolist(), strict=True))
 
     def _steps_to_next_event(self) -> int:
         intervals = (self.config.steps_per_loop, self.config.checkpoint_every, self.config.image_every)
@@ -244,7 +257,7 @@ class _Loop:
             self._stop_or_roll_back(collapse)
             return
         self.step += count
-        self.singular_values = dict(zip(self.layers, taken.singular_values.numpy().tolist(), strict=True))
+        self.singular_values = self._singular_values(taken)
         if count:
             self._report(taken, count, seconds)
         if bool(taken.was_stopped.numpy()) and self.step < self.config.steps:
