@@ -17,7 +17,8 @@ from hamgan.architecture import (
 )
 from hamgan.errors import UserError, did_you_mean
 
-PRECISIONS = ("float32", "mixed_bfloat16")
+TPU_PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = (*TPU_PRECISIONS, "float64")
 ON_COLLAPSE = ("stop", "rollback")
 
 
@@ -154,7 +155,8 @@ class TrainConfig:
     deterministic: bool = True
     """Whether TensorFlow is restricted to operations that repeat bit by bit."""
     precision: str = "float32"
-    """Or "mixed_bfloat16": the networks' activations and convolutions; all state and all statistics stay float32."""
+    """Or "mixed_bfloat16": the networks' activations and convolutions; all state and all statistics stay float32. Or
+    "float64", to tell rounding from mistakes; slow."""
     on_collapse: str = "stop"
     """What follows a loss or weight that is not finite: "stop", or "rollback" to the last checkpoint."""
     max_rollbacks: int = 3

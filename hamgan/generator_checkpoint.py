@@ -2,7 +2,7 @@
 
 import os
 
-from hamgan.config import ModelConfig
+from hamgan.config import ExperimentConfig
 from hamgan.errors import UserError
 from hamgan.models import Generator
 from hamgan.networks import build_generator
@@ -13,11 +13,11 @@ from hamgan.training.state import EMA_NAME, network_variables
 WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
 
 
-def load_generator(config: ModelConfig, path: str, weights: str) -> Generator:
+def load_generator(config: ExperimentConfig, path: str, weights: str) -> Generator:
     """Builds the generator and restores it from a checkpoint.
 
     Args:
-        config: of the networks.
+        config: of the run. The generator computes in float32, or in float64 if the run did.
         path: of the checkpoint, without suffix.
         weights: "ema" (the average) or "raw".
 
@@ -27,7 +27,8 @@ def load_generator(config: ModelConfig, path: str, weights: str) -> Generator:
     part = WEIGHTS[weights]
     if part not in checkpoint_parts(path):
         raise UserError(f"checkpoint {path} holds no {weights} generator weights; use --weights raw")
-    generator = build_generator(config, name=part)
+    precision = "float64" if config.train.precision == "float64" else "float32"
+    generator = build_generator(config.model, name=part, precision=precision)
     restore(path, network_variables(generator), part=part)
     return generator
 

@@ -63,7 +63,7 @@ class Sampler:
 
         def generate(labels: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
             z, bases = generator_inputs(generator, self._key, first=indices[0], count=labels.shape[0])
-            return generator(z, labels, training=False, initial_bases=bases)
+            return tf.cast(generator(z, labels, training=False, initial_bases=bases), tf.float32)
 
         self._generate = on_all_replicas(strategy or tf.distribute.get_strategy(), generate)
 

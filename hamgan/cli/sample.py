@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     num_classes = config.model.num_classes
     classes = parse_classes(arguments.classes, num_classes) if arguments.classes else grid_classes(num_classes)
     step, path = find_checkpoint(run_directory, arguments.checkpoint)
-    generator = load_generator(config.model, path, weights_of(arguments, config))
+    generator = load_generator(config, path, weights_of(arguments, config))
     batch = min(MAX_BATCH, len(classes) * arguments.per_class)
     grid = Sampler(generator, seed=arguments.seed, batch=batch).grid(classes, arguments.per_class)
     write_atomically(arguments.out, tf.io.encode_png(grid).numpy())

@@ -18,7 +18,7 @@ from hamgan.tensorflow_import import import_tensorflow_quietly
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    from hamgan.config import PRECISIONS
+    from hamgan.config import TPU_PRECISIONS
     from hamgan.presets import PRESETS
     from hamgan.tpu_check.chips import CHIPS
 
@@ -30,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the slice, such as v5e:2x4, v3:2x2 or v4:2x2x1; chips: {', '.join(CHIPS)}",
     )
     parser.add_argument(
-        "--precision", choices=(*PRECISIONS, "both"), default="both", help="what to compile (default: both)"
+        "--precision", choices=(*TPU_PRECISIONS, "both"), default="both", help="what to compile (default: both)"
     )
     add_override(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    from hamgan.config import PRECISIONS
+    from hamgan.config import TPU_PRECISIONS
     from hamgan.presets import get_preset
     from hamgan.tpu_check.chips import parse_topology
     from hamgan.tpu_check.compiler import check_installed
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     import_tensorflow_quietly()
     from hamgan.tpu_check.check import check, errors, table
 
-    precisions = PRECISIONS if arguments.precision == "both" else (arguments.precision,)
+    precisions = TPU_PRECISIONS if arguments.precision == "both" else (arguments.precision,)
     estimates = check(config, topology, precisions, say=lambda line: print(line, flush=True))
     print(f"\n{config.name} on {topology.name}: {topology.num_cores} cores, {estimates[0].core_batch} images each")
     print("\n".join([*table(estimates), *errors(estimates)]))

@@ -73,7 +73,7 @@ class Evaluator:
             The scores; FID is against the validation split, ``real_fid`` is train against validation.
         """
         with self.strategy.scope():
-            generator = load_generator(self.config.model, path, weights)
+            generator = load_generator(self.config, path, weights)
         sampler = Sampler(generator, seed=self.settings.seed, batch=self.settings.batch, strategy=self.strategy)
         labels = sampler.random_labels(self.settings.num_samples)
         fakes = self.classifier.features(_with_labels(sampler, labels))

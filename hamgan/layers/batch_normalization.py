@@ -9,8 +9,7 @@ from hamgan.layers.class_lookup import class_rows
 
 
 def _global_moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and variance E[x^2] - E[x]^2 per channel over batch, height, width and every replica, in float32."""
-    inputs = tf.cast(inputs, tf.float32)
+    """Mean and variance E[x^2] - E[x]^2 per channel over batch, height, width and every replica."""
     moments = tf.stack([tf.reduce_mean(inputs, (0, 1, 2)), tf.reduce_mean(tf.square(inputs), (0, 1, 2))])
     replica = tf.distribute.get_replica_context()
     if replica is not None and replica.num_replicas_in_sync > 1:
@@ -55,14 +54,13 @@ class BatchNormalization(keras.Layer):
             )
         affine = self._affine_shape(channels)
         # autocast=False: a bfloat16 moving average with decay 0.999 never moves.
-        self.gamma = self.add_weight(name="gamma", shape=affine, initializer="ones", dtype="float32", autocast=False)
-        self.beta = self.add_weight(name="beta", shape=affine, initializer="zeros", dtype="float32", autocast=False)
+        self.gamma = self.add_weight(name="gamma", shape=affine, initializer="ones", autocast=False)
+        self.beta = self.add_weight(name="beta", shape=affine, initializer="zeros", autocast=False)
         self.moving_mean, self.moving_variance = (
             self.add_weight(
                 name=name,
                 shape=(channels,),
                 initializer=initializer,
-                dtype="float32",
                 trainable=False,
                 autocast=False,
                 aggregation="only_first_replica",
@@ -72,7 +70,7 @@ class BatchNormalization(keras.Layer):
 
     def _normalize(self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, training: bool | None) -> tf.Tensor:
         if training:
-            mean, variance = _global_moments(inputs)
+            mean, variance = _global_moments(tf.cast(inputs, self.variable_dtype))
             for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 average.assign(average * self.momentum + value * (1 - self.momentum))
         else:

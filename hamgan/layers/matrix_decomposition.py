@@ -35,8 +35,8 @@ def nmf(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Te
     A <- A * (X C) / (A C^T C + eps); then, differentiably in X, once more C, and Y = A C^T.
 
     Args:
-        inputs: float32, shape ``(batch, N, D)``.
-        initial_bases: non-negative float32, shape ``(batch, D, R)``.
+        inputs: shape ``(batch, N, D)``.
+        initial_bases: non-negative, shape ``(batch, D, R)``.
         num_steps: K.
 
     Returns:
@@ -74,8 +74,8 @@ def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_st
     C = X^T A (A^T A + 0.01 I)^-1 and Y = A C^T. Norms are at least 1e-6: a basis that no position is near stays finite.
 
     Args:
-        inputs: float32, shape ``(batch, N, D)``.
-        initial_bases: float32, shape ``(batch, D, R)``; normalised along D here.
+        inputs: shape ``(batch, N, D)``.
+        initial_bases: shape ``(batch, D, R)``; normalised along D here.
         num_steps: K.
 
     Returns:
@@ -92,7 +92,7 @@ def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_st
             coefficients /= CD_EPSILON + tf.reduce_sum(coefficients, axis=1, keepdims=True)
             bases = tf.math.l2_normalize(tf.matmul(x, coefficients, transpose_a=True), axis=1)
         rank = bases.shape[-1]
-        factor = tf.linalg.cholesky(_gram(bases) + CD_RIDGE * tf.eye(rank))
+        factor = tf.linalg.cholesky(_gram(bases) + CD_RIDGE * tf.eye(rank, dtype=x.dtype))
         # A (A^T A + ridge)^-1, shape (batch, D, R).
         dual = tf.linalg.matrix_transpose(tf.linalg.cholesky_solve(factor, tf.linalg.matrix_transpose(bases)))
 
@@ -113,7 +113,7 @@ class MatrixDecomposition(keras.Layer):
         num_steps: K, the iterations of the inner optimiser.
         seed: of the stream that initial bases are drawn from when a call brings none.
 
-    The computation is float32 whatever the dtype policy: its denominators need it.
+    The computation is in the policy's variable dtype, float32 also with mixed_bfloat16: its denominators need it.
     """
 
     initial_distribution: ClassVar[Literal["uniform", "normal"]]
@@ -143,7 +143,7 @@ class MatrixDecomposition(keras.Layer):
         """
         if initial_bases is None:
             initial_bases = self.draw_bases(tf.shape(inputs)[0], inputs.shape[-1])
-        outputs = self.decompose(tf.cast(inputs, tf.float32), tf.cast(initial_bases, tf.float32))
+        outputs = self.decompose(tf.cast(inputs, self.variable_dtype), tf.cast(initial_bases, self.variable_dtype))
         return tf.cast(outputs, inputs.dtype)
 
     def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
@@ -152,7 +152,7 @@ class MatrixDecomposition(keras.Layer):
         return random_streams.draw(self.initial_distribution, key, first=0, count=batch, shape=(latent_dim, self.rank))
 
     def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
-        """The decomposition itself, in float32."""
+        """The decomposition itself."""
         raise TypeError(f"{type(self).__name__} must define decompose()")
 
     def compute_output_shape(

@@ -15,8 +15,8 @@ def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     constants.
 
     Args:
-        matrix: W, float32 of shape ``(rows, columns)``.
-        u: the running estimate of the first left singular vector, float32 of shape ``(rows, 1)``.
+        matrix: W, of shape ``(rows, columns)``.
+        u: the running estimate of the first left singular vector, of shape ``(rows, 1)``.
 
     Returns:
         The norm, a scalar, and u', of shape ``(rows, 1)``.
@@ -47,15 +47,12 @@ class SpectrallyNormalized(keras.Layer):
         self.norm_floor = norm_floor
 
     def _add_kernel(self, shape: tuple[int, ...], num_rows: int, name: str = "kernel") -> None:
-        # Normalised in float32 and cast afterwards: autocast would hand out bfloat16 singular vectors.
-        self.kernel = self.add_weight(
-            name=name, shape=shape, initializer="glorot_uniform", dtype="float32", autocast=False
-        )
+        # Normalised in the weights' dtype and cast afterwards: autocast would hand out bfloat16 singular vectors.
+        self.kernel = self.add_weight(name=name, shape=shape, initializer="glorot_uniform", autocast=False)
         self.u = self.add_weight(
             name="u",
             shape=(num_rows, 1),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
-            dtype="float32",
             trainable=False,
             autocast=False,
             aggregation="only_first_replica",

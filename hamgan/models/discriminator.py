@@ -98,7 +98,7 @@ class Discriminator(keras.Model):
             initial_bases: of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; drawn if absent.
 
         Returns:
-            Float32 logits, shape ``(batch, 1)``: high for real.
+            Logits, shape ``(batch, 1)``, in the variables' dtype: high for real.
         """
         hidden = images
         for index, block in enumerate(self.blocks, start=1):
@@ -107,7 +107,7 @@ class Discriminator(keras.Model):
                 hidden = self.hamburger(hidden, training=training, initial_bases=initial_bases)
         features = tf.reduce_sum(tf.nn.relu(hidden), (1, 2))
         projection = tf.reduce_sum(features * self.embedding(labels, training=training), axis=1, keepdims=True)
-        return tf.cast(self.dense(features, training=training) + projection, tf.float32)
+        return tf.cast(self.dense(features, training=training) + projection, self.variable_dtype)
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]

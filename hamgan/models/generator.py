@@ -122,7 +122,7 @@ class Generator(keras.Model):
             initial_bases: of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; drawn if absent.
 
         Returns:
-            Float32 images in [-1, 1], shape ``(batch, resolution, resolution, 3)``.
+            Images in [-1, 1], shape ``(batch, resolution, resolution, 3)``, in the variables' dtype.
         """
         hidden = tf.reshape(self.dense(z, training=training), (-1, *self.stem_shape))
         for index, block in enumerate(self.blocks, start=1):
@@ -130,7 +130,7 @@ class Generator(keras.Model):
             if self.hamburger is not None and index == self.blocks_before_hamburger:
                 hidden = self.hamburger(hidden, labels, training=training, initial_bases=initial_bases)
         hidden = self.to_rgb(tf.nn.relu(self.norm(hidden, training=training)), training=training)
-        return tf.cast(tf.tanh(hidden), tf.float32)
+        return tf.cast(tf.tanh(hidden), self.variable_dtype)
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]

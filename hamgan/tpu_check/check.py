@@ -77,7 +77,7 @@ def check(
     Args:
         config: the experiment.
         topology: the slice.
-        precisions: of ``hamgan.config.PRECISIONS``.
+        precisions: of ``hamgan.config.TPU_PRECISIONS``.
         say: takes lines about what is being done.
 
     Raises:

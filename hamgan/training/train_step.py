@@ -68,7 +68,7 @@ class TrainStep:
             metrics.update(self._update_generator(update_key))
             if self.state.ema_generator is not None:
                 self._update_average(self.state.ema_generator, step)
-        return metrics
+        return {name: tf.cast(metric, tf.float32) for name, metric in metrics.items()}
 
     def finite_share(self) -> tf.Tensor:
         """Returns 1 if every variable of the state is finite, else 0."""
@@ -83,7 +83,8 @@ class TrainStep:
 
     def singular_values(self) -> tf.Tensor:
         """Returns the largest singular value of each of those layers' kernels, by the state's estimate."""
-        return tf.stack([layer.largest_singular_value() for layer in self._spectrally_normalized.values()])
+        values = [layer.largest_singular_value() for layer in self._spectrally_normalized.values()]
+        return tf.cast(tf.stack(values), tf.float32)
 
     def _first(self) -> tf.Tensor:
         """Index, in the global batch, of this replica's first example."""
@@ -115,7 +116,7 @@ class TrainStep:
         with tf.GradientTape() as tape:
             # Real and fake in one pass: nothing in the discriminator looks across the batch.
             logits = discriminator(
-                tf.concat([images, fakes], axis=0),
+                tf.concat([tf.cast(images, fakes.dtype), fakes], axis=0),
                 tf.concat([labels, fake_labels], axis=0),
                 training=True,
                 initial_bases=bases,
@@ -179,6 +180,7 @@ class TrainStep:
 
 
 def _move_towards(target: tf.Variable, source: tf.Tensor, decay: tf.Tensor | float) -> tf.Operation:
+    decay = tf.cast(decay, target.dtype)
     return target.assign(target * decay + source * (1.0 - decay))
 
 

@@ -38,7 +38,7 @@ def results(run, config):
 
 def test_scores_are_those_of_the_samples_against_the_validation_split(run, config, results):
     ((step, path),) = find_checkpoints(run, "latest")
-    sampler = Sampler(load_generator(config.model, path, "ema"), seed=0, batch=24)
+    sampler = Sampler(load_generator(config, path, "ema"), seed=0, batch=24)
     labels = sampler.random_labels(24)
     classifier = Classifier(config.evaluation.classifier)
     fakes = classifier.features(zip(sampler.batches(labels), [labels], strict=True))

@@ -57,7 +57,7 @@ def test_every_variable_of_the_state_is_saved_and_restored(tiny, state, saved):
 
 def test_restoring_warns_of_nothing(tiny, saved, caplog):
     restore(latest_checkpoint(saved), TrainState(tiny).variables())
-    load_generator(tiny.model, latest_checkpoint(saved), "ema")
+    load_generator(tiny, latest_checkpoint(saved), "ema")
     gc.collect()
     assert not [record for record in caplog.records if "checkpoint" in record.getMessage()]
 
@@ -78,7 +78,7 @@ def test_parts_are_listed(saved):
 @pytest.mark.parametrize("weights", ["ema", "raw"])
 def test_a_generator_is_loaded_alone(tiny, state, saved, weights):
     source = state.ema_generator if weights == "ema" else state.generator
-    loaded = load_generator(tiny.model, checkpoint_path(saved, 10), weights)
+    loaded = load_generator(tiny, checkpoint_path(saved, 10), weights)
     for one, other in zip(loaded.weights, source.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
 
@@ -123,7 +123,7 @@ def test_weights_that_a_checkpoint_does_not_hold_are_refused(tiny, tmp_path):
     generator = build_generator(tiny.model)
     write_checkpoint(str(tmp_path / "ckpt-1"), network_variables(generator))
     with pytest.raises(UserError, match="holds no ema generator weights; use --weights raw"):
-        load_generator(tiny.model, str(tmp_path / "ckpt-1"), "ema")
+        load_generator(tiny, str(tmp_path / "ckpt-1"), "ema")
 
 
 def test_checkpoints_are_found_by_name(tiny, tmp_path):
