@@ -19,6 +19,7 @@ from hamgan.errors import UserError, did_you_mean
 
 TPU_PRECISIONS = ("float32", "mixed_bfloat16")
 PRECISIONS = (*TPU_PRECISIONS, "float64")
+BATCH_NORM_MODES = ("moving", "batch", "standing")
 ON_COLLAPSE = ("stop", "rollback")
 
 
@@ -186,15 +187,47 @@ class TrainConfig:
 class EvaluationConfig:
     """How samples are scored; counts are in images."""
 
+    protocol: str = "standard"
+    """The named settings that these began as; see :mod:`hamgan.protocols`."""
     classifier: str = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
     num_samples: int = 50_000
+    """Fakes of one repeat, and the most real images of a split."""
+    wrap_validation: bool = False
+    """Whether a smaller validation split is repeated up to ``num_samples``."""
+    repeats: int = 1
+    """Evaluations, each of other fakes, that are averaged."""
     batch: int = 64
     seed: int = 0
+    batch_norm: str = "moving"
+    """What the generator normalises with: "moving" averages, the "batch", or "standing" statistics."""
+    standing_passes: int = 16
+    """Batches that standing statistics are averaged over."""
+    truncation: float | None = None
+    """Latent vectors come from the normal distribution cut off at plus and minus this."""
+    neighbors_samples: int = 10_000
+    """Images of each side for precision, recall, density and coverage; 0 for none."""
+    bootstrap: int = 0
+    """Resamples for the standard errors of FID and IS; 0 for none."""
+    fid_infinity: bool = False
+    """Whether FID is extrapolated to infinitely many samples."""
+    intra_classes: str | None = None
+    """Classes whose own FID is measured, such as "0,3,7-9"."""
 
     def __post_init__(self) -> None:
         """Validates."""
-        _require_positive(self, "num_samples", "batch")
+        _require_positive(self, "num_samples", "repeats", "batch", "standing_passes")
         _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
+        _require(
+            self.batch_norm in BATCH_NORM_MODES,
+            f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, found '{self.batch_norm}'",
+        )
+        _require(
+            self.truncation is None or self.truncation > 0, f"truncation must be positive, found {self.truncation}"
+        )
+        for name in ("neighbors_samples", "bootstrap"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must not be negative, found {value}")
+        _require(self.bootstrap != 1, "bootstrap must be 0 or at least 2, found 1")
 
 
 @dataclasses.dataclass(frozen=True)

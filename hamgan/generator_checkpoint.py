@@ -1,25 +1,29 @@
 """A run's generator, for sampling and evaluation."""
 
 import os
+import re
+
+import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
 from hamgan.errors import UserError
 from hamgan.models import Generator
 from hamgan.networks import build_generator
 from hamgan.run_directory import RunDirectory
-from hamgan.training.checkpointing import checkpoint_parts, checkpoint_path, checkpoint_steps, restore
+from hamgan.training.checkpointing import PREFIX, checkpoint_parts, checkpoint_path, checkpoint_steps, restore
 from hamgan.training.state import EMA_NAME, network_variables
 
 WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
 
 
-def load_generator(config: ExperimentConfig, path: str, weights: str) -> Generator:
-    """Builds the generator and restores it from a checkpoint.
+def load_generator(config: ExperimentConfig, path: str, weights: str, generator: Generator | None = None) -> Generator:
+    """Builds the generator, unless one is given, and restores it from a checkpoint.
 
     Args:
         config: of the run. The generator computes in float32, or in float64 if the run did.
         path: of the checkpoint, without suffix.
         weights: "ema" (the average) or "raw".
+        generator: one that was loaded before with the same config and weights.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or of another architecture.
@@ -27,8 +31,9 @@ def load_generator(config: ExperimentConfig, path: str, weights: str) -> Generat
     part = WEIGHTS[weights]
     if part not in checkpoint_parts(path):
         raise UserError(f"checkpoint {path} holds no {weights} generator weights; use --weights raw")
-    precision = "float64" if config.train.precision == "float64" else "float32"
-    generator = build_generator(config.model, name=part, precision=precision)
+    if generator is None:
+        precision = "float64" if config.train.precision == "float64" else "float32"
+        generator = build_generator(config.model, name=part, precision=precision)
     restore(path, network_variables(generator), part=part)
     return generator
 
@@ -38,11 +43,14 @@ def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
 
     Args:
         run: the run.
-        which: "latest", "best" (the lowest FID among those that were evaluated), "all", or a step.
+        which: "latest", "best" (the lowest FID among those that were evaluated), "all", a step, or the path, without
+            suffix, of a checkpoint of the same networks anywhere.
 
     Raises:
         UserError: there is no such checkpoint; names those that there are.
     """
+    if os.sep in which:
+        return [_checkpoint_at(which)]
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
         raise UserError(f"no checkpoint in {run.checkpoints}; 'hamgan train --run {run.path}' makes them")
@@ -62,10 +70,20 @@ def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
         chosen = [int(which)]
     else:
         raise UserError(
-            f"--checkpoint must be latest, best, all or a step that was saved, found '{which}'; "
+            f"--checkpoint must be latest, best, all, a path or a step that was saved, found '{which}'; "
             f"{os.path.basename(run.path)} has {', '.join(map(str, steps))}"
         )
     return [(step, checkpoint_path(run.checkpoints, step)) for step in chosen]
+
+
+def _checkpoint_at(path: str) -> tuple[int, str]:
+    path = path.removesuffix(".index")
+    step = re.search(r"-(\d+)$", path)
+    if step is None or not tf.io.gfile.exists(f"{path}.index"):
+        raise UserError(
+            f"--checkpoint {path}: expected a checkpoint named like {PREFIX}-1000, with a file {path}.index; found none"
+        )
+    return int(step[1]), path
 
 
 def find_checkpoint(run: RunDirectory, which: str) -> tuple[int, str]:

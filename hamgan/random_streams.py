@@ -27,6 +27,7 @@ class Purpose(enum.IntEnum):
     DISCRIMINATOR_BASES_REAL = 6
     DISCRIMINATOR_BASES_FAKE = 7
     ROLLBACK = 8
+    STANDING_STATISTICS = 9
 
 
 def fold(seed: int | tf.Tensor, *data: int | tf.Tensor) -> tf.Tensor:
@@ -55,6 +56,16 @@ def _aligned(size: int) -> int:
     return math.ceil(size / _NUMBERS_PER_COUNT) * _NUMBERS_PER_COUNT
 
 
+def check_truncation(truncation: float | None) -> None:
+    """Refuses a bound of the normal distribution that is not positive.
+
+    Raises:
+        ValueError: it is zero, negative or not a number.
+    """
+    if truncation is not None and not truncation > 0:
+        raise ValueError(f"truncation must be positive, received {truncation}")
+
+
 def draw(
     distribution: str,
     key: tf.Tensor,
@@ -62,6 +73,7 @@ def draw(
     first: int | tf.Tensor,
     count: int | tf.Tensor,
     shape: tuple[int, ...],
+    truncation: float | None = None,
 ) -> tf.Tensor:
     """Draws for examples ``first`` to ``first + count - 1`` of a batch.
 
@@ -71,10 +83,19 @@ def draw(
         first: index of the first example in the global batch.
         count: number of examples.
         shape: of one example.
+        truncation: t, for the normal distribution truncated to [-t, t]: sqrt(2) erfinv((2u - 1) erf(t / sqrt(2)))
+            with the u that stands behind the untruncated number. Nothing is rejected and drawn again, so that each
+            number still has its place in the stream.
 
     Returns:
         Float32, shape ``(count, *shape)``.
+
+    Raises:
+        ValueError: another distribution, or a truncation that is not positive or not of the normal distribution.
     """
+    check_truncation(truncation)
+    if truncation is not None and distribution != "normal":
+        raise ValueError(f"truncation goes with 'normal', received {truncation} with {distribution!r}")
     size = math.prod(shape)
     stride = _aligned(size)
     stream_key, counter = _key_and_counter(key, first, stride)
@@ -88,7 +109,12 @@ def draw(
         return integers * 2.0**-_MANTISSA_BITS
     if distribution == "normal":
         # The inverse of the normal distribution function at the middle of each interval, 2u - 1 in (-1, 1).
-        return math.sqrt(2.0) * tf.math.erfinv((2.0 * integers + 1.0) * 2.0**-_MANTISSA_BITS - 1.0)
+        centered = (2.0 * integers + 1.0) * 2.0**-_MANTISSA_BITS - 1.0
+        if truncation is None:
+            return math.sqrt(2.0) * tf.math.erfinv(centered)
+        numbers = math.sqrt(2.0) * tf.math.erfinv(centered * math.erf(truncation / math.sqrt(2.0)))
+        # Rounding can take the outermost ones past the bound.
+        return tf.clip_by_value(numbers, -truncation, truncation)
     raise ValueError(f"distribution must be 'normal' or 'uniform', received {distribution!r}")
 
 

@@ -1,4 +1,4 @@
-"""Work without training, such as sampling, spread over the replicas of a strategy."""
+"""Work without training, such as sampling, spread over the replicas of a strategy, on one machine or several."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,17 +6,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from hamgan.distribution import is_multi_worker
+
 
 def on_all_replicas(strategy: tf.distribute.Strategy, function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a compiled function of arrays whose rows are shared out to the replicas.
 
     Args:
-        strategy: of one process.
+        strategy: the strategy; where it is of several processes, all of them make the same calls.
         function: takes tensors with n rows each, and returns nested tensors with n rows.
 
     Returns:
-        A function of arrays with any number of rows, which returns NumPy arrays with as many. Where the replicas do not
-        divide the rows, some are worked on twice.
+        A function of arrays with any number of rows, which returns NumPy arrays with as many, to every process. Where
+        the replicas do not divide the rows, some are worked on twice.
     """
     replicas = strategy.num_replicas_in_sync
 
@@ -37,10 +39,11 @@ def on_all_replicas(strategy: tf.distribute.Strategy, function: Callable[..., An
                 lambda context: tf.constant(parts[context.replica_id_in_sync_group])
             )
 
-        results = run(*map(distributed, arrays))
-        return tf.nest.map_structure(
-            lambda value: np.concatenate([part.numpy() for part in strategy.experimental_local_results(value)])[:count],
-            results,
-        )
+        def collected(value: tf.distribute.DistributedValues) -> np.ndarray:
+            if is_multi_worker(strategy):
+                return strategy.gather(value, axis=0).numpy()[:count]
+            return np.concatenate([part.numpy() for part in strategy.experimental_local_results(value)])[:count]
+
+        return tf.nest.map_structure(collected, run(*map(distributed, arrays)))
 
     return share_out_and_run

@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,10 +13,20 @@ from matplotlib.figure import Figure
 
 from hamgan.config import to_json
 from hamgan.html_page import html_page, html_table
+from hamgan.protocols import card_id, card_labels, flat_card
 from hamgan.run_directory import RunDirectory, write_atomically
+from hamgan.score_columns import COLUMNS, shown
 
 MAX_GRIDS = 8
 FIGURE_INCHES = (6.4, 3.2)
+SCORE_FIGURES = {
+    "FID (validation split)": "fid",
+    "Inception score": "inception_score",
+    "KID": "kid",
+    "Precision": "precision",
+    "Recall": "recall",
+    "Class-conditional accuracy": "accuracy",
+}
 
 
 def write_report(run: RunDirectory) -> None:
@@ -28,6 +38,8 @@ def write_report(run: RunDirectory) -> None:
     sections = {
         "Samples": _newest_grid(grids),
         "Scores": _score_figures(evaluations) + _score_table(evaluations),
+        "Truncation": _truncation_figures(evaluations),
+        "How the scores were made": _cards(evaluations),
         "Collapses": _collapse_table(run.read_collapses()),
         "Training": _training_figures(metrics),
         "Samples over time": _grids_over_time(grids),
@@ -45,22 +57,23 @@ def _summary(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, 
         speeds = sorted(row["images_per_second"] for row in metrics)
         parts.append(f"{speeds[len(speeds) // 2]:,.0f} training images/s")
     if evaluations:
-        last = evaluations[-1]
-        parts.append(f"FID {last['fid']:.2f} (real: {last['real_fid']:.2f})")
-        parts.append(f"IS {last['inception_score']:.2f} (real: {last['real_inception_score']:.2f})")
-        if last["accuracy"] is not None:
-            parts.append(f"class-conditional accuracy {last['accuracy']:.1%}")
+        scores, real = evaluations[-1]["scores"], evaluations[-1]["real"]
+        parts.append(f"FID {scores['fid']:.2f} (real: {real['fid']:.2f})")
+        parts.append(f"IS {scores['inception_score']:.2f} (real: {real['inception_score']:.2f})")
+        if scores["accuracy"] is not None:
+            parts.append(f"class-conditional accuracy {scores['accuracy']:.1%}")
     return " · ".join(parts)
 
 
 def _figure(
     title: str,
-    curves: dict[str, tuple[Sequence[float], Sequence[float]]],
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     level: tuple[str, float] | None = None,
     logarithmic: bool = False,
+    x_label: str = "step",
 ) -> str:
-    """One plot over steps as SVG; ``level`` is a named horizontal line."""
+    """One plot as SVG; ``level`` is a named horizontal line."""
     figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
     axes = figure.subplots()
     marker = "o" if max(len(steps) for steps, _ in curves.values()) <= 50 else None
@@ -71,7 +84,7 @@ def _figure(
     if logarithmic:
         axes.set_yscale("log")
     axes.set_title(title)
-    axes.set_xlabel("step")
+    axes.set_xlabel(x_label)
     axes.grid(alpha=0.3)
     if len(curves) > 1 or level is not None:
         axes.legend()
@@ -118,53 +131,91 @@ def _training_figures(metrics: Sequence[dict[str, Any]]) -> str:
     return f'<div class="figures">{plots}</div>'
 
 
+def _by_card(evaluations: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Results that were made the same way, by a label of that way: only these belong on one curve."""
+    by_id: dict[str, list[dict[str, Any]]] = {}
+    for result in evaluations:
+        by_id.setdefault(result["card_id"], []).append(result)
+    labels = card_labels([group[0]["card"] for group in by_id.values()])
+    return {f"{label} [{name}]": group for label, (name, group) in zip(labels, by_id.items(), strict=True)}
+
+
 def _score_figures(evaluations: Sequence[dict[str, Any]]) -> str:
     if not evaluations:
         return ""
-    newest = evaluations[-1]
-
-    def curves(key: str) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
-        # Only results made the same way belong on one curve.
-        by_weights: dict[str, tuple[list[float], list[float]]] = {}
-        for result in evaluations:
-            same_way = {**result["settings"], "weights": None} == {**newest["settings"], "weights": None}
-            if same_way and result[key] is not None:
-                steps, values = by_weights.setdefault(f"{result['weights']} weights", ([], []))
-                steps.append(result["step"])
-                values.append(result[key])
-        return dict(by_weights)
-
-    plots = _figure("FID (validation split)", curves("fid"), level=("real", newest["real_fid"]), logarithmic=True)
-    plots += _figure("Inception score", curves("inception_score"), level=("real", newest["real_inception_score"]))
-    if newest["accuracy"] is not None:
-        level = ("real", newest["real_accuracy"])
-        plots += _figure("Class-conditional accuracy", curves("accuracy"), level=level)
-    return f'<div class="figures">{plots}</div>'
+    groups = _by_card(evaluations)
+    real = evaluations[-1]["real"]
+    figures = []
+    for title, name in SCORE_FIGURES.items():
+        curves = {}
+        for label, group in groups.items():
+            points = [(result["step"], result["scores"].get(name)) for result in group]
+            points = [(step, value) for step, value in points if value is not None]
+            if points:
+                curves[label] = ([step for step, _ in points], [value for _, value in points])
+        if curves:
+            # The real images' score is of the newest result's card.
+            level = ("real", real[name]) if real.get(name) is not None else None
+            figures.append(_figure(title, curves, level=level, logarithmic=name == "fid"))
+    return f'<div class="figures">{"".join(figures)}</div>'
 
 
 def _score_table(evaluations: Sequence[dict[str, Any]]) -> str:
     if not evaluations:
         return ""
+    columns = [
+        column for column in COLUMNS if any(result["scores"].get(column[1]) is not None for result in evaluations)
+    ]
+    header = ["step", "made as", *(title for title, _, _ in columns)]
+    rows = [
+        [f"{result['step']:,}", result["card_id"], *(shown(result, name, form) for _, name, form in columns)]
+        for result in evaluations
+    ]
+    real = evaluations[-1]["real"]
+    line = (
+        f"Real images: IS {real['inception_score']:.2f} of the validation split, "
+        f"FID of train against validation {real['fid']:.2f}"
+    )
+    return f"<p>{line}</p>\n{html_table(header, rows)}{_extra_scores(evaluations)}"
+
+
+def _extra_scores(evaluations: Sequence[dict[str, Any]]) -> str:
     rows = []
     for result in evaluations:
-        accuracy = "-" if result["accuracy"] is None else f"{result['accuracy']:.1%}"
-        rows.append(
-            (
-                f"{result['step']:,}",
-                result["weights"],
-                f"{result['fid']:.2f}",
-                f"{result['inception_score']:.2f}",
-                accuracy,
-                f"{result['settings']['num_samples']:,}",
-                result["settings"]["classifier"],
-            )
-        )
-    newest = evaluations[-1]
-    real = (
-        f"Real data: IS {newest['real_inception_score']:.2f}, FID of train against validation {newest['real_fid']:.2f}"
-    )
-    header = ("step", "weights", "FID", "IS", "accuracy", "samples", "classifier")
-    return f"<p>{real}</p>\n{html_table(header, rows)}"
+        extras = [] if result["fid_infinity"] is None else [("FID, infinitely many samples", result["fid_infinity"])]
+        extras += [(f"FID of class {label}", value) for label, value in result["intra_fid"].items()]
+        rows += [(f"{result['step']:,}", result["card_id"], name, f"{value:.2f}") for name, value in extras]
+    return html_table(("step", "made as", "score", "value"), rows) if rows else ""
+
+
+def _truncation_figures(evaluations: Sequence[dict[str, Any]]) -> str:
+    """IS over FID of sweeps: results of one checkpoint that differ in nothing but the truncation."""
+    sweeps: dict[str, list[tuple[float, float, float]]] = {}
+    for result in evaluations:
+        truncation = result["card"]["truncation"]
+        name = f"step {result['step']:,} [{card_id({**result['card'], 'truncation': None})}]"
+        scores = result["scores"]
+        sweeps.setdefault(name, []).append((truncation or math.inf, scores["fid"], scores["inception_score"]))
+    sweeps = {name: sorted(points) for name, points in sweeps.items() if len(points) > 1}
+    if not sweeps:
+        return ""
+    curves = {name: ([fid for _, fid, _ in points], [score for *_, score in points]) for name, points in sweeps.items()}
+    rows = [
+        (name, "none" if math.isinf(truncation) else f"{truncation:g}", f"{fid:.2f}", f"{score:.2f}")
+        for name, points in sweeps.items()
+        for truncation, fid, score in points
+    ]
+    figure = _figure("Inception score over FID", curves, x_label="FID")
+    return f'<div class="figures">{figure}</div>{html_table(("sweep", "truncation", "FID", "IS"), rows)}'
+
+
+def _cards(evaluations: Sequence[dict[str, Any]]) -> str:
+    cards = {result["card_id"]: flat_card(result["card"]) for result in evaluations}
+    if not cards:
+        return ""
+    names = list(dict.fromkeys(name for card in cards.values() for name in card))
+    rows = [(name, *(card.get(name, "-") for card in cards.values())) for name in names]
+    return html_table(("protocol card", *cards), rows)
 
 
 def _image(path: str, caption: str) -> str:

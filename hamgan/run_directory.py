@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from hamgan.config import ExperimentConfig, experiment_from_json, to_json
 from hamgan.errors import UserError, reason_of
 
 gfile = tf.io.gfile
+
+_GRID = re.compile(r"step_(\d+)\.png")
+_EVALUATION = re.compile(r"step_(\d+)_([0-9a-f]+)\.json")
 
 
 class RunDirectory:
@@ -102,28 +106,54 @@ class RunDirectory:
 
     def sample_grids(self) -> dict[int, str]:
         """Returns the image grids' paths by step."""
-        return dict(sorted(_by_step(self.samples, ".png").items()))
+        names = gfile.listdir(self.samples) if gfile.exists(self.samples) else []
+        matches = [match for match in map(_GRID.fullmatch, sorted(names)) if match]
+        return {int(match[1]): os.path.join(self.samples, match[0]) for match in matches}
 
-    def evaluation_path(self, step: int, weights: str) -> str:
-        """Where the evaluation of a step is; ``weights`` is "ema" or "raw"."""
-        return os.path.join(self.evaluations, f"{weights}_step_{step:08d}.json")
+    def evaluation_path(self, step: int, card_id: str) -> str:
+        """Where the evaluation of a step is that was made as a protocol card says."""
+        return os.path.join(self.evaluations, f"step_{step:08d}_{card_id}.json")
+
+    def write_evaluation(self, result: Mapping[str, Any]) -> None:
+        """Writes an evaluation, with its "step" and "card_id", in the place of an earlier one of both."""
+        content = json.dumps(result, indent=1) + "\n"
+        write_atomically(self.evaluation_path(result["step"], result["card_id"]), content.encode())
+
+    def read_evaluation(self, step: int, card_id: str) -> dict[str, Any] | None:
+        """Returns the evaluation of a step that was made as a protocol card says, or None.
+
+        Raises:
+            UserError: its file is damaged.
+        """
+        path = self.evaluation_path(step, card_id)
+        return _read_json(path) if gfile.exists(path) else None
 
     def read_evaluations(self) -> list[dict[str, Any]]:
-        """Returns all evaluations, by step."""
-        results = []
-        for path in _by_step(self.evaluations, ".json", all_paths=True):
-            with gfile.GFile(path) as file:
-                results.append(json.loads(file.read()))
-        return sorted(results, key=lambda result: (result["step"], result["weights"]))
+        """Returns all evaluations, by step.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        names = gfile.listdir(self.evaluations) if gfile.exists(self.evaluations) else []
+        results = [_read_json(os.path.join(self.evaluations, name)) for name in names if _EVALUATION.fullmatch(name)]
+        return sorted(results, key=lambda result: (result["step"], result["card_id"]))
 
     def best_step(self, among: Collection[int] | None = None) -> int | None:
-        """Returns the step with the lowest FID of those that were evaluated (and are ``among``), or None."""
-        scores = [
-            (result["fid"], result["step"])
-            for result in self.read_evaluations()
-            if among is None or result["step"] in among
-        ]
-        return min(scores)[1] if scores else None
+        """Returns the step with the lowest FID of those that were evaluated (and are ``among``), or None.
+
+        Only results that were made the same way are compared: those of the protocol card that most steps have, of
+        several such that with the most images.
+        """
+        by_card: dict[str, list[dict[str, Any]]] = {}
+        for result in self.read_evaluations():
+            if among is None or result["step"] in among:
+                by_card.setdefault(result["card_id"], []).append(result)
+        if not by_card:
+            return None
+        results = max(
+            by_card.values(), key=lambda group: (len(group), group[0]["card"]["images"]["fake"], group[0]["card_id"])
+        )
+        return min((result["scores"]["fid"], result["step"]) for result in results)[1]
 
     def read_collapses(self) -> list[dict[str, Any]]:
         """Returns what went wrong in training so far, in order; see :mod:`hamgan.training.collapse`."""
@@ -137,12 +167,12 @@ class RunDirectory:
         write_atomically(self.collapses_path, (json.dumps(collapses, indent=1) + "\n").encode())
 
 
-def _by_step(folder: str, suffix: str, *, all_paths: bool = False) -> Any:
-    names = [name for name in gfile.listdir(folder) if name.endswith(suffix)] if gfile.exists(folder) else []
-    paths = [os.path.join(folder, name) for name in sorted(names)]
-    if all_paths:
-        return paths
-    return {int(os.path.basename(path).removesuffix(suffix).rsplit("_", 1)[1]): path for path in paths}
+def _read_json(path: str) -> dict[str, Any]:
+    with gfile.GFile(path) as file:
+        try:
+            return json.loads(file.read())
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path} is damaged ({error}); delete it") from error
 
 
 def _json_lines(path: str) -> Iterable[dict[str, Any]]:

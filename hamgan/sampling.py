@@ -1,27 +1,43 @@
 """Samples as functions of (weights, seed, index, label)."""
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from hamgan import random_streams
+from hamgan.config import BATCH_NORM_MODES
+from hamgan.layers.batch_normalization import batch_normalization_layers
 from hamgan.models import Generator
 from hamgan.random_streams import Purpose
 from hamgan.replicas import on_all_replicas
 
 
 def generator_inputs(
-    generator: Generator, key: tf.Tensor, *, first: int | tf.Tensor, count: int
+    generator: Generator, key: tf.Tensor, *, first: int | tf.Tensor, count: int, truncation: float | None = None
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Draws latent vectors and initial bases for examples ``first`` to ``first + count - 1``.
+
+    Args:
+        generator: the network.
+        key: of the stream.
+        first: index of the first example.
+        count: number of examples.
+        truncation: t, for z from the normal distribution truncated to [-t, t]; the bases stay as they are.
 
     Returns:
         z, ``(count, z_dim)``, and initial bases, ``(count * num_sections, latent_dim, rank)`` or None.
     """
     z = random_streams.draw(
-        "normal", random_streams.fold(key, Purpose.Z), first=first, count=count, shape=(generator.z_dim,)
+        "normal",
+        random_streams.fold(key, Purpose.Z),
+        first=first,
+        count=count,
+        shape=(generator.z_dim,),
+        truncation=truncation,
     )
     return z, hamburger_bases(generator, key, Purpose.GENERATOR_BASES, first=first, count=count)
 
@@ -47,45 +63,171 @@ def hamburger_bases(
 class Sampler:
     """Generates images in evaluation mode; image i depends on the seed, i and its label, not on the batch.
 
+    Except under ``set_batch_norm(generator, "batch")``: there an image depends on the whole batch that it is made in,
+    and so on ``batch``, on where the batches begin and on the labels beside its own. The last batch is filled up
+    with more images of the same labels, and where the replicas do not divide a batch some of its images count twice.
+    All of that is the same from one time to the next.
+
     Args:
         generator: the network.
         seed: of the latent vectors and initial bases.
         batch: images per call of the network, on all replicas together.
         strategy: whose replicas share the work, of one process; the generator was made in its scope.
+        truncation: t, for latent vectors from the normal distribution truncated to [-t, t]: the smaller, the more
+            typical and the less varied the images.
+        postprocess: what becomes of the images on the replicas, such as a classifier's outputs: nested tensors with a
+            row for each image.
+
+    Raises:
+        ValueError: ``truncation`` is not positive.
+
+    Reference: Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis (ICLR 2019), section
+    3.1, for the truncation; which is by the inverse of the distribution function instead of drawing again.
     """
 
     def __init__(
-        self, generator: Generator, *, seed: int, batch: int, strategy: tf.distribute.Strategy | None = None
+        self,
+        generator: Generator,
+        *,
+        seed: int,
+        batch: int,
+        strategy: tf.distribute.Strategy | None = None,
+        truncation: float | None = None,
+        postprocess: Callable[[tf.Tensor], Any] = tf.identity,
     ) -> None:
+        random_streams.check_truncation(truncation)
         self.generator = generator
         self.batch = batch
+        self.truncation = truncation
+        self.postprocess = postprocess
+        self._strategy = strategy or tf.distribute.get_strategy()
         self._key = random_streams.fold(seed, Purpose.SAMPLES)
+        self._compiled: dict[tuple[str, ...], Callable[..., Any]] = {}
 
-        def generate(labels: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-            z, bases = generator_inputs(generator, self._key, first=indices[0], count=labels.shape[0])
-            return tf.cast(generator(z, labels, training=False, initial_bases=bases), tf.float32)
+    def _generate(self, labels: tf.Tensor, indices: tf.Tensor) -> Any:
+        z, bases = generator_inputs(
+            self.generator, self._key, first=indices[0], count=labels.shape[0], truncation=self.truncation
+        )
+        return self.postprocess(tf.cast(self.generator(z, labels, training=False, initial_bases=bases), tf.float32))
 
-        self._generate = on_all_replicas(strategy or tf.distribute.get_strategy(), generate)
+    def _compiled_generate(self) -> Callable[..., Any]:
+        # What the layers normalise with is fixed when a function is traced.
+        statistics = tuple(layer.evaluation_statistics for layer in batch_normalization_layers(self.generator))
+        if statistics not in self._compiled:
+            self._compiled[statistics] = on_all_replicas(self._strategy, self._generate)
+        return self._compiled[statistics]
 
-    def random_labels(self, count: int) -> np.ndarray:
-        """Returns uniform labels, int32 ``(count,)``."""
+    def random_labels(self, count: int, *, first: int = 0) -> np.ndarray:
+        """Returns uniform labels for images ``first`` to ``first + count - 1``, int32 ``(count,)``."""
         key = random_streams.fold(self._key, Purpose.LABELS)
-        return random_streams.draw_labels(key, first=0, count=count, num_classes=self.generator.num_classes).numpy()
+        return random_streams.draw_labels(key, first=first, count=count, num_classes=self.generator.num_classes).numpy()
 
-    def batches(self, labels: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields one image per label, float32 in [-1, 1], ``(<= batch, resolution, resolution, 3)``."""
-        for first in range(0, len(labels), self.batch):
-            wanted = labels[first : first + self.batch]
+    def batches(self, labels: np.ndarray, *, first: int = 0) -> Iterator[Any]:
+        """Yields images ``first``, ``first + 1``, ..., one per label.
+
+        Args:
+            labels: integers, shape ``(n,)``.
+            first: index of the image of ``labels[0]``.
+
+        Yields:
+            Float32 in [-1, 1], shape ``(<= batch, resolution, resolution, 3)``, or what ``postprocess`` made of them.
+        """
+        generate = self._compiled_generate()
+        for done in range(0, len(labels), self.batch):
+            wanted = labels[done : done + self.batch]
             # One traced shape: the last batch is filled up and cut.
             padded = np.resize(wanted, self.batch).astype(np.int32)
-            indices = np.arange(first, first + self.batch, dtype=np.int64)
-            yield self._generate(padded, indices)[: len(wanted)]
+            indices = np.arange(first + done, first + done + self.batch, dtype=np.int64)
+            yield tf.nest.map_structure(operator.itemgetter(slice(len(wanted))), generate(padded, indices))
 
     def grid(self, classes: list[int], per_class: int) -> np.ndarray:
         """Returns a picture with one class per row, uint8 ``(rows * resolution, columns * resolution, 3)``."""
         labels = np.repeat(np.asarray(classes, np.int32), per_class)
         images = np.concatenate(list(self.batches(labels)))
         return image_grid(images, columns=per_class)
+
+
+def set_batch_norm(
+    generator: Generator,
+    mode: str,
+    *,
+    seed: int,
+    batch: int,
+    passes: int,
+    strategy: tf.distribute.Strategy | None = None,
+    truncation: float | None = None,
+) -> None:
+    """Chooses what the generator's batch normalisation uses when it samples; changes the generator.
+
+    "moving": the moving averages, which a generator starts with. "batch": the statistics of each batch of samples.
+    "standing": the moving averages are replaced by the mean, over ``passes`` batches of samples with random labels, of
+    each batch's statistics. Give it a restored copy: the moving averages that training left are gone.
+
+    Args:
+        generator: the network.
+        mode: see above; all arguments below matter to "standing" alone.
+        seed: of labels, latent vectors and initial bases, on a stream of their own.
+        batch: samples per pass, on all replicas together; they must divide it, so that no sample counts twice and the
+            statistics are, up to rounding, the same on any number of them.
+        passes: number of batches.
+        strategy: whose replicas share the work, of one process; the generator was made in its scope.
+        truncation: of the latent vectors, as in :class:`Sampler`, since the statistics depend on it.
+
+    Raises:
+        ValueError: another mode, or an argument of "standing" is out of its range. The generator stays as it was.
+
+    Reference: Brock et al. (ICLR 2019), appendix on experimental details (standing statistics).
+    """
+    if mode not in BATCH_NORM_MODES:
+        raise ValueError(f"mode must be one of {BATCH_NORM_MODES}, received {mode!r}")
+    if mode == "standing":
+        _set_standing_statistics(
+            generator,
+            random_streams.fold(seed, Purpose.STANDING_STATISTICS),
+            batch=batch,
+            passes=passes,
+            strategy=strategy or tf.distribute.get_strategy(),
+            truncation=truncation,
+        )
+    for layer in batch_normalization_layers(generator):
+        layer.evaluation_statistics = "batch" if mode == "batch" else "moving"
+
+
+def _set_standing_statistics(
+    generator: Generator,
+    key: tf.Tensor,
+    *,
+    batch: int,
+    passes: int,
+    strategy: tf.distribute.Strategy,
+    truncation: float | None,
+) -> None:
+    random_streams.check_truncation(truncation)
+    if passes < 1:
+        raise ValueError(f"passes must be positive, received {passes}")
+    if batch < 1 or batch % strategy.num_replicas_in_sync:
+        raise ValueError(
+            f"batch must be a positive multiple of the {strategy.num_replicas_in_sync} replicas, received {batch}"
+        )
+
+    def accumulate(indices: tf.Tensor) -> tf.Tensor:
+        first, count = indices[0], indices.shape[0]
+        labels = random_streams.draw_labels(
+            random_streams.fold(key, Purpose.LABELS), first=first, count=count, num_classes=generator.num_classes
+        )
+        z, bases = generator_inputs(generator, key, first=first, count=count, truncation=truncation)
+        generator(z, labels, training=False, initial_bases=bases)
+        # There is nothing to hand back but the rows that are asked for.
+        return tf.zeros((count,))
+
+    for layer in batch_normalization_layers(generator):
+        for statistic in (layer.moving_mean, layer.moving_variance):
+            statistic.assign(tf.zeros_like(statistic))
+        layer.evaluation_statistics = "accumulate"
+        layer.accumulation_weight = 1 / passes
+    accumulate_on_all_replicas = on_all_replicas(strategy, accumulate)
+    for done in range(passes):
+        accumulate_on_all_replicas(np.arange(done * batch, (done + 1) * batch, dtype=np.int64))
 
 
 def image_grid(images: np.ndarray, *, columns: int) -> np.ndarray:

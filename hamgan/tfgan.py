@@ -10,6 +10,8 @@ import importlib.util
 import sys
 import types
 
+import tensorflow as tf
+
 from hamgan.errors import UserError
 
 _ROOT = "tensorflow_gan"
@@ -43,5 +45,19 @@ _metrics, _losses = _import_modules("eval.classifier_metrics", "losses.losses_im
 classifier_score_from_logits = _metrics.classifier_score_from_logits
 frechet_classifier_distance_from_activations = _metrics.frechet_classifier_distance_from_activations
 run_classifier_fn = _metrics.run_classifier_fn
+trace_sqrt_product = _metrics.trace_sqrt_product
 wasserstein_hinge_discriminator_loss = _losses.wasserstein_hinge_discriminator_loss
 wasserstein_hinge_generator_loss = _losses.wasserstein_hinge_generator_loss
+
+
+def kernel_classifier_distance_and_std_from_activations(
+    activations1: tf.Tensor, activations2: tf.Tensor, max_block_size: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """TF-GAN's function, without TensorFlow's note that it calls something deprecated."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        return _metrics.kernel_classifier_distance_and_std_from_activations(activations1, activations2, max_block_size)
+    finally:
+        logger.setLevel(level)

@@ -21,11 +21,11 @@ from unittest import mock
 import tensorflow as tf
 
 from hamgan.config import override, to_dict
+from hamgan.distribution import create_strategy
 from hamgan.presets import get_preset
 from hamgan.run_directory import RunDirectory
 from hamgan.training import checkpoint_writer
 from hamgan.training.checkpoint_writer import CheckpointWriter
-from hamgan.training.distribution import create_strategy
 from hamgan.training.loop import train
 
 

@@ -1,6 +1,8 @@
 """Shared fixtures: the embedded digits, prepared once, and a tiny experiment on them."""
 
 import os
+import socket
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -58,3 +60,20 @@ def classifier_path(tmp_path_factory: pytest.TempPathFactory, tiny: ExperimentCo
     path = str(tmp_path_factory.mktemp("classifier") / "digits")
     train_small_classifier(tiny.data, resolution=32, output=path, steps=20)
     return path
+
+
+@pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """A function that returns so many free ports of this machine."""
+
+    def find(count: int) -> list[int]:
+        sockets = [socket.socket() for _ in range(count)]
+        try:
+            for free in sockets:
+                free.bind(("localhost", 0))
+            return [free.getsockname()[1] for free in sockets]
+        finally:
+            for free in sockets:
+                free.close()
+
+    return find

@@ -47,7 +47,7 @@ COMMANDS = {
         "train --run RUN --data_dir DATA --preset hamgan_baby --accelerator tpu",
     ),
     "evaluate_tpu.sh": (("RUN",), "evaluate --run RUN --accelerator tpu"),
-    "continuous_eval_tpu.sh": (("RUN", "30"), "evaluate --run RUN --checkpoint all --accelerator tpu"),
+    "continuous_eval_tpu.sh": (("RUN",), "evaluate --run RUN --watch --accelerator tpu"),
 }
 
 

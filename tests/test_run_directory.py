@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from hamgan.errors import UserError
@@ -70,10 +72,36 @@ def test_grids_are_listed_by_step(run):
 
 def test_evaluations_are_listed_by_step(run):
     for step in (100, 20):
-        write_atomically(run.evaluation_path(step, "ema"), b'{"step": %d, "weights": "ema"}' % step)
-    write_atomically(run.evaluation_path(20, "raw"), b'{"step": 20, "weights": "raw"}')
-    found = [(result["step"], result["weights"]) for result in run.read_evaluations()]
-    assert found == [(20, "ema"), (20, "raw"), (100, "ema")]
+        run.write_evaluation({"step": step, "card_id": "0a"})
+    run.write_evaluation({"step": 20, "card_id": "0b"})
+    write_atomically(os.path.join(run.evaluations, "ema_step_00000020.json"), b"of another kind")
+    found = [(result["step"], result["card_id"]) for result in run.read_evaluations()]
+    assert found == [(20, "0a"), (20, "0b"), (100, "0a")]
+    assert run.read_evaluation(20, "0b") == {"step": 20, "card_id": "0b"}
+    assert run.read_evaluation(100, "0b") is None
+
+
+def test_a_damaged_evaluation_is_named(run):
+    write_atomically(run.evaluation_path(20, "0a"), b"{")
+    with pytest.raises(UserError, match=r"step_00000020_0a\.json is damaged .*delete it"):
+        run.read_evaluations()
+
+
+def _result(step, fid, card_id, images=10):
+    return {"step": step, "card_id": card_id, "scores": {"fid": fid}, "card": {"images": {"fake": images}}}
+
+
+def test_the_best_step_compares_only_what_was_made_the_same_way(run):
+    assert run.best_step() is None
+    for result in (_result(1, 5.0, "0a"), _result(2, 4.0, "0a"), _result(3, 6.0, "0a"), _result(3, 1.0, "0b", 99)):
+        run.write_evaluation(result)
+    assert run.best_step() == 2
+    assert run.best_step(among=[1, 3]) == 1
+    # Of as many steps, the protocol with more images counts.
+    assert run.best_step(among=[3]) == 3
+    run.write_evaluation(_result(1, 0.5, "0b", 99))
+    run.write_evaluation(_result(2, 2.0, "0b", 99))
+    assert run.best_step() == 1
 
 
 def test_writing_replaces_the_file_whole_and_leaves_nothing_else(tmp_path):

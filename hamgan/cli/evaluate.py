@@ -1,12 +1,18 @@
-"""Score a run's checkpoints: FID, IS, class-conditional accuracy.
+"""Score a run's checkpoints: FID, IS, KID, precision and recall, class-conditional accuracy.
 
-FID is against the validation split. Prints a table, writes a JSON file per checkpoint into the run's folder and
-renews report.html. A checkpoint that was scored the same way before is not scored again.
+FID is against the validation split. Prints a table, writes a JSON file per result into the run's folder, with a card
+of how it was made, and renews report.html. What was scored the same way before is not scored again; killed, the
+command goes on where it was.
 
   hamgan evaluate --run runs/digits --checkpoint all --classifier data/digits_classifier
+  hamgan evaluate --run runs/strong --protocol published
+  hamgan evaluate --run runs/strong --checkpoint best --truncation 0.2,0.5,1.0
+  hamgan evaluate --run runs/strong --watch --timeout 3600
 """
 
 import argparse
+import dataclasses
+from typing import Any
 
 from hamgan.cli.options import (
     add_accelerator,
@@ -21,21 +27,37 @@ from hamgan.cli.options import (
 )
 from hamgan.config import to_json
 from hamgan.errors import UserError
+from hamgan.protocols import PROTOCOLS, describe, get_protocol
 from hamgan.tensorflow_import import import_tensorflow_quietly
 
 OVERRIDABLE = ("data.", "evaluation.")
+TIMEOUT_SECONDS = 24 * 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
-    add_checkpoint(parser, "latest, best, all, or a step")
+    add_checkpoint(parser, "latest, best, all, a step, or a checkpoint's path")
+    parser.add_argument(
+        "--protocol", metavar="NAME", help=f"{' or '.join(PROTOCOLS)} (default: the evaluation settings of the run)"
+    )
     parser.add_argument(
         "--classifier",
         metavar="HANDLE",
         help="TF-Hub handle or SavedModel with outputs logits and pool_3 (default: TF-GAN's Inception)",
     )
     parser.add_argument("--num_samples", type=int, metavar="N", help="images to generate, and most real images to use")
+    parser.add_argument("--truncation", metavar="LIST", help="such as 0.1,0.5,1.0: one result for each")
+    parser.add_argument("--watch", action="store_true", help="score checkpoints as training writes them, until it ends")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help=f"of --watch: without a new checkpoint (default: {TIMEOUT_SECONDS:.0f})",
+    )
+    parser.add_argument(
+        "--cache_dir", metavar="DIR", help="local folder of features (default: ~/.cache/hamgan/features)"
+    )
     add_data_dir(parser)
     add_override(parser)
     add_accelerator(parser)
@@ -47,17 +69,29 @@ def run(arguments: argparse.Namespace) -> None:
     for assignment in arguments.override:
         if not assignment.startswith(OVERRIDABLE):
             raise UserError(f"evaluation can override {' and '.join(OVERRIDABLE)} fields only, found '{assignment}'")
+    truncations = _truncations(arguments.truncation)
+    if arguments.timeout is not None and not arguments.watch:
+        raise UserError("--timeout goes with --watch")
+    if arguments.watch and (arguments.truncation or arguments.checkpoint != "latest"):
+        raise UserError("--watch scores every checkpoint as it comes: leave out --checkpoint and --truncation")
 
     import_tensorflow_quietly()
-    from hamgan.evaluation.evaluate import evaluate_checkpoints, table
+    from hamgan.distribution import is_chief, is_multi_worker
+    from hamgan.evaluation.evaluate import Evaluator, evaluate_checkpoints
+    from hamgan.evaluation.feature_store import DEFAULT_FOLDER
+    from hamgan.evaluation.watch import watch
     from hamgan.generator_checkpoint import find_checkpoints
     from hamgan.report import write_report
     from hamgan.run_directory import RunDirectory
-    from hamgan.training.distribution import is_multi_worker
+    from hamgan.score_columns import table
 
     run_directory = RunDirectory(arguments.run)
+    config = run_directory.read_config()
+    if arguments.protocol:
+        protocol = dataclasses.replace(get_protocol(arguments.protocol), batch=config.evaluation.batch)
+        config = dataclasses.replace(config, evaluation=protocol)
     config = with_assignments(
-        run_directory.read_config(),
+        config,
         {
             "data.data_dir": arguments.data_dir,
             "evaluation.classifier": arguments.classifier,
@@ -65,17 +99,43 @@ def run(arguments: argparse.Namespace) -> None:
         },
         arguments.override,
     )
-    checkpoints = find_checkpoints(run_directory, arguments.checkpoint)
+    protocol_name = describe(config.evaluation)
+    checkpoints = [] if arguments.watch else find_checkpoints(run_directory, arguments.checkpoint)
     weights = weights_of(arguments, config)
     if arguments.dry_run:
-        print(f"{weights} weights of steps {', '.join(str(step) for step, _ in checkpoints)}")
+        which = "every checkpoint as it comes" if arguments.watch else ", ".join(str(step) for step, _ in checkpoints)
+        print(f"{weights} weights of steps {which}, protocol {protocol_name}")
         print(to_json(config), end="")
         return
     strategy = strategy_of(arguments)
-    if is_multi_worker(strategy):
-        raise UserError("evaluation runs in one process, but TF_CONFIG names several workers: unset TF_CONFIG")
-    results = evaluate_checkpoints(config, run_directory, checkpoints, weights, strategy)
-    write_report(run_directory)
-    print(table(results))
-    print(f"Results  {run_directory.evaluations}")
-    print(f"Report   {run_directory.report_path}")
+    if arguments.watch and is_multi_worker(strategy):
+        raise UserError("--watch runs in one process, but TF_CONFIG names several workers: unset TF_CONFIG")
+    print(f"Protocol {protocol_name}")
+    evaluator = Evaluator(config, strategy, arguments.cache_dir or DEFAULT_FOLDER)
+    results: list[dict[str, Any]] = []
+    if arguments.watch:
+        timeout = TIMEOUT_SECONDS if arguments.timeout is None else arguments.timeout
+        ended = watch(evaluator, run_directory, weights, timeout=timeout, scored=results.append)
+        print("Training has ended" if ended else f"No new checkpoint for {timeout:.0f} s; stopped")
+    else:
+        for truncation in truncations:
+            results += evaluate_checkpoints(evaluator.at_truncation(truncation), run_directory, checkpoints, weights)
+    if is_chief(strategy):
+        write_report(run_directory)
+        if results:
+            print(table(results))
+        print(f"Results  {run_directory.evaluations}")
+        print(f"Report   {run_directory.report_path}")
+
+
+def _truncations(text: str | None) -> list[float | None]:
+    """Reads a list such as ``0.1,0.5,1.0``."""
+    if text is None:
+        return [None]
+    try:
+        truncations = [float(item) for item in text.split(",")]
+    except ValueError:
+        truncations = [0.0]
+    if any(not 0 < truncation < float("inf") for truncation in truncations):
+        raise UserError(f"--truncation expects positive numbers such as 0.1,0.5,1.0, found '{text}'")
+    return list(truncations)

@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 from hamgan import __version__
-from hamgan.cli import convert, evaluate, prepare, sample, tpu_check, train
+from hamgan.cli import convert, doctor, evaluate, prepare, sample, tpu_check, train
 from hamgan.errors import FailedError, PreemptedError, UserError
 
 EXIT_FAILED = 1
@@ -23,6 +23,7 @@ COMMANDS = {
     "sample": sample,
     "convert": convert,
     "tpu-check": tpu_check,
+    "doctor": doctor,
 }
 
 

@@ -62,7 +62,7 @@ def add_accelerator(parser: argparse.ArgumentParser) -> None:
 
 def strategy_of(arguments: argparse.Namespace) -> Any:
     """Returns the ``tf.distribute.Strategy`` asked for; call it before any other TensorFlow operation."""
-    from hamgan.training.distribution import create_strategy
+    from hamgan.distribution import create_strategy
 
     return create_strategy(
         arguments.accelerator,

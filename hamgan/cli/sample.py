@@ -7,6 +7,7 @@ hamgan sample --run runs/strong --classes 207,281,985 --per_class 8 --seed 7 --o
 import argparse
 import os
 
+from hamgan.class_lists import parse_classes
 from hamgan.cli.options import add_checkpoint, add_run, weights_of
 from hamgan.errors import UserError
 from hamgan.tensorflow_import import import_tensorflow_quietly
@@ -46,28 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
     run_directory = RunDirectory(arguments.run)
     config = run_directory.read_config()
     num_classes = config.model.num_classes
-    classes = parse_classes(arguments.classes, num_classes) if arguments.classes else grid_classes(num_classes)
+    classes = (
+        parse_classes(arguments.classes, num_classes, "--classes") if arguments.classes else grid_classes(num_classes)
+    )
     step, path = find_checkpoint(run_directory, arguments.checkpoint)
     generator = load_generator(config, path, weights_of(arguments, config))
     batch = min(MAX_BATCH, len(classes) * arguments.per_class)
     grid = Sampler(generator, seed=arguments.seed, batch=batch).grid(classes, arguments.per_class)
     write_atomically(arguments.out, tf.io.encode_png(grid).numpy())
     print(f"Samples of step {step}  {arguments.out}")
-
-
-def parse_classes(text: str, num_classes: int) -> list[int]:
-    """Reads a list such as ``0,3,7-9``.
-
-    Raises:
-        UserError: it is not one, or a class is not in [0, num_classes).
-    """
-    classes: list[int] = []
-    for item in text.split(","):
-        first, _, last = item.partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()) or item.endswith("-"):
-            raise UserError(f"--classes expects numbers and ranges such as 0,3,7-9, found '{text}'")
-        classes.extend(range(int(first), int(last or first) + 1))
-    outside = [label for label in classes if label >= num_classes]
-    if outside or not classes:
-        raise UserError(f"--classes must be in 0-{num_classes - 1}, found '{text}'")
-    return classes

@@ -63,10 +63,10 @@ def run(arguments: argparse.Namespace) -> None:
             return
 
     import_tensorflow_quietly()
+    from hamgan.distribution import is_chief
     from hamgan.report import write_report
     from hamgan.run_directory import RunDirectory
     from hamgan.training.collapse import TrainingDivergedError
-    from hamgan.training.distribution import is_chief
     from hamgan.training.loop import resolved, train
 
     run_directory = RunDirectory(arguments.run)

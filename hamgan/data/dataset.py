@@ -1,5 +1,7 @@
 """Any prepared TFDS classification data set, as batches of images and labels."""
 
+import hashlib
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -60,6 +62,25 @@ class ClassificationDataset:
             known = ", ".join(self.builder.info.splits)
             raise UserError(f"data set '{self.config.dataset}' has no split '{split}'; it has {known}") from error
 
+    def identity(self, split: str) -> dict[str, Any]:
+        """Returns what tells a split's content from others', as far as the data set's own records say."""
+        files = [(os.path.basename(file.filename), file.skip, file.take) for file in self._files(split)]
+        record = read_preparation_record(os.fspath(self.builder.data_path))
+        description = json.dumps([files, [info.num_bytes for info in self._whole_splits()], record], sort_keys=True)
+        return {
+            "name": self.config.dataset,
+            "version": str(self.builder.info.version),
+            "split": split,
+            "examples": self.num_examples(split),
+            "sha256": hashlib.sha256(description.encode()).hexdigest(),
+        }
+
+    def _whole_splits(self) -> list[Any]:
+        return [self.builder.info.splits[name] for name in sorted(self.builder.info.splits)]
+
+    def _files(self, split: str) -> Sequence[Any]:
+        return self.builder.info.splits[split].file_instructions
+
     def training_batches(
         self,
         *,
@@ -93,7 +114,7 @@ class ClassificationDataset:
             ``batch / num_hosts / batches_per_host``.
         """
         split = self.config.train_split
-        files = self.builder.info.splits[split].file_instructions
+        files = self._files(split)
         if self.num_examples(split) == 0:
             raise UserError(f"split '{split}' of data set '{self.config.dataset}' is empty")
         if skip_examples % batch or batch % (num_hosts * batches_per_host):
@@ -131,7 +152,7 @@ class ClassificationDataset:
 
     def _read_stream(self, stream: tf.Tensor, num_streams: int, *, seed: int, skip_examples: int) -> tf.data.Dataset:
         """The serialized records of one stream, endless, from its example ``skip_examples`` on."""
-        files = self.builder.info.splits[self.config.train_split].file_instructions
+        files = self._files(self.config.train_split)
         sizes = [sum(file.take for file in files[first::num_streams]) for first in range(num_streams)]
         size = tf.gather(tf.constant(sizes, tf.int64), stream)
         own_files = _file_parts(files).shard(num_streams, stream)
@@ -161,17 +182,24 @@ class ClassificationDataset:
         return epochs.flat_map(one_epoch).skip(skip_examples % size)
 
     def evaluation_batches(
-        self, split: str, *, resolution: int, batch: int, limit: int | None = None
+        self, split: str, *, resolution: int, batch: int, first: int = 0, last: int | None = None
     ) -> tf.data.Dataset:
-        """Returns a split once, in stored order, the last batch possibly smaller; at most ``limit`` examples.
+        """Returns a split's examples ``first`` to ``last - 1`` in stored order, the last batch possibly smaller.
 
-        TFDS shuffles when it writes, so the first ``limit`` examples are a random subset.
+        After the split's end it begins again. TFDS shuffles when it writes, so the first examples are a random subset.
+
+        Args:
+            split: of the data set.
+            resolution: height and width of the images.
+            batch: images per batch.
+            first: where to begin.
+            last: where to end; at the split's end if None.
         """
         # One file after another: interleaving would make the order depend on the number of files.
-        records = _file_parts(self.builder.info.splits[split].file_instructions).flat_map(_read)
+        records = _file_parts(self._files(split)).flat_map(_read)
         size = self.num_examples(split)
-        count = size if limit is None else min(limit, size)
-        records = records.take(count).apply(tf.data.experimental.assert_cardinality(count))
+        count = (size if last is None else last) - first
+        records = records.repeat().skip(first).take(count).apply(tf.data.experimental.assert_cardinality(count))
         return self._batches(records, resolution, batch, drop_remainder=False)
 
     def _batches(

@@ -1,68 +1,135 @@
-"""FID and IS of a run's checkpoints."""
+"""Checkpoints of a run sampled, classified and scored; every result with the card of how it was made."""
 
-import json
+import copy
+import dataclasses
+import hashlib
 import logging
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-from hamgan.config import EvaluationConfig, ExperimentConfig
+from hamgan import protocols
+from hamgan.class_lists import parse_classes
+from hamgan.config import ExperimentConfig
 from hamgan.data.dataset import ClassificationDataset
+from hamgan.distribution import agreed, is_chief
 from hamgan.errors import UserError
-from hamgan.evaluation.classifier import Classifier, Features
-from hamgan.evaluation.metrics import class_conditional_accuracy, frechet_inception_distance, inception_score
+from hamgan.evaluation.classifier import Classifier
+from hamgan.evaluation.feature_store import DEFAULT_FOLDER, Features, FeatureStore
+from hamgan.evaluation.scores import RealReference, score_repeats
 from hamgan.generator_checkpoint import load_generator
-from hamgan.run_directory import RunDirectory, write_atomically
-from hamgan.sampling import Sampler
+from hamgan.models import Generator
+from hamgan.replicas import on_all_replicas
+from hamgan.run_directory import RunDirectory
+from hamgan.sampling import Sampler, set_batch_norm
 
 _logger = logging.getLogger(__name__)
 
+EXTRAS = ("bootstrap", "fid_infinity", "intra_classes")
+"""Settings that ask for scores beside the others, and change none of them."""
+_PACKAGES = ("hamgan", "tensorflow", "tensorflow-gan", "keras", "numpy")
+
+Batches = Iterator[tuple[dict[str, np.ndarray], np.ndarray]]
+"""Outputs of the classifier, and labels."""
+
 
 class Evaluator:
-    """Scores checkpoints of one experiment; the classifier and the real data's features are made once.
+    """Scores checkpoints of one experiment; what concerns the real images is made once.
 
     Args:
         config: the experiment; its ``evaluation`` says how.
-        strategy: whose replicas share the work, of one process.
+        strategy: whose replicas share the work.
+        cache_dir: local folder of features: of real images for good, of fakes until they are scored.
 
     Raises:
-        UserError: the data set or the classifier cannot be had.
+        UserError: the data set or the classifier cannot be had, or the settings do not go with them.
     """
 
-    def __init__(self, config: ExperimentConfig, strategy: tf.distribute.Strategy | None = None) -> None:
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        strategy: tf.distribute.Strategy | None = None,
+        cache_dir: str = DEFAULT_FOLDER,
+    ) -> None:
         self.config = config
+        self.settings = config.evaluation
         self.strategy = strategy or tf.distribute.get_strategy()
-        self.settings: EvaluationConfig = config.evaluation
-        dataset = ClassificationDataset(config.data)
+        self.cache_dir = cache_dir
+        self.dataset = ClassificationDataset(config.data)
+        replicas = self.strategy.num_replicas_in_sync
+        if self.settings.batch_norm != "moving" and self.settings.batch % replicas:
+            raise UserError(
+                f"evaluation.batch must be a multiple of the {replicas} replicas where batches are normalised by their "
+                f"own statistics (evaluation.batch_norm={self.settings.batch_norm}), found {self.settings.batch}"
+            )
         self.classifier = Classifier(self.settings.classifier, self.strategy)
-        _logger.info("Classifying real images")
-        self.validation = self._real_features(dataset, config.data.validation_split)
-        train = self._real_features(dataset, config.data.train_split)
-        self.real_scores = {
-            "real_inception_score": inception_score(self.validation.logits),
-            "real_fid": frechet_inception_distance(self.validation.pool_3, train.pool_3),
-            "real_accuracy": self._accuracy(self.validation),
+        self.intra_classes = _intra_classes(config)
+        self._classify = on_all_replicas(self.strategy, self.classifier)
+        self._real: RealReference | None = None
+        self._generators: dict[str, Generator] = {}
+        self._samplers: dict[tuple[str, float | None], Sampler] = {}
+        self._finished: FeatureStore | None = None
+
+    def at_truncation(self, truncation: float | None) -> "Evaluator":
+        """Returns an evaluator that differs in the truncation; if None, this one as it is."""
+        if truncation is None:
+            return self
+        self._real_reference()
+        other = copy.copy(self)
+        other.settings = dataclasses.replace(self.settings, truncation=truncation)
+        other.config = dataclasses.replace(self.config, evaluation=other.settings)
+        return other
+
+    @property
+    def validation_count(self) -> int:
+        """How many images of the validation split are used."""
+        return self._count(self.config.data.validation_split)
+
+    def real_scores(self) -> dict[str, float | None] | None:
+        """Returns the real images' own scores; None to processes other than the chief."""
+        real = self._real_reference()
+        return None if real is None else real.scores
+
+    def card(self, weights: str) -> dict[str, Any]:
+        """Returns how results for these weights, "ema" or "raw", are made: a protocol card."""
+        settings, data = self.settings, self.config.data
+        batch_norm = settings.batch_norm
+        if batch_norm != "moving":
+            passes = f"{settings.standing_passes} batches" if batch_norm == "standing" else "each batch"
+            batch_norm += f" ({passes} of {settings.batch})"
+        return {
+            "protocol": protocols.describe(settings),
+            "weights": weights,
+            "batch_norm": batch_norm,
+            "truncation": settings.truncation,
+            "seed": settings.seed,
+            "repeats": settings.repeats,
+            "images": {
+                "fake": settings.num_samples,
+                "validation": self._count(data.validation_split),
+                "train": self._count(data.train_split),
+                "neighbors": settings.neighbors_samples,
+            },
+            "resolution": self.config.model.resolution,
+            "validation": self.dataset.identity(data.validation_split),
+            "train": self.dataset.identity(data.train_split),
+            "classifier": self.classifier.card(),
+            "versions": {name: metadata.version(name) for name in _PACKAGES},
         }
-        self.counts = {"validation_images": len(self.validation.labels), "train_images": len(train.labels)}
 
-    def _real_features(self, dataset: ClassificationDataset, split: str) -> Features:
-        batches = dataset.evaluation_batches(
-            split,
-            resolution=self.config.model.resolution,
-            batch=self.settings.batch,
-            limit=self.settings.num_samples,
-        )
-        return self.classifier.features(batches.as_numpy_iterator())
+    def _count(self, split: str) -> int:
+        """How many images of a split are used."""
+        if self.settings.wrap_validation and split == self.config.data.validation_split:
+            return self.settings.num_samples
+        return min(self.settings.num_samples, self.dataset.num_examples(split))
 
-    def _accuracy(self, features: Features) -> float | None:
-        """None if the classifier's classes are not the data set's."""
-        if features.logits.shape[1] != self.config.model.num_classes:
-            return None
-        return class_conditional_accuracy(features.logits, features.labels)
-
-    def evaluate(self, path: str, weights: str) -> dict[str, Any]:
+    def evaluate(self, path: str, weights: str) -> dict[str, Any] | None:
         """Scores one checkpoint.
 
         Args:
@@ -70,111 +137,197 @@ class Evaluator:
             weights: "ema" or "raw".
 
         Returns:
-            The scores; FID is against the validation split, ``real_fid`` is train against validation.
+            What :func:`hamgan.evaluation.scores.score_repeats` does, "real" with the same scores of the real images,
+            and how it was made: "card", "card_id", "checkpoint", "settings", "seconds". None to processes other than
+            the chief.
+
+        Raises:
+            UserError: the checkpoint is missing, damaged, or of another architecture.
         """
+        begun = time.monotonic()
+        settings = self.settings
+        checkpoint = checkpoint_sha256(path)
         with self.strategy.scope():
-            generator = load_generator(self.config, path, weights)
-        sampler = Sampler(generator, seed=self.settings.seed, batch=self.settings.batch, strategy=self.strategy)
-        labels = sampler.random_labels(self.settings.num_samples)
-        fakes = self.classifier.features(_with_labels(sampler, labels))
+            generator = load_generator(self.config, path, weights, self._generators.get(weights))
+        self._generators[weights] = generator
+        real = self._real_reference()
+        card = self.card(weights)
+        made_by = {**card, "protocol": None, "checkpoint": checkpoint, "batch": settings.batch}
+        store = self._store(made_by, settings.num_samples * settings.repeats)
+
+        def batches(first: int) -> Batches:
+            set_batch_norm(
+                generator,
+                settings.batch_norm,
+                passes=settings.standing_passes,
+                batch=settings.batch,
+                seed=settings.seed,
+                strategy=self.strategy,
+                truncation=settings.truncation,
+            )
+            sampler = self._sampler(weights)
+            labels = sampler.random_labels(settings.num_samples * settings.repeats - first, first=first)
+            return _with_labels(sampler.batches(labels, first=first), labels)
+
+        fakes = self._filled(store, settings.num_samples * settings.repeats, batches, "Fakes")
+        if store is None or fakes is None or real is None:
+            return None
+        each = [
+            fakes.rows(repeat * settings.num_samples, (repeat + 1) * settings.num_samples)
+            for repeat in range(settings.repeats)
+        ]
+        scored = score_repeats(each, real, settings, self.intra_classes)
+        self._finished = store
         return {
-            "fid": frechet_inception_distance(self.validation.pool_3, fakes.pool_3),
-            "inception_score": inception_score(fakes.logits),
-            "accuracy": self._accuracy(fakes),
-            **self.real_scores,
+            **scored,
+            "real": real.scores,
+            "checkpoint": checkpoint,
+            "card": card,
+            "card_id": protocols.card_id(card),
+            "extras": extras_of(self.config),
+            "seconds": time.monotonic() - begun,
         }
 
+    def _sampler(self, weights: str) -> Sampler:
+        """One for all checkpoints: it is compiled once."""
+        key = (weights, self.settings.truncation)
+        if key not in self._samplers:
+            self._samplers[key] = Sampler(
+                self._generators[weights],
+                seed=self.settings.seed,
+                batch=self.settings.batch,
+                strategy=self.strategy,
+                truncation=self.settings.truncation,
+                postprocess=self.classifier,
+            )
+        return self._samplers[key]
 
-def _with_labels(sampler: Sampler, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def forget_fakes(self) -> None:
+        """Deletes the features of the fakes scored last; for when the result is written."""
+        if self._finished is not None:
+            self._finished.delete()
+
+    def _store(self, content: dict[str, Any], count: int) -> FeatureStore | None:
+        """None to processes other than the chief."""
+        return FeatureStore(self.cache_dir, content, count) if is_chief(self.strategy) else None
+
+    def _filled(
+        self, store: FeatureStore | None, count: int, batches: Callable[[int], Batches], what: str
+    ) -> Features | None:
+        """Fills a store from where it ends, with all processes."""
+        rows = agreed(self.strategy, store.rows if store is not None else 0)
+        if rows < count:
+            with tqdm(
+                total=count,
+                initial=rows,
+                desc=what,
+                unit="img",
+                leave=False,
+                mininterval=0.5 if sys.stderr.isatty() else 30.0,
+                disable=store is None,
+            ) as progress:
+                for outputs, labels in batches(rows):
+                    if store is not None:
+                        store.append(outputs["logits"], outputs["pool_3"], labels)
+                        progress.update(len(labels))
+        return None if store is None else store.features()
+
+    def _real_reference(self) -> RealReference | None:
+        if self._real is None:
+            data = self.config.data
+            validation, train = (self._real_features(split) for split in (data.validation_split, data.train_split))
+            if validation is not None and train is not None:
+                self._real = RealReference(validation, train, self.config.model.num_classes)
+        return self._real
+
+    def _real_features(self, split: str) -> Features | None:
+        count = self._count(split)
+        resolution = self.config.model.resolution
+        classifier = {name: value for name, value in self.classifier.card().items() if name != "handle"}
+        content = {"real": self.dataset.identity(split), "resolution": resolution, "classifier": classifier}
+
+        def batches(first: int) -> Batches:
+            images_and_labels = self.dataset.evaluation_batches(
+                split, resolution=resolution, batch=self.settings.batch, first=first, last=count
+            )
+            for images, labels in images_and_labels.as_numpy_iterator():
+                yield self._classify(images), labels
+
+        return self._filled(self._store(content, count), count, batches, f"Real images, {split}")
+
+
+def _with_labels(batches: Iterable[dict[str, np.ndarray]], labels: np.ndarray) -> Batches:
     first = 0
-    for images in sampler.batches(labels):
-        yield images, labels[first : first + len(images)]
-        first += len(images)
+    for outputs in batches:
+        count = len(outputs["logits"])
+        yield outputs, labels[first : first + count]
+        first += count
+
+
+def _intra_classes(config: ExperimentConfig) -> list[int]:
+    text = config.evaluation.intra_classes
+    return parse_classes(text, config.model.num_classes, "evaluation.intra_classes") if text else []
+
+
+def checkpoint_sha256(path: str) -> str:
+    """Returns the SHA-256 of a checkpoint's index, which holds a checksum of every tensor.
+
+    Args:
+        path: of the checkpoint, without suffix.
+
+    Raises:
+        UserError: it is not there.
+    """
+    try:
+        with tf.io.gfile.GFile(f"{path}.index", "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except tf.errors.NotFoundError as error:
+        raise UserError(f"no checkpoint {path}: there is no {path}.index") from error
+
+
+def extras_of(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the settings that ask for scores beside the others."""
+    settings = dataclasses.asdict(config.evaluation)
+    return {name: settings[name] for name in EXTRAS}
 
 
 def evaluate_checkpoints(
-    config: ExperimentConfig,
-    run: RunDirectory,
-    checkpoints: list[tuple[int, str]],
-    weights: str,
-    strategy: tf.distribute.Strategy | None = None,
+    evaluator: Evaluator, run: RunDirectory, checkpoints: list[tuple[int, str]], weights: str
 ) -> list[dict[str, Any]]:
     """Scores checkpoints of a run and writes each result into its folder; results made the same way are kept.
 
     Args:
-        config: the run's config, with the evaluation settings to use.
+        evaluator: how.
         run: the run.
         checkpoints: (step, path) of each.
         weights: "ema" or "raw".
-        strategy: whose replicas share the work, of one process.
 
     Returns:
-        The results, in the order of ``checkpoints``.
+        The results, in the order of ``checkpoints``; none to processes other than the chief.
     """
-    evaluator: Evaluator | None = None
     results = []
+    chief = is_chief(evaluator.strategy)
     for step, path in checkpoints:
-        made_by = _made_by(config, weights)
-        result = _read(run, step, weights)
-        if result is not None and result["settings"] == made_by:
+        known = find_result(evaluator, run, step, path, weights) if chief else None
+        if agreed(evaluator.strategy, int(known is not None)):
             _logger.info("Step %d: scored before", step)
         else:
-            evaluator = evaluator or Evaluator(config, strategy)
-            _logger.info("Step %d: sampling and scoring %d images", step, config.evaluation.num_samples)
-            result = {
-                "step": step,
-                "weights": weights,
-                **evaluator.evaluate(path, weights),
-                "counts": evaluator.counts,
-                "settings": made_by,
-            }
-            content = json.dumps(result, indent=2) + "\n"
-            write_atomically(run.evaluation_path(step, weights), content.encode())
-        results.append(result)
+            _logger.info("Step %d: %d images", step, evaluator.settings.num_samples * evaluator.settings.repeats)
+            made = evaluator.evaluate(path, weights)
+            if made is not None:
+                known = {"step": step, "weights": weights, **made}
+                run.write_evaluation(known)
+                evaluator.forget_fakes()
+        if known is not None:
+            results.append(known)
     return results
 
 
-def _made_by(config: ExperimentConfig, weights: str) -> dict[str, Any]:
-    """Everything that a result depends on besides the checkpoint."""
-    settings = config.evaluation
-    return {
-        "classifier": settings.classifier,
-        "num_samples": settings.num_samples,
-        "seed": settings.seed,
-        "weights": weights,
-        "dataset": config.data.dataset,
-        "train_split": config.data.train_split,
-        "validation_split": config.data.validation_split,
-        "resolution": config.model.resolution,
-    }
-
-
-def _read(run: RunDirectory, step: int, weights: str) -> dict[str, Any] | None:
-    path = run.evaluation_path(step, weights)
-    if not tf.io.gfile.exists(path):
+def find_result(evaluator: Evaluator, run: RunDirectory, step: int, path: str, weights: str) -> dict[str, Any] | None:
+    """Returns the result of the same checkpoint made the same way, with all that is asked for, if there is one."""
+    result = run.read_evaluation(step, protocols.card_id(evaluator.card(weights)))
+    if result is None or result["checkpoint"] != checkpoint_sha256(path):
         return None
-    with tf.io.gfile.GFile(path) as file:
-        try:
-            return json.loads(file.read())
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path} is damaged ({error}); delete it") from error
-
-
-COLUMNS = (
-    ("step", "step", "{:d}"),
-    ("FID", "fid", "{:.2f}"),
-    ("IS", "inception_score", "{:.2f}"),
-    ("accuracy", "accuracy", "{:.1%}"),
-    ("real IS", "real_inception_score", "{:.2f}"),
-    ("real FID", "real_fid", "{:.2f}"),
-    ("real accuracy", "real_accuracy", "{:.1%}"),
-)
-
-
-def table(results: list[dict[str, Any]]) -> str:
-    """Returns results as an aligned text table."""
-    rows = [[title for title, _, _ in COLUMNS]]
-    for result in results:
-        rows.append(["-" if result[key] is None else form.format(result[key]) for _, key, form in COLUMNS])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    asked = extras_of(evaluator.config)
+    is_enough = all(not value or result["extras"].get(name) == value for name, value in asked.items())
+    return result if is_enough else None

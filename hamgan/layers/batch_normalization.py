@@ -1,11 +1,13 @@
 """Batch normalisation over all replicas, plain and class-conditional."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 import tensorflow as tf
 
 from hamgan.layers.class_lookup import class_rows
+
+EvaluationStatistics = Literal["moving", "batch", "accumulate"]
 
 
 def _global_moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -29,7 +31,13 @@ class BatchNormalization(keras.Layer):
         epsilon: added to the variance.
 
     Input and output ``(batch, height, width, channels)``. ``training=True`` uses the batch's statistics and
-    updates the moving averages; otherwise the moving averages are used.
+    updates the moving averages; otherwise the moving averages are used, unless ``evaluation_statistics`` says so.
+
+    Attributes:
+        evaluation_statistics: what normalises outside of training. "moving": the moving averages. "batch": the batch's
+            own statistics; nothing is updated. "accumulate": the batch's own statistics, of which the moving averages
+            gain ``accumulation_weight`` each. A mode and not a part of the config; read when a function is traced.
+        accumulation_weight: 1 / N leaves, from moving averages at zero, the mean over N batches.
 
     Reference: SPEC of the published system; the variance is the biased E[x^2] - E[x]^2, unlike
     ``keras.layers.BatchNormalization``, whose statistics are per replica unless asked otherwise.
@@ -41,6 +49,8 @@ class BatchNormalization(keras.Layer):
             raise ValueError(f"momentum must be in [0, 1), received {momentum}")
         self.momentum = momentum
         self.epsilon = epsilon
+        self.evaluation_statistics: EvaluationStatistics = "moving"
+        self.accumulation_weight = 0.0
 
     def _affine_shape(self, channels: int) -> tuple[int, ...]:
         return (channels,)
@@ -68,14 +78,24 @@ class BatchNormalization(keras.Layer):
             for name, initializer in (("moving_mean", "zeros"), ("moving_variance", "ones"))
         )
 
-    def _normalize(self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, training: bool | None) -> tf.Tensor:
-        if training:
-            mean, variance = _global_moments(tf.cast(inputs, self.variable_dtype))
-            for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+    def _statistics(self, inputs: tf.Tensor, training: bool | None) -> tuple[tf.Tensor, tf.Tensor]:
+        if self.evaluation_statistics not in get_args(EvaluationStatistics):
+            raise ValueError(
+                f"evaluation_statistics of {self.name} must be one of {get_args(EvaluationStatistics)}, "
+                f"received {self.evaluation_statistics!r}"
+            )
+        if not training and self.evaluation_statistics == "moving":
+            return tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
+        mean, variance = _global_moments(tf.cast(inputs, self.variable_dtype))
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            if training:
                 average.assign(average * self.momentum + value * (1 - self.momentum))
-        else:
-            mean = tf.convert_to_tensor(self.moving_mean)
-            variance = tf.convert_to_tensor(self.moving_variance)
+            elif self.evaluation_statistics == "accumulate":
+                average.assign(average + value * self.accumulation_weight)
+        return mean, variance
+
+    def _normalize(self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, training: bool | None) -> tf.Tensor:
+        mean, variance = self._statistics(inputs, training)
         scale = gamma * tf.math.rsqrt(variance + self.epsilon)
         offset = beta - mean * scale
         return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
@@ -93,6 +113,11 @@ class BatchNormalization(keras.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+def batch_normalization_layers(model: keras.Model) -> list[BatchNormalization]:
+    """Returns all batch normalisation layers inside a model, plain and conditional, at any depth."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
 
 
 @keras.saving.register_keras_serializable(package="hamgan")

@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable, Sequence
 
 from hamgan.config import ExperimentConfig, override
+from hamgan.distribution import share_of_batch
 from hamgan.tpu_check.chips import GIB, Topology
 from hamgan.tpu_check.compiler import Compiled, compile_for_tpu
 from hamgan.tpu_check.lowering import lower_train_step
-from hamgan.training.distribution import share_of_batch
 
 BATCH_MULTIPLE = 8
 """Suggested batches are multiples of it: the TPU pads to 8 rows."""

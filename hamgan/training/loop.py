@@ -14,13 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig, differences
 from hamgan.data.dataset import ClassificationDataset
-from hamgan.errors import PreemptedError, UserError
-from hamgan.run_directory import RunDirectory
-from hamgan.sampling import Sampler, grid_classes
-from hamgan.training.checkpoint_writer import CheckpointWriter
-from hamgan.training.checkpointing import checkpoint_path, restore, restore_newest
-from hamgan.training.collapse import TrainingDivergedError, describe_collapse
-from hamgan.training.distribution import (
+from hamgan.distribution import (
     UNAVAILABLE,
     agreed,
     describe,
@@ -29,6 +23,12 @@ from hamgan.training.distribution import (
     is_multi_worker,
     replica_batch,
 )
+from hamgan.errors import PreemptedError, UserError
+from hamgan.run_directory import RunDirectory
+from hamgan.sampling import Sampler, grid_classes
+from hamgan.training.checkpoint_writer import CheckpointWriter
+from hamgan.training.checkpointing import checkpoint_path, restore, restore_newest
+from hamgan.training.collapse import TrainingDivergedError, describe_collapse
 from hamgan.training.journal import Journal
 from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.state import TrainState
@@ -59,7 +59,7 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
     Args:
         config: the experiment. In a run that was begun before, only the fields of ``MAY_CHANGE`` may differ.
         run: where everything goes.
-        strategy: see :func:`hamgan.training.distribution.create_strategy`.
+        strategy: see :func:`hamgan.distribution.create_strategy`.
 
     Raises:
         UserError: the data set does not fit the model, the batch not the replicas, or the run has another config.
@@ -76,7 +76,7 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
     if run.exists():
         _check_same_experiment(config, run)
     dataset = ClassificationDataset(config.data)
-    _check_classes(config, dataset)
+    check_classes(config, dataset)
     with strategy.scope():
         state = TrainState(config)
     if is_chief(strategy) and not run.exists():
@@ -126,7 +126,8 @@ def _restore(run: RunDirectory, state: TrainState, strategy: tf.distribute.Strat
     return path
 
 
-def _check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> None:
+def check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> None:
+    """Raises UserError if the data set has another number of classes than the model."""
     if dataset.num_classes != config.model.num_classes:
         raise UserError(
             f"data set '{config.data.dataset}' has {dataset.num_classes} classes, model.num_classes is "

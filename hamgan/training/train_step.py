@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig
+from hamgan.distribution import is_multi_worker, replica_batch
 from hamgan.layers.spectral_normalization import spectrally_normalized_layers
 from hamgan.models import Generator
 from hamgan.random_streams import Purpose
 from hamgan.sampling import generator_inputs, hamburger_bases
-from hamgan.training.distribution import is_multi_worker, replica_batch
 from hamgan.training.losses import hinge_discriminator_loss, hinge_generator_loss
 from hamgan.training.state import TrainState
 

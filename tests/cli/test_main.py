@@ -5,8 +5,8 @@ import sys
 import pytest
 import tensorflow as tf
 
+from hamgan.class_lists import parse_classes
 from hamgan.cli.main import COMMANDS, main
-from hamgan.cli.sample import parse_classes
 from hamgan.config import experiment_from_json, override, to_json
 from hamgan.errors import FailedError, PreemptedError, UserError
 from hamgan.presets import hamgan_strong
@@ -26,6 +26,11 @@ OPTIONS = {
     "evaluate": (
         *("--run", "--checkpoint", "--weights", "--classifier", "--num_samples", "--data_dir", "--override"),
         *("--accelerator", "--cpu_replicas", "--tpu", "--zone", "--project", "--dry_run"),
+        *("--protocol", "--truncation", "--watch", "--timeout", "--cache_dir"),
+    ),
+    "doctor": (
+        *("--run", "--preset", "--dataset", "--classifier", "--num_samples", "--out", "--cache_dir", "--data_dir"),
+        *("--override", "--accelerator", "--cpu_replicas", "--tpu", "--zone", "--project"),
     ),
     "tpu-check": ("--preset", "--topology", "--precision", "--override"),
     "sample": ("--run", "--checkpoint", "--weights", "--out", "--classes", "--per_class", "--seed"),
@@ -83,9 +88,11 @@ def test_help_names_every_option(command, capsys):
 
 def test_train_evaluate_sample_report(run_path, classifier_path, tmp_path, capsys):
     arguments = ["--run", run_path, "--classifier", classifier_path, "--num_samples", "20", "--checkpoint", "all"]
+    arguments += ["--cache_dir", str(tmp_path / "features")]
     assert main(["evaluate", *arguments]) == 0
-    table = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in table[:4]] == ["step", "0", "1", "2"]
+    protocol, *table = capsys.readouterr().out.splitlines()
+    assert protocol.startswith("Protocol standard with")
+    assert [line.split()[0] for line in table[:5]] == ["step", "0", "1", "2", "real"]
     picture = tmp_path / "grid.png"
     assert main(["sample", "--run", run_path, "--out", str(picture), "--classes", "1,4-5", "--per_class", "2"]) == 0
     assert tf.io.decode_png(picture.read_bytes()).shape == (96, 64, 3)
@@ -126,6 +133,13 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
         (["evaluate", "--run", "{run}", "--checkpoint", "7"], "found '7'; run has 0, 1, 2"),
         (["evaluate", "--run", "{run}", "--classifier", "{tmp}/none"], "cannot be loaded"),
         (["evaluate", "--run", "{run}", "--override", "model.num_classes=3"], "data. and evaluation. fields only"),
+        (["evaluate", "--run", "{run}", "--protocol", "publishd"], "did you mean 'published'"),
+        (["evaluate", "--run", "{run}", "--truncation", "0.5,-1"], "--truncation expects positive numbers"),
+        (["evaluate", "--run", "{run}", "--timeout", "5"], "--timeout goes with --watch"),
+        (["evaluate", "--run", "{run}", "--watch", "--checkpoint", "all"], "leave out --checkpoint and --truncation"),
+        (["evaluate", "--run", "{run}", "--override", "evaluation.batch_norm=mean"], "one of moving, batch, standing"),
+        (["doctor", "--run", "{tmp}/x"], "no run in"),
+        (["doctor", "--run", "{run}", "--out", "{tmp}/no/y.png"], "there is no folder"),
         (["sample", "--run", "{tmp}/x", "--out", "{tmp}/y.png"], "no run in"),
         (["sample", "--run", "{run}", "--out", "{tmp}/no/y.png"], "there is no folder"),
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--classes", "3,12"], "must be in 0-9"),
@@ -199,10 +213,10 @@ def test_the_console_command_prints_only_the_message(tmp_path):
 
 @pytest.mark.parametrize(("text", "classes"), [("3", [3]), ("0,2", [0, 2]), ("1-3,9", [1, 2, 3, 9]), ("5-5", [5])])
 def test_classes_are_numbers_and_ranges(text, classes):
-    assert parse_classes(text, 10) == classes
+    assert parse_classes(text, 10, "--classes") == classes
 
 
 @pytest.mark.parametrize("text", ["a", "1,", "-3", "3-", "10", "5-3", "1-12"])
 def test_wrong_classes_are_refused(text):
     with pytest.raises(UserError, match="--classes"):
-        parse_classes(text, 10)
+        parse_classes(text, 10, "--classes")

@@ -182,7 +182,7 @@ def test_evaluation_reads_a_split_once_in_stored_order(dataset):
     batches = list(dataset.evaluation_batches("validation", resolution=32, batch=100).as_numpy_iterator())
     labels = np.concatenate([labels for _, labels in batches])
     assert len(labels) == dataset.num_examples("validation")
-    limited = dataset.evaluation_batches("validation", resolution=32, batch=100, limit=120).as_numpy_iterator()
+    limited = dataset.evaluation_batches("validation", resolution=32, batch=100, last=120).as_numpy_iterator()
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in limited]), labels[:120])
 
 

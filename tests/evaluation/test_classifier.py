@@ -1,9 +1,15 @@
+import hashlib
+import shutil
+import socket
+import urllib.error
+import urllib.request
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from hamgan.errors import UserError
-from hamgan.evaluation.classifier import INCEPTION_SIZE, Classifier
+from hamgan.evaluation.classifier import INCEPTION_SIZE, Classifier, saved_model_sha256
 from hamgan.evaluation.small_classifier import train_small_classifier
 
 
@@ -26,26 +32,25 @@ class _Means(tf.Module):
         return path
 
 
-def _batches(count=5, size=8):
-    images = np.random.default_rng(0).uniform(-1, 1, (count, size, size, 3)).astype(np.float32)
-    return images, [(images[:3], np.arange(3)), (images[3:], np.arange(3, count))]
+def _images(count=5, size=8):
+    return np.random.default_rng(0).uniform(-1, 1, (count, size, size, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(8, 8), (16, 16), (None, INCEPTION_SIZE)])
 def test_images_are_resized_to_the_signatures_size_or_inceptions(tmp_path, size, expected):
     classifier = Classifier(_Means(size, ("logits", "pool_3")).save(str(tmp_path / "model")))
-    images, batches = _batches()
-    features = classifier.features(batches)
-    np.testing.assert_array_equal(features.pool_3, np.full((5, 1), expected))
+    images = _images()
+    outputs = classifier(tf.constant(images))
+    np.testing.assert_array_equal(outputs["pool_3"], np.full((5, 1), expected))
     resized = tf.image.resize(images, (expected, expected), method="bilinear", antialias=False)
-    np.testing.assert_allclose(features.logits, tf.reduce_mean(resized, (1, 2)), atol=1e-5)
-    np.testing.assert_array_equal(features.labels, np.arange(5))
+    np.testing.assert_allclose(outputs["logits"], tf.reduce_mean(resized, (1, 2)), atol=1e-5)
+    assert classifier.card()["image_size"] == expected
 
 
 def test_a_classifier_without_pool_3_is_refused(tmp_path):
     classifier = Classifier(_Means(8, ("logits",)).save(str(tmp_path / "model")))
     with pytest.raises(UserError, match="must return logits and pool_3; lacks pool_3"):
-        classifier.features(_batches()[1])
+        classifier(tf.constant(_images()))
 
 
 def test_a_classifier_that_is_not_there_is_refused(tmp_path):
@@ -53,12 +58,50 @@ def test_a_classifier_that_is_not_there_is_refused(tmp_path):
         Classifier(str(tmp_path / "nothing"))
 
 
+def test_a_handle_that_cannot_be_reached_is_one_line_and_not_tried_again(monkeypatch, tmp_path):
+    tries = []
+
+    def unreachable(request, *_, **__):
+        tries.append(request)
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+    with pytest.raises(
+        UserError, match=r"classifier https://tfhub\.dev/x/1 cannot be loaded .*no route.*docs/evaluation"
+    ):
+        Classifier("https://tfhub.dev/x/1")
+    assert len(tries) == 1
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_handle_is_read_from_tf_hubs_cache_without_network(monkeypatch, tmp_path):
+    """As docs/evaluation.md says: the folder is the SHA-1 of the handle."""
+    handle = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
+    _Means(None, ("logits", "pool_3")).save(str(tmp_path / hashlib.sha1(handle.encode()).hexdigest()))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", None)
+    assert Classifier(handle).image_size == INCEPTION_SIZE
+
+
+def test_the_hash_is_of_names_and_contents(tmp_path):
+    hashes = set()
+    for name, content in (("a", "x"), ("a", "y"), ("b", "x")):
+        folder = tmp_path / f"{name}{content}" / "variables"
+        folder.mkdir(parents=True)
+        (folder / name).write_text(content)
+        hashes.add(saved_model_sha256(str(folder.parent)))
+    assert len(hashes) == 3
+    shutil.copytree(tmp_path / "ax", tmp_path / "copy")
+    assert saved_model_sha256(str(tmp_path / "copy")) == saved_model_sha256(str(tmp_path / "ax"))
+
+
 def test_the_small_classifier_is_exported_for_the_same_path(tiny, classifier_path):
     classifier = Classifier(classifier_path)
     assert classifier.image_size == 32
-    features = classifier.features([(np.zeros((2, 32, 32, 3), np.float32), np.zeros(2))])
-    assert features.logits.shape == (2, 10)
-    assert features.pool_3.shape == (2, 64)
+    outputs = classifier(tf.zeros((2, 32, 32, 3)))
+    assert outputs["logits"].shape == (2, 10)
+    assert outputs["pool_3"].shape == (2, 64)
 
 
 def test_the_small_classifier_learns(tiny, tmp_path):

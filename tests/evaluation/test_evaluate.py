@@ -1,71 +1,148 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from hamgan.config import override
+from hamgan.config import to_json
 from hamgan.data.dataset import ClassificationDataset
+from hamgan.errors import UserError
 from hamgan.evaluation import evaluate
 from hamgan.evaluation.classifier import Classifier
-from hamgan.evaluation.evaluate import evaluate_checkpoints, table
-from hamgan.evaluation.metrics import frechet_inception_distance, inception_score
+from hamgan.evaluation.evaluate import evaluate_checkpoints
+from hamgan.evaluation.metrics import frechet_inception_distance, inception_score, kernel_inception_distance
+from hamgan.evaluation.neighbors import precision_recall_density_coverage
 from hamgan.generator_checkpoint import find_checkpoints, load_generator
 from hamgan.report import write_report
 from hamgan.run_directory import RunDirectory
 from hamgan.sampling import Sampler
-from hamgan.training.loop import train
+from hamgan.score_columns import table
 
 
 @pytest.fixture(scope="module")
-def run(tiny, tmp_path_factory):
-    run = RunDirectory(str(tmp_path_factory.mktemp("runs") / "run"))
-    config = override(tiny, ["train.steps=2", "train.image_every=2", "train.checkpoint_every=2"])
-    train(config, run, tf.distribute.get_strategy())
-    return run
+def run(trained_run, tmp_path_factory):
+    """A copy, for this file's results."""
+    copy = RunDirectory(str(tmp_path_factory.mktemp("copy") / "run"))
+    shutil.copytree(trained_run.path, copy.path)
+    return copy
 
 
 @pytest.fixture(scope="module")
-def config(run, classifier_path):
-    return override(run.read_config(), [f"evaluation.classifier={classifier_path}"])
+def results(run, evaluation_config, cache_dir):
+    evaluator = evaluate.Evaluator(evaluation_config, None, cache_dir)
+    return evaluate_checkpoints(evaluator, run, find_checkpoints(run, "all"), "ema")
 
 
-@pytest.fixture(scope="module")
-def results(run, config):
-    return evaluate_checkpoints(config, run, find_checkpoints(run, "all"), "ema")
-
-
-def test_scores_are_those_of_the_samples_against_the_validation_split(run, config, results):
-    ((step, path),) = find_checkpoints(run, "latest")
-    sampler = Sampler(load_generator(config, path, "ema"), seed=0, batch=24)
-    labels = sampler.random_labels(24)
+def _real_features(config, split, count):
     classifier = Classifier(config.evaluation.classifier)
-    fakes = classifier.features(zip(sampler.batches(labels), [labels], strict=True))
-    dataset = ClassificationDataset(config.data)
-    validation, training = (
-        classifier.features(dataset.evaluation_batches(split, resolution=32, batch=24, limit=24).as_numpy_iterator())
-        for split in ("validation", "train")
-    )
+    batches = ClassificationDataset(config.data).evaluation_batches(split, resolution=32, batch=24, last=count)
+    (outputs,) = [
+        {name: value.numpy() for name, value in classifier(tf.constant(images)).items()} for images, _ in batches
+    ]
+    return outputs
+
+
+def test_scores_are_those_of_the_samples_against_the_real_images(run, evaluation_config, results):
+    ((step, path),) = find_checkpoints(run, "latest")
+    sampler = Sampler(load_generator(evaluation_config, path, "ema"), seed=0, batch=24)
+    labels = sampler.random_labels(24)
+    (images,) = sampler.batches(labels)
+    fakes = {name: value.numpy() for name, value in Classifier(evaluation_config.evaluation.classifier)(images).items()}
+    validation, train = (_real_features(evaluation_config, split, 24) for split in ("validation", "train"))
     result = results[-1]
+    scores = result["scores"]
     assert result["step"] == step == 2
-    assert result["fid"] == pytest.approx(frechet_inception_distance(validation.pool_3, fakes.pool_3), rel=1e-3)
-    assert result["inception_score"] == pytest.approx(inception_score(fakes.logits), rel=1e-4)
-    assert result["accuracy"] == np.mean(fakes.logits.argmax(1) == labels)
-    assert result["real_inception_score"] == pytest.approx(inception_score(validation.logits), rel=1e-4)
-    assert result["real_fid"] == pytest.approx(frechet_inception_distance(validation.pool_3, training.pool_3), rel=1e-3)
-    assert result["counts"] == {"validation_images": 24, "train_images": 24}
+    # 24 images in 64 dimensions: the covariances are singular, and the distance depends on rounding.
+    assert scores["fid"] == pytest.approx(frechet_inception_distance(validation["pool_3"], fakes["pool_3"]), rel=1e-3)
+    assert scores["fid_train"] == pytest.approx(frechet_inception_distance(train["pool_3"], fakes["pool_3"]), rel=1e-3)
+    assert scores["inception_score"] == pytest.approx(inception_score(fakes["logits"]), rel=1e-4)
+    kid, _ = kernel_inception_distance(validation["pool_3"], fakes["pool_3"])
+    assert scores["kid"] == pytest.approx(kid, rel=1e-4)
+    assert scores["accuracy"] == np.mean(fakes["logits"].argmax(1) == labels)
+    neighbors = precision_recall_density_coverage(validation["pool_3"][:20], fakes["pool_3"][:20])
+    assert {name: scores[name] for name in neighbors} == neighbors
+    assert result["real"]["inception_score"] == pytest.approx(inception_score(validation["logits"]), rel=1e-4)
+    expected = frechet_inception_distance(validation["pool_3"], train["pool_3"])
+    assert result["real"]["fid"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_replicas_give_the_scores_of_one_device(run, config, results, tmp_path):
+def test_the_card_says_how_a_result_was_made(run, evaluation_config, results):
+    card = results[-1]["card"]
+    assert card["protocol"] == describe_tiny(evaluation_config)
+    assert card["images"] == {"fake": 24, "validation": 24, "train": 24, "neighbors": 20}
+    assert (card["weights"], card["batch_norm"], card["truncation"], card["seed"]) == ("ema", "moving", None, 0)
+    assert card["classifier"]["sha256"] == Classifier(evaluation_config.evaluation.classifier).sha256
+    assert card["validation"]["examples"] == 355
+    assert card["versions"]["tensorflow"] == tf.__version__
+    assert len({result["card_id"] for result in results}) == 1
+
+
+def describe_tiny(config):
+    settings = config.evaluation
+    return f"standard with classifier={settings.classifier}, num_samples=24, neighbors_samples=20"
+
+
+def test_replicas_give_the_scores_of_one_device(run, make_evaluator, results, tmp_path):
     """With 24 images in batches of 8 on three replicas: some shares are filled up."""
     copy = RunDirectory(str(tmp_path / "run"))
     shutil.copytree(run.path, copy.path)
     shutil.rmtree(copy.evaluations)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1", "CPU:2"])
-    shared = evaluate_checkpoints(config, copy, find_checkpoints(copy, "latest"), "ema", strategy)[0]
-    for name in ("fid", "inception_score", "real_fid", "real_inception_score"):
-        assert shared[name] == pytest.approx(results[-1][name], rel=1e-3)
+    evaluator = make_evaluator(strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1", "CPU:2"]))
+    (shared,) = evaluate_checkpoints(evaluator, copy, find_checkpoints(copy, "latest"), "ema")
+    assert shared["card"] == results[-1]["card"]
+    for name in ("inception_score", "kid", "accuracy"):
+        assert shared["scores"][name] == pytest.approx(results[-1]["scores"][name], rel=1e-5)
+    assert shared["scores"]["fid"] == pytest.approx(results[-1]["scores"]["fid"], rel=1e-3)
+
+
+WORKER = """
+import sys
+from hamgan.config import experiment_from_json
+from hamgan.distribution import create_strategy
+from hamgan.evaluation.evaluate import Evaluator, evaluate_checkpoints
+from hamgan.generator_checkpoint import find_checkpoints
+from hamgan.run_directory import RunDirectory
+
+strategy = create_strategy("cpu")
+run = RunDirectory(sys.argv[2])
+evaluator = Evaluator(experiment_from_json(open(sys.argv[1]).read(), "test"), strategy, sys.argv[3])
+print(len(evaluate_checkpoints(evaluator, run, find_checkpoints(run, "latest"), "ema")))
+"""
+
+
+def test_two_processes_give_the_scores_of_one(run, evaluation_config, results, tmp_path, free_ports):
+    config_path = tmp_path / "config.json"
+    config_path.write_text(to_json(evaluation_config))
+    copy = RunDirectory(str(tmp_path / "run"))
+    shutil.copytree(run.path, copy.path)
+    shutil.rmtree(copy.evaluations)
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(config_path), copy.path, str(tmp_path / f"cache{index}")],
+            env={
+                **os.environ,
+                "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert [out.split()[-1] for out, _ in said] == ["1", "0"]
+    (shared,) = copy.read_evaluations()
+    assert shared["card"] == results[-1]["card"]
+    for name in ("inception_score", "kid", "accuracy"):
+        assert shared["scores"][name] == pytest.approx(results[-1]["scores"][name], rel=1e-5)
+    # The other worker keeps no features.
+    assert not (tmp_path / "cache1").exists()
 
 
 def test_results_are_written_and_listed(run, results):
@@ -73,50 +150,156 @@ def test_results_are_written_and_listed(run, results):
     assert run.read_evaluations() == json.loads(json.dumps(results))
 
 
-def test_what_was_scored_the_same_way_is_not_scored_again(run, config, results, monkeypatch):
+def test_what_was_scored_the_same_way_is_not_scored_again(run, make_evaluator, results, monkeypatch):
     scored = []
-    evaluator = evaluate.Evaluator
-
-    class Counting(evaluator):
-        def evaluate(self, path, weights):
-            scored.append(path)
-            return super().evaluate(path, weights)
-
-    monkeypatch.setattr(evaluate, "Evaluator", Counting)
-    assert evaluate_checkpoints(config, run, find_checkpoints(run, "all"), "ema") == results
+    evaluate_one = evaluate.Evaluator.evaluate
+    monkeypatch.setattr(
+        evaluate.Evaluator,
+        "evaluate",
+        lambda self, path, weights: scored.append(path) or evaluate_one(self, path, weights),
+    )
+    assert evaluate_checkpoints(make_evaluator(), run, find_checkpoints(run, "all"), "ema") == results
     assert scored == []
-    other_seed = override(config, ["evaluation.seed=5"])
-    (again,) = evaluate_checkpoints(other_seed, run, find_checkpoints(run, "latest"), "ema")
+    latest = find_checkpoints(run, "latest")
+    (other,) = evaluate_checkpoints(make_evaluator("evaluation.seed=5"), run, latest, "ema")
     assert len(scored) == 1
-    assert again["fid"] != results[-1]["fid"]
-    (again,) = evaluate_checkpoints(config, run, find_checkpoints(run, "latest"), "ema")
-    assert again == results[-1]
+    assert other["scores"]["fid"] != results[-1]["scores"]["fid"]
+    assert evaluate_checkpoints(make_evaluator(), run, latest, "ema") == results[-1:]
+    assert len(scored) == 1
+    # More scores of the same kind: made again, and then enough for less.
+    asks_for_more = make_evaluator("evaluation.bootstrap=3", "evaluation.intra_classes=2", "evaluation.num_samples=200")
+    (more,) = evaluate_checkpoints(asks_for_more, run, latest, "ema")
+    assert more["standard_errors"]["fid"] > 0
+    assert list(more["intra_fid"]) == ["2"]
+    assert evaluate_checkpoints(make_evaluator("evaluation.num_samples=200"), run, latest, "ema") == [more]
+    assert len(scored) == 2
 
 
-def test_accuracy_needs_a_classifier_of_the_same_classes(run, config, results):
-    table_text = table([{**results[0], "accuracy": None, "real_accuracy": None}])
-    header, row = table_text.splitlines()
-    assert header.split()[:4] == ["step", "FID", "IS", "accuracy"]
-    assert row.split()[3] == row.split()[-1] == "-"
-    evaluator = object.__new__(evaluate.Evaluator)
-    evaluator.config = override(config, ["model.num_classes=11"])
-    features = evaluate.Features(np.zeros((3, 10)), np.zeros((3, 2)), np.zeros(3))
-    assert evaluator._accuracy(features) is None
+def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(
+    run, make_evaluator, results, tmp_path, monkeypatch
+):
+    copy = RunDirectory(str(tmp_path / "run"))
+    shutil.copytree(run.path, copy.path)
+    shutil.rmtree(copy.evaluations)
+    latest = find_checkpoints(copy, "latest")
+    evaluator = make_evaluator()
+    made = []
+
+    class Killed(BaseException):
+        pass
+
+    append = evaluate.FeatureStore.append
+
+    def append_and_die(self, *arrays):
+        append(self, *arrays)
+        self.save()
+        made.append(len(arrays[-1]))
+        if len(made) == 2:
+            raise Killed
+
+    monkeypatch.setattr(evaluate.FeatureStore, "append", append_and_die)
+    with pytest.raises(Killed):
+        evaluate_checkpoints(evaluator, copy, latest, "ema")
+    assert copy.read_evaluations() == []
+    (result,) = evaluate_checkpoints(make_evaluator(), copy, latest, "ema")
+    assert made == [8, 8, 8]
+    assert result["scores"] == results[-1]["scores"]
 
 
-def test_the_report_is_one_file_with_curves_pictures_scores_and_config(run, results):
+def test_real_features_are_made_once(run, make_evaluator, results, monkeypatch):
+    monkeypatch.setattr(ClassificationDataset, "evaluation_batches", None)
+    make_evaluator("evaluation.seed=9")
+    assert make_evaluator("evaluation.seed=9").real_scores() == results[-1]["real"]
+
+
+def test_the_fakes_are_forgotten_when_the_result_is_written(results, cache_dir):
+    counts = []
+    for name in os.listdir(cache_dir):
+        with open(os.path.join(cache_dir, name, "progress.json")) as file:
+            counts.append("real" in json.load(file)["content"])
+    assert all(counts)
+
+
+def test_repeats_are_other_fakes_and_are_averaged(run, make_evaluator, results):
+    evaluator = make_evaluator("evaluation.repeats=2", "evaluation.wrap_validation=true", "evaluation.num_samples=360")
+    assert evaluator.validation_count == 360
+    (result,) = evaluate_checkpoints(evaluator, run, find_checkpoints(run, "latest"), "ema")
+    first, second = (scores["fid"] for scores in result["repeats"])
+    assert first != second
+    assert result["scores"]["fid"] == pytest.approx((first + second) / 2)
+    assert result["spread"]["fid"] == pytest.approx(abs(first - second) / 2**0.5)
+    # 5 of the 355 count twice.
+    assert result["card"]["images"]["validation"] == 360
+    assert "±" in table([result])
+
+
+def test_truncation_and_batch_norm_modes_are_other_results(run, make_evaluator, results):
+    latest = find_checkpoints(run, "latest")
+    evaluator = make_evaluator()
+    sweep = [evaluate_checkpoints(evaluator.at_truncation(value), run, latest, "ema")[0] for value in (0.2, 1.0)]
+    assert [result["card"]["truncation"] for result in sweep] == [0.2, 1.0]
+    modes = [
+        evaluate_checkpoints(make_evaluator(f"evaluation.batch_norm={mode}"), run, latest, "ema")[0]
+        for mode in ("batch", "standing")
+    ]
+    assert [result["card"]["batch_norm"] for result in modes] == [
+        "batch (each batch of 8)",
+        "standing (16 batches of 8)",
+    ]
+    everything = [*sweep, *modes, results[-1]]
+    assert len({result["card_id"] for result in everything}) == 5
+    assert len({result["scores"]["fid"] for result in everything}) == 5
     write_report(run)
     with open(run.report_path) as file:
         page = file.read()
-    assert page.count("<svg") == 9
+    assert "Inception score over FID" in page
+    assert table(sweep).splitlines()[0].split()[:2] == ["step", "truncation"]
+
+
+def test_classes_without_enough_images_are_named(run, make_evaluator):
+    with pytest.raises(UserError, match=r"evaluation.intra_classes: .*class 3"):
+        evaluate_checkpoints(
+            make_evaluator("evaluation.intra_classes=3", "evaluation.num_samples=2", "evaluation.neighbors_samples=0"),
+            run,
+            find_checkpoints(run, "latest"),
+            "ema",
+        )
+
+
+def test_accuracy_needs_a_classifier_of_the_same_classes(results):
+    result = {**results[0], "scores": {**results[0]["scores"], "accuracy": None}}
+    header = table([result]).splitlines()[0]
+    assert header.split()[:5] == ["step", "FID", "FID", "train", "IS"]
+    assert "accuracy" not in header
+    assert "accuracy" in table(results).splitlines()[0]
+
+
+def test_the_report_is_one_file_with_curves_pictures_scores_and_cards(run, results):
+    write_report(run)
+    with open(run.report_path) as file:
+        page = file.read()
     assert page.count("data:image/png;base64,") == 3
-    assert f"{results[-1]['fid']:.2f}" in page
+    assert f"{results[-1]['scores']['fid']:.2f}" in page
+    assert results[-1]["card"]["classifier"]["sha256"] in page
     assert "checkpoint_every" in page
     for outside in ("<script", "<link", 'src="http', "@import"):
         assert outside not in page
     write_report(run)
     with open(run.report_path) as file:
         assert file.read() == page
+
+
+def test_results_of_other_cards_are_on_other_curves(results, tmp_path, evaluation_config):
+    run = RunDirectory(str(tmp_path / "run"))
+    run.create(evaluation_config)
+    for step, card_id, seed in ((1, "aa", 0), (2, "aa", 0), (2, "bb", 1)):
+        card = {**results[0]["card"], "seed": seed}
+        run.write_evaluation({**results[0], "step": step, "card_id": card_id, "card": card})
+    write_report(run)
+    with open(run.report_path) as file:
+        page = file.read()
+    assert "ema weights, seed 0 [aa]" in page
+    assert "ema weights, seed 1 [bb]" in page
 
 
 def test_a_report_before_the_first_step_says_so(tiny, tmp_path):

@@ -1,8 +1,11 @@
 import float64_reference as reference
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from hamgan.layers import BatchNormalization, ConditionalBatchNormalization
+from hamgan.layers import BatchNormalization, ConditionalBatchNormalization, Hamburger
+from hamgan.layers.batch_normalization import batch_normalization_layers
+from hamgan.models.blocks import GeneratorBlock
 
 SHAPE = (4, 3, 5, 6)
 NUM_CLASSES = 3
@@ -53,6 +56,65 @@ def test_evaluation_normalises_by_the_moving_statistics_and_keeps_them(condition
     assert reference.relative_error(call(layer, conditional, **arguments), expected) < 1e-5
     np.testing.assert_array_equal(layer.moving_mean, mean)
     np.testing.assert_array_equal(layer.moving_variance, variance)
+
+
+@both_forms
+@pytest.mark.parametrize("arguments", [{}, {"training": False}])
+def test_in_batch_mode_evaluation_normalises_by_the_batch_and_changes_nothing(conditional, arguments):
+    layer = built_layer(conditional)
+    layer.evaluation_statistics = "batch"
+    layer.accumulation_weight = 0.5
+    before = layer.get_weights()
+    expected = reference.batch_norm(images(), *affine(layer, conditional))
+    assert reference.relative_error(call(layer, conditional, **arguments), expected) < 1e-5
+    for value, old in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, old)
+
+
+@both_forms
+def test_in_accumulate_mode_evaluation_adds_the_weighted_statistics_of_the_batch(conditional):
+    layer = built_layer(conditional)
+    layer.evaluation_statistics = "accumulate"
+    layer.accumulation_weight = 0.25
+    old_mean, old_variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+    x = images().astype(np.float64)
+    expected = reference.batch_norm(images(), *affine(layer, conditional))
+    # In a graph, where nothing but the assignments' side effect asks for them.
+    outputs = tf.function(lambda: call(layer, conditional))()
+    assert reference.relative_error(outputs, expected) < 1e-5
+    np.testing.assert_allclose(layer.moving_mean, old_mean + 0.25 * x.mean((0, 1, 2)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.moving_variance, old_variance + 0.25 * x.var((0, 1, 2)), rtol=1e-5)
+
+
+@both_forms
+@pytest.mark.parametrize("mode", ["batch", "accumulate"])
+def test_what_evaluation_uses_does_not_touch_training(conditional, mode):
+    layer, other = built_layer(conditional), built_layer(conditional)
+    other.evaluation_statistics = mode
+    other.accumulation_weight = 0.5
+    outputs, other_outputs = (call(each, conditional, training=True) for each in (layer, other))
+    np.testing.assert_array_equal(outputs, other_outputs)
+    for value, other_value in zip(layer.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, other_value)
+
+
+def test_what_evaluation_uses_is_a_mode_and_not_configuration():
+    layer = built_layer(conditional=False)
+    config = layer.get_config()
+    layer.evaluation_statistics = "batch"
+    assert layer.get_config() == config
+    assert BatchNormalization.from_config(config).evaluation_statistics == "moving"
+    layer.evaluation_statistics = "bach"
+    with pytest.raises(ValueError, match=r"must be one of .*, received 'bach'"):
+        layer(images())
+
+
+def test_all_batch_normalisations_of_a_network_are_found():
+    block = GeneratorBlock(4, num_classes=NUM_CLASSES)
+    assert batch_normalization_layers(block) == [block.norm1, block.norm2]
+    hamburger = Hamburger(latent_dim=6, rank=2, batch_norm="plain")
+    hamburger.build(SHAPE)
+    assert batch_normalization_layers(hamburger) == [hamburger.normalization]
 
 
 @both_forms

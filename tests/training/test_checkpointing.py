@@ -1,5 +1,4 @@
 import gc
-import json
 import os
 
 import numpy as np
@@ -10,7 +9,7 @@ from hamgan.config import override
 from hamgan.errors import UserError
 from hamgan.generator_checkpoint import find_checkpoints, load_generator
 from hamgan.networks import build_generator
-from hamgan.run_directory import RunDirectory, write_atomically
+from hamgan.run_directory import RunDirectory
 from hamgan.training.checkpointing import (
     checkpoint_parts,
     checkpoint_path,
@@ -138,15 +137,20 @@ def test_checkpoints_are_found_by_name(tiny, tmp_path):
     assert find_checkpoints(run, "latest") == [(10, checkpoint_path(run.checkpoints, 10))]
     assert find_checkpoints(run, "2") == [(2, checkpoint_path(run.checkpoints, 2))]
     for wrong in ("3", "newest", "-1"):
-        with pytest.raises(UserError, match=r"latest, best, all or a step that was saved.* has 2, 10"):
+        with pytest.raises(UserError, match=r"latest, best, all, a path or a step that was saved.* has 2, 10"):
             find_checkpoints(run, wrong)
     with pytest.raises(UserError, match="best: no checkpoint that is still there was evaluated"):
         find_checkpoints(run, "best")
     for step, fid in ((2, 5.0), (10, 7.0), (6, 1.0)):
-        write_atomically(
-            run.evaluation_path(step, "raw"), json.dumps({"step": step, "fid": fid, "weights": "raw"}).encode()
-        )
+        run.write_evaluation({"step": step, "card_id": "0a", "scores": {"fid": fid}, "card": {"images": {"fake": 10}}})
     assert [step for step, _ in find_checkpoints(run, "best")] == [2]
+    elsewhere = str(tmp_path / "elsewhere" / "ckpt-77")
+    with pytest.raises(
+        UserError, match=r"ckpt-77: expected a checkpoint named like ckpt-1000.*ckpt-77\.index; found none"
+    ):
+        find_checkpoints(run, elsewhere)
+    write_checkpoint(elsewhere, variables)
+    assert find_checkpoints(run, elsewhere) == find_checkpoints(run, f"{elsewhere}.index") == [(77, elsewhere)]
 
 
 def test_a_checkpoint_appears_when_it_was_read_back(tiny, tmp_path, monkeypatch):

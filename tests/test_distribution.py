@@ -1,7 +1,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hamgan import distribution
 from hamgan.config import override, to_json
+from hamgan.distribution import create_strategy, is_chief, num_input_pipelines, replica_batch
 from hamgan.errors import UserError
 from hamgan.run_directory import RunDirectory
-from hamgan.training import distribution
 from hamgan.training.checkpointing import checkpoint_path, latest_checkpoint, write_checkpoint
-from hamgan.training.distribution import create_strategy, is_chief, num_input_pipelines, replica_batch
 from hamgan.training.loop import train
 from hamgan.training.state import TrainState
 
@@ -99,7 +98,7 @@ WORKER = """
 import sys
 from hamgan.config import experiment_from_json
 from hamgan.run_directory import RunDirectory
-from hamgan.training.distribution import create_strategy
+from hamgan.distribution import create_strategy
 from hamgan.training.loop import train
 
 strategy = create_strategy("cpu", cpu_replicas=int(sys.argv[3]))
@@ -146,14 +145,8 @@ def test_in_float32_two_replicas_differ_by_rounding(tiny, tmp_path_factory):
             assert np.linalg.norm(values[name] - value) <= 5e-3 * np.linalg.norm(value), name
 
 
-def _free_port():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
-
-
-def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_device, tmp_path):
-    cluster = {"worker": [f"localhost:{_free_port()}" for _ in range(2)]}
+def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_device, tmp_path, free_ports):
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
     tf_configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
     run = _train_in_processes(config, begun, tmp_path, tf_configs)
     _assert_same_trajectory(_values(run), on_one_device)

@@ -1,0 +1,161 @@
+"""All scores of one set of fakes, from features alone."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hamgan.config import EvaluationConfig
+from hamgan.errors import UserError
+from hamgan.evaluation.feature_store import Features
+from hamgan.evaluation.metrics import (
+    FrechetDistanceTo,
+    Moments,
+    bootstrap_frechet_distance,
+    bootstrap_inception_score,
+    class_conditional_accuracy,
+    frechet_distance,
+    frechet_distance_infinity,
+    inception_score,
+    intra_class_frechet_distances,
+    kernel_inception_distance,
+)
+from hamgan.evaluation.neighbors import precision_recall_density_coverage
+
+_logger = logging.getLogger(__name__)
+
+
+class RealReference:
+    """The real images' features, and what is computed from them once.
+
+    Args:
+        validation: of the validation split; FID is against these unless it says otherwise.
+        train: of the train split.
+        num_classes: of the data set. Accuracy is None for a classifier with other classes.
+    """
+
+    def __init__(self, validation: Features, train: Features, num_classes: int) -> None:
+        self.validation = validation
+        self.train = train
+        self.num_classes = num_classes
+        _logger.info("Scoring the real images")
+        self.validation_moments = Moments.of(validation.pool_3)
+        self.train_moments = Moments.of(train.pool_3)
+        self.scores: dict[str, float | None] = {
+            "fid": frechet_distance(self.validation_moments, self.train_moments),
+            "inception_score": inception_score(validation.logits),
+            "accuracy": self.accuracy(validation),
+        }
+        self._distance: FrechetDistanceTo | None = None
+
+    @property
+    def distance(self) -> FrechetDistanceTo:
+        """FID to the validation split, for many at once."""
+        if self._distance is None:
+            self._distance = FrechetDistanceTo(self.validation_moments)
+        return self._distance
+
+    def accuracy(self, features: Features) -> float | None:
+        """Returns the share of images that the classifier assigns to their label, None if it knows other classes."""
+        if features.logits.shape[1] != self.num_classes:
+            return None
+        return class_conditional_accuracy(features.logits, features.labels)
+
+
+def score(fakes: Features, real: RealReference, neighbors_samples: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scores one set of fakes.
+
+    Args:
+        fakes: their features.
+        real: what they are compared with.
+        neighbors_samples: images of each side for precision, recall, density and coverage; none of these if 0.
+
+    Returns:
+        The scores by name, and the standard errors of those that come with one.
+    """
+    if len(fakes.labels) < 2:
+        raise UserError(f"scores take at least 2 fakes, found evaluation.num_samples {len(fakes.labels)}")
+    moments = Moments.of(fakes.pool_3)
+    kid: float | None
+    try:
+        kid, kid_error = kernel_inception_distance(real.validation.pool_3, fakes.pool_3)
+    except ValueError as error:
+        _logger.warning("No KID: %s", error)
+        kid, kid_error = None, None
+    scores = {
+        "fid": frechet_distance(real.validation_moments, moments),
+        "fid_train": frechet_distance(real.train_moments, moments),
+        "inception_score": inception_score(fakes.logits),
+        "kid": kid,
+        "accuracy": real.accuracy(fakes),
+    }
+    if neighbors_samples:
+        _logger.info("Looking for nearest neighbours")
+        try:
+            scores |= precision_recall_density_coverage(
+                real.validation.pool_3[:neighbors_samples], fakes.pool_3[:neighbors_samples]
+            )
+        except ValueError as error:
+            raise UserError(f"precision and recall: {error}; or override evaluation.neighbors_samples=0") from error
+    return scores, {"kid": kid_error}
+
+
+def score_repeats(
+    fakes: Sequence[Features], real: RealReference, settings: EvaluationConfig, intra_classes: Sequence[int]
+) -> dict[str, Any]:
+    """Scores several sets of fakes of one generator.
+
+    Args:
+        fakes: the features of each set.
+        real: what they are compared with.
+        settings: which scores.
+        intra_classes: classes whose own FID is measured.
+
+    Returns:
+        "scores", means over the sets; "spread", their standard deviations if there are several sets; "repeats", the
+        scores of each; and of the first set alone: "standard_errors", "fid_infinity" and "intra_fid" if asked for.
+    """
+    repeats = []
+    for features in fakes:
+        scores, errors = score(features, real, settings.neighbors_samples)
+        repeats.append(scores)
+        if len(repeats) == 1:
+            first_errors = errors
+    first = fakes[0]
+    result: dict[str, Any] = {
+        "scores": {name: _over_repeats(np.mean, name, repeats) for name in repeats[0]},
+        "spread": {name: _over_repeats(_deviation, name, repeats) for name in repeats[0]} if len(repeats) > 1 else {},
+        "repeats": repeats,
+        "standard_errors": first_errors,
+        "fid_infinity": None,
+        "intra_fid": {},
+    }
+    if settings.bootstrap:
+        _logger.info("Resampling %d times", settings.bootstrap)
+        options = {"resamples": settings.bootstrap, "seed": settings.seed}
+        result["standard_errors"] |= {
+            "fid": bootstrap_frechet_distance(real.distance, first.pool_3, **options),
+            "inception_score": bootstrap_inception_score(first.logits, **options),
+        }
+    if settings.fid_infinity:
+        _logger.info("Extrapolating FID")
+        result["fid_infinity"] = frechet_distance_infinity(real.distance, first.pool_3, seed=settings.seed)
+    if intra_classes:
+        try:
+            distances = intra_class_frechet_distances(
+                real.validation.pool_3, real.validation.labels, first.pool_3, first.labels, list(intra_classes)
+            )
+        except ValueError as error:
+            raise UserError(f"evaluation.intra_classes: {error}") from error
+        result["intra_fid"] = {str(label): distance for label, distance in distances.items()}
+    return result
+
+
+def _over_repeats(function: Any, name: str, repeats: Sequence[dict[str, Any]]) -> float | None:
+    values = [scores[name] for scores in repeats]
+    return None if None in values else float(function(values))
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1))

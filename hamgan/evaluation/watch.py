@@ -1,0 +1,78 @@
+"""Continuous evaluation of a run that is being trained elsewhere."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hamgan.errors import UserError
+from hamgan.evaluation.evaluate import Evaluator, evaluate_checkpoints
+from hamgan.report import write_report
+from hamgan.run_directory import RunDirectory
+from hamgan.training.checkpointing import DamagedCheckpointError, checkpoint_path, checkpoint_steps
+
+_logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 10.0
+
+
+def watch(
+    evaluator: Evaluator,
+    run: RunDirectory,
+    weights: str,
+    *,
+    timeout: float,
+    poll_seconds: float = POLL_SECONDS,
+    scored: Callable[[dict[str, Any]], None] = lambda result: None,
+) -> bool:
+    """Scores every checkpoint of a run once, in the order of their steps, as they appear.
+
+    What was scored before is not scored again. A checkpoint that is deleted before it could be read, or is damaged,
+    is passed over. The run's page is renewed after each; training keeps the best by FID.
+
+    Args:
+        evaluator: how; in one process.
+        run: the run.
+        weights: "ema" or "raw".
+        timeout: seconds without a new checkpoint after which the watch ends.
+        poll_seconds: between looks at the folder.
+        scored: called with each result.
+
+    Returns:
+        Whether training has ended; False after the timeout.
+    """
+    done: set[int] = set()
+    newest_at = time.monotonic()
+    while True:
+        # Asked before the folder is looked at: what was written last must not be missed.
+        ended = has_ended(run)
+        new = [step for step in checkpoint_steps(run.checkpoints) if step not in done]
+        if not new:
+            if ended:
+                return True
+            if time.monotonic() - newest_at > timeout:
+                return False
+            time.sleep(poll_seconds)
+            continue
+        step = new[0]
+        done.add(step)
+        try:
+            results = evaluate_checkpoints(evaluator, run, [(step, checkpoint_path(run.checkpoints, step))], weights)
+        except UserError as error:
+            is_gone = step not in checkpoint_steps(run.checkpoints)
+            if not is_gone and not isinstance(error, DamagedCheckpointError):
+                raise
+            _logger.warning("Step %d is passed over: %s", step, "it was deleted meanwhile" if is_gone else error)
+        else:
+            write_report(run)
+            for result in results:
+                scored(result)
+        newest_at = time.monotonic()
+
+
+def has_ended(run: RunDirectory) -> bool:
+    """Whether training says that it has ended: at its last step, or by a collapse that stops it."""
+    collapses = run.read_collapses()
+    if collapses and collapses[-1]["action"] == "stop":
+        return True
+    return run.read_config().train.steps in checkpoint_steps(run.checkpoints)

@@ -1,0 +1,108 @@
+import shutil
+
+import pytest
+
+from hamgan.config import override
+from hamgan.evaluation import watch as watch_module
+from hamgan.evaluation.watch import has_ended, watch
+from hamgan.run_directory import RunDirectory
+from hamgan.training.checkpointing import checkpoint_path
+
+
+@pytest.fixture
+def live_run(trained_run, tmp_path):
+    """A run of four steps of which no checkpoint is there yet, and a function that lets one appear."""
+    run = RunDirectory(str(tmp_path / "run"))
+    run.create(override(trained_run.read_config(), ["train.steps=4"]))
+
+    def appear(step, source=2):
+        tf_files = (".data-00000-of-00001", ".index")
+        for suffix in tf_files:
+            target = checkpoint_path(run.checkpoints, step) + suffix
+            (tmp_path / "run" / "checkpoints").mkdir(exist_ok=True)
+            shutil.copy(checkpoint_path(trained_run.checkpoints, source) + suffix, target)
+
+    def vanish(step):
+        for path in (tmp_path / "run" / "checkpoints").glob(f"ckpt-{step}.*"):
+            path.unlink()
+
+    return run, appear, vanish
+
+
+def _watch(evaluator, run, on_sleep, monkeypatch, timeout=1000.0):
+    """Watches; ``on_sleep`` is called instead of each pause. Returns (whether training ended, steps scored)."""
+    monkeypatch.setattr(watch_module.time, "sleep", lambda seconds: on_sleep())
+    steps = []
+    ended = watch(evaluator, run, "ema", timeout=timeout, scored=lambda result: steps.append(result["step"]))
+    return ended, steps
+
+
+def test_every_checkpoint_is_scored_once_in_order_until_training_ends(live_run, make_evaluator, monkeypatch):
+    run, appear, _ = live_run
+    events = iter([lambda: appear(1), lambda: (appear(3), appear(2)), lambda: None, lambda: appear(4)])
+    ended, steps = _watch(make_evaluator(), run, lambda: next(events)(), monkeypatch)
+    assert (ended, steps) == (True, [1, 2, 3, 4])
+    assert [result["step"] for result in run.read_evaluations()] == [1, 2, 3, 4]
+    assert run.best_step() in (1, 2, 3, 4)
+
+
+def test_a_restarted_watch_scores_only_what_is_left(live_run, make_evaluator, monkeypatch):
+    run, appear, _ = live_run
+    appear(1)
+    events = iter([lambda: appear(2), lambda: 1 / 0])
+    with pytest.raises(ZeroDivisionError):
+        _watch(make_evaluator(), run, lambda: next(events)(), monkeypatch)
+    appear(4, source=0)
+    evaluated = []
+    evaluator = make_evaluator()
+    evaluate_one = evaluator.evaluate
+    monkeypatch.setattr(
+        evaluator, "evaluate", lambda path, weights: evaluated.append(path) or evaluate_one(path, weights)
+    )
+    ended, steps = _watch(evaluator, run, lambda: 1 / 0, monkeypatch)
+    assert (ended, steps) == (True, [1, 2, 4])
+    assert evaluated == [checkpoint_path(run.checkpoints, 4)]
+
+
+def test_a_checkpoint_deleted_under_it_or_damaged_is_passed_over(live_run, make_evaluator, monkeypatch, caplog):
+    run, appear, vanish = live_run
+    evaluator = make_evaluator()
+    evaluate_one = evaluator.evaluate
+
+    def vanishing(path, weights):
+        if path.endswith("ckpt-1"):
+            vanish(1)
+        return evaluate_one(path, weights)
+
+    monkeypatch.setattr(evaluator, "evaluate", vanishing)
+    for step in (1, 2, 4):
+        appear(step)
+    data = checkpoint_path(run.checkpoints, 2) + ".data-00000-of-00001"
+    with open(data, "r+b") as file:
+        file.truncate(100)
+    ended, steps = _watch(evaluator, run, lambda: 1 / 0, monkeypatch)
+    assert (ended, steps) == (True, [4])
+    assert "Step 1 is passed over: it was deleted meanwhile" in caplog.text
+    assert "Step 2 is passed over: checkpoint" in caplog.text
+
+
+def test_it_ends_after_the_timeout(live_run, make_evaluator, monkeypatch):
+    run, appear, _ = live_run
+    appear(1)
+    clock = [0.0]
+    monkeypatch.setattr(watch_module.time, "monotonic", lambda: clock[0])
+
+    def pause():
+        clock[0] += 40.0
+
+    assert _watch(make_evaluator(), run, pause, monkeypatch, timeout=100.0) == (False, [1])
+    assert clock[0] == 120.0
+
+
+def test_a_collapse_that_stops_training_is_an_end(live_run):
+    run, _, _ = live_run
+    assert not has_ended(run)
+    run.write_collapses([{"action": "rollback"}])
+    assert not has_ended(run)
+    run.write_collapses([{"action": "rollback"}, {"action": "stop"}])
+    assert has_ended(run)
