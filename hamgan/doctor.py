@@ -23,7 +23,7 @@ from hamgan.evaluation.evaluate import Evaluator
 from hamgan.evaluation.feature_store import DEFAULT_FOLDER
 from hamgan.run_directory import RunDirectory, write_atomically
 from hamgan.sampling import image_grid
-from hamgan.training.checkpointing import delete_checkpoint, restore, write_checkpoint
+from hamgan.training.checkpointing import restore, write_checkpoint
 from hamgan.training.loop import check_classes
 from hamgan.training.state import TrainState
 from hamgan.training.train_step import TrainStep, make_train_function
@@ -179,7 +179,9 @@ class Doctor:
         state = self._training_state()
         if not is_chief(self.strategy):
             return "written by the chief"
-        path = os.path.join(self.run.path, "doctor", "ckpt-0")
+        folder = os.path.join(self.run.path, "doctor")
+        path = os.path.join(folder, "ckpt-0")
+        ours = folder if tf.io.gfile.exists(self.run.path) else self.run.path
         variables = state.variables()
         before = {name: np.asarray(variable) for name, variable in variables.items()}
         begun = time.monotonic()
@@ -188,9 +190,8 @@ class Doctor:
             written = time.monotonic()
             restore(path, variables)
         finally:
-            delete_checkpoint(path)
-            if tf.io.gfile.exists(os.path.dirname(path)):
-                tf.io.gfile.rmtree(os.path.dirname(path))
+            if tf.io.gfile.exists(ours):
+                tf.io.gfile.rmtree(ours)
         changed = [name for name, value in before.items() if not np.array_equal(value, np.asarray(variables[name]))]
         if changed:
             raise FailedError(f"{len(changed)} variables came back changed, such as {changed[0]}")

@@ -13,14 +13,14 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem; padding: 0 1rem; color: #222; }}
 h1 {{ margin-bottom: 0; }}
 .summary {{ color: #555; margin-top: .2rem; }}
-.figures {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem; }}
+.figures {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1rem; }}
 .figures svg {{ width: 100%; height: auto; }}
 .grids {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1.5rem; }}
 .grids img {{ width: 100%; }}
 figure {{ margin: 0; }}
 figcaption {{ color: #555; font-size: .9rem; }}
-table {{ border-collapse: collapse; }}
-th, td {{ padding: .2rem .9rem; text-align: right; border-bottom: 1px solid #ddd; }}
+table {{ border-collapse: collapse; margin: .8rem 0; }}
+th, td {{ overflow-wrap: anywhere; padding: .2rem .9rem; text-align: right; border-bottom: 1px solid #ddd; }}
 pre {{ background: #f6f6f6; padding: 1rem; overflow-x: auto; }}
 </style>
 </head>

@@ -56,6 +56,24 @@ def card_id(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
+def most_comparable(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the results of one card: the one that most steps have, of several such the one with the most images."""
+    groups = list(by_card(results).values())
+    return max(
+        groups,
+        key=lambda group: (len(group), group[0]["card"]["images"]["fake"], group[0]["card_id"]),
+        default=[],
+    )
+
+
+def by_card(results: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Returns results that may share a curve, by the ids of their cards."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault(result["card_id"], []).append(result)
+    return groups
+
+
 def card_labels(cards: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns a short name for each of several cards: the weights, and whatever else tells them apart."""
     flat = [_flat(card) for card in cards]
@@ -83,5 +101,5 @@ def _flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = "none" if value is None else str(value)
     return text if len(text) <= 12 else text[:8]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hamgan.config import to_json
 from hamgan.html_page import html_page, html_table
-from hamgan.protocols import card_id, card_labels, flat_card
+from hamgan.protocols import by_card, card_id, card_labels, flat_card, most_comparable
 from hamgan.run_directory import RunDirectory, write_atomically
 from hamgan.score_columns import COLUMNS, shown
 
@@ -57,7 +57,8 @@ def _summary(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, 
         speeds = sorted(row["images_per_second"] for row in metrics)
         parts.append(f"{speeds[len(speeds) // 2]:,.0f} training images/s")
     if evaluations:
-        scores, real = evaluations[-1]["scores"], evaluations[-1]["real"]
+        last = most_comparable(evaluations)[-1]
+        scores, real = last["scores"], last["real"]
         parts.append(f"FID {scores['fid']:.2f} (real: {real['fid']:.2f})")
         parts.append(f"IS {scores['inception_score']:.2f} (real: {real['inception_score']:.2f})")
         if scores["accuracy"] is not None:
@@ -72,13 +73,16 @@ def _figure(
     level: tuple[str, float] | None = None,
     logarithmic: bool = False,
     x_label: str = "step",
+    point_labels: Sequence[tuple[float, float, str]] = (),
 ) -> str:
-    """One plot as SVG; ``level`` is a named horizontal line."""
+    """One plot as SVG; ``level`` is a named horizontal line, ``point_labels`` are texts at points."""
     figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
     axes = figure.subplots()
     marker = "o" if max(len(steps) for steps, _ in curves.values()) <= 50 else None
     for name, (steps, values) in curves.items():
         axes.plot(steps, values, label=name, linewidth=1.2, marker=marker, markersize=3)
+    for x, y, text in point_labels:
+        axes.annotate(text, (x, y), fontsize="small")
     if level is not None:
         axes.axhline(level[1], label=level[0], linestyle="--", color="gray", linewidth=1)
     if logarithmic:
@@ -87,7 +91,7 @@ def _figure(
     axes.set_xlabel(x_label)
     axes.grid(alpha=0.3)
     if len(curves) > 1 or level is not None:
-        axes.legend()
+        axes.legend(fontsize="x-small")
     buffer = io.StringIO()
     # Fixed ids and no date: the same run gives the same page.
     with matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
@@ -131,32 +135,28 @@ def _training_figures(metrics: Sequence[dict[str, Any]]) -> str:
     return f'<div class="figures">{plots}</div>'
 
 
-def _by_card(evaluations: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Results that were made the same way, by a label of that way: only these belong on one curve."""
-    by_id: dict[str, list[dict[str, Any]]] = {}
-    for result in evaluations:
-        by_id.setdefault(result["card_id"], []).append(result)
-    labels = card_labels([group[0]["card"] for group in by_id.values()])
-    return {f"{label} [{name}]": group for label, (name, group) in zip(labels, by_id.items(), strict=True)}
-
-
 def _score_figures(evaluations: Sequence[dict[str, Any]]) -> str:
     if not evaluations:
         return ""
-    groups = _by_card(evaluations)
-    real = evaluations[-1]["real"]
+    # One step of a truncation sweep is a point of that curve, below, and not of one over steps.
+    groups = {
+        name: group
+        for name, group in by_card(evaluations).items()
+        if len(group) > 1 or group[0]["card"]["truncation"] is None
+    }
+    labels = card_labels([group[0]["card"] for group in groups.values()])
+    real = most_comparable(evaluations)[-1]["real"]
     figures = []
-    for title, name in SCORE_FIGURES.items():
+    for title, score in SCORE_FIGURES.items():
         curves = {}
-        for label, group in groups.items():
-            points = [(result["step"], result["scores"].get(name)) for result in group]
+        for label, (name, group) in zip(labels, groups.items(), strict=True):
+            points = [(result["step"], result["scores"].get(score)) for result in group]
             points = [(step, value) for step, value in points if value is not None]
             if points:
-                curves[label] = ([step for step, _ in points], [value for _, value in points])
+                curves[f"{label} [{name}]"] = ([step for step, _ in points], [value for _, value in points])
         if curves:
-            # The real images' score is of the newest result's card.
-            level = ("real", real[name]) if real.get(name) is not None else None
-            figures.append(_figure(title, curves, level=level, logarithmic=name == "fid"))
+            level = ("real", real[score]) if real.get(score) is not None else None
+            figures.append(_figure(title, curves, level=level, logarithmic=score == "fid"))
     return f'<div class="figures">{"".join(figures)}</div>'
 
 
@@ -171,7 +171,7 @@ def _score_table(evaluations: Sequence[dict[str, Any]]) -> str:
         [f"{result['step']:,}", result["card_id"], *(shown(result, name, form) for _, name, form in columns)]
         for result in evaluations
     ]
-    real = evaluations[-1]["real"]
+    real = most_comparable(evaluations)[-1]["real"]
     line = (
         f"Real images: IS {real['inception_score']:.2f} of the validation split, "
         f"FID of train against validation {real['fid']:.2f}"
@@ -195,27 +195,44 @@ def _truncation_figures(evaluations: Sequence[dict[str, Any]]) -> str:
         truncation = result["card"]["truncation"]
         name = f"step {result['step']:,} [{card_id({**result['card'], 'truncation': None})}]"
         scores = result["scores"]
-        sweeps.setdefault(name, []).append((truncation or math.inf, scores["fid"], scores["inception_score"]))
+        point = (math.inf if truncation is None else truncation, scores["fid"], scores["inception_score"])
+        sweeps.setdefault(name, []).append(point)
     sweeps = {name: sorted(points) for name, points in sweeps.items() if len(points) > 1}
     if not sweeps:
         return ""
-    curves = {name: ([fid for _, fid, _ in points], [score for *_, score in points]) for name, points in sweeps.items()}
     rows = [
         (name, "none" if math.isinf(truncation) else f"{truncation:g}", f"{fid:.2f}", f"{score:.2f}")
         for name, points in sweeps.items()
         for truncation, fid, score in points
     ]
-    figure = _figure("Inception score over FID", curves, x_label="FID")
+    figure = _figure(
+        "Inception score over FID, by truncation",
+        {name: ([fid for _, fid, _ in points], [score for *_, score in points]) for name, points in sweeps.items()},
+        x_label="FID",
+        point_labels=[
+            (fid, score, " none" if math.isinf(truncation) else f" {truncation:g}")
+            for points in sweeps.values()
+            for truncation, fid, score in points
+        ],
+    )
     return f'<div class="figures">{figure}</div>{html_table(("sweep", "truncation", "FID", "IS"), rows)}'
 
 
 def _cards(evaluations: Sequence[dict[str, Any]]) -> str:
-    cards = {result["card_id"]: flat_card(result["card"]) for result in evaluations}
-    if not cards:
+    """One card whole, and in what the others differ from it."""
+    if not evaluations:
         return ""
-    names = list(dict.fromkeys(name for card in cards.values() for name in card))
-    rows = [(name, *(card.get(name, "-") for card in cards.values())) for name in names]
-    return html_table(("protocol card", *cards), rows)
+    main = most_comparable(evaluations)[0]
+    entries = flat_card(main["card"])
+    whole = html_table(("protocol card", main["card_id"]), list(entries.items()))
+    others = [
+        (name, entry, value)
+        for name, group in by_card(evaluations).items()
+        if name != main["card_id"]
+        for entry, value in flat_card(group[0]["card"]).items()
+        if value != entries.get(entry)
+    ]
+    return whole + (html_table(("other cards", "differ in", "which is"), others) if others else "")
 
 
 def _image(path: str, caption: str) -> str:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, experiment_from_json, to_json
 from hamgan.errors import UserError, reason_of
+from hamgan.protocols import most_comparable
 
 gfile = tf.io.gfile
 
@@ -144,16 +145,9 @@ class RunDirectory:
         Only results that were made the same way are compared: those of the protocol card that most steps have, of
         several such that with the most images.
         """
-        by_card: dict[str, list[dict[str, Any]]] = {}
-        for result in self.read_evaluations():
-            if among is None or result["step"] in among:
-                by_card.setdefault(result["card_id"], []).append(result)
-        if not by_card:
-            return None
-        results = max(
-            by_card.values(), key=lambda group: (len(group), group[0]["card"]["images"]["fake"], group[0]["card_id"])
-        )
-        return min((result["scores"]["fid"], result["step"]) for result in results)[1]
+        found = [result for result in self.read_evaluations() if among is None or result["step"] in among]
+        comparable = most_comparable(found)
+        return min(comparable, key=lambda result: (result["scores"]["fid"], result["step"]))["step"] if found else None
 
     def read_collapses(self) -> list[dict[str, Any]]:
         """Returns what went wrong in training so far, in order; see :mod:`hamgan.training.collapse`."""

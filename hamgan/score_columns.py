@@ -6,7 +6,7 @@ COLUMNS = (
     ("FID", "fid", "{:.2f}"),
     ("FID train", "fid_train", "{:.2f}"),
     ("IS", "inception_score", "{:.2f}"),
-    ("KID", "kid", "{:.4f}"),
+    ("KID", "kid", "{:.4g}"),
     ("precision", "precision", "{:.3f}"),
     ("recall", "recall", "{:.3f}"),
     ("density", "density", "{:.3f}"),
@@ -46,3 +46,9 @@ def shown(result: dict[str, Any], name: str, form: str) -> str:
         return "-"
     error = result["spread"].get(name, result["standard_errors"].get(name))
     return form.format(value) + (f" ± {form.format(error)}" if error is not None else "")
+
+
+def one_line(result: dict[str, Any]) -> str:
+    """Returns a result's scores as one line."""
+    scored = [(title, shown(result, name, form)) for title, name, form in COLUMNS]
+    return ", ".join(f"{title} {text}" for title, text in scored if text != "-")

@@ -28,6 +28,7 @@ from hamgan.models import Generator
 from hamgan.replicas import on_all_replicas
 from hamgan.run_directory import RunDirectory
 from hamgan.sampling import Sampler, set_batch_norm
+from hamgan.score_columns import one_line
 
 _logger = logging.getLogger(__name__)
 
@@ -317,6 +318,7 @@ def evaluate_checkpoints(
             if made is not None:
                 known = {"step": step, "weights": weights, **made}
                 run.write_evaluation(known)
+                _logger.info("Step %d: %s", step, one_line(known))
                 evaluator.forget_fakes()
         if known is not None:
             results.append(known)

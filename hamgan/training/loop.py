@@ -67,8 +67,6 @@ def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.S
         TrainingDivergedError: a loss or a weight is not finite.
         CheckpointNotWrittenError: the last checkpoint could not be written.
     """
-    # This pass fails on the step's graph with a line of log about a missing node, and changes nothing in speed.
-    tf.config.optimizer.set_experimental_options({"remapping": False})
     # A TPU's operations repeat bit by bit as they are.
     if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()

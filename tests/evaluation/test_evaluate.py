@@ -252,7 +252,7 @@ def test_truncation_and_batch_norm_modes_are_other_results(run, make_evaluator, 
     write_report(run)
     with open(run.report_path) as file:
         page = file.read()
-    assert "Inception score over FID" in page
+    assert "Inception score over FID, by truncation" in page
     assert table(sweep).splitlines()[0].split()[:2] == ["step", "truncation"]
 
 
