@@ -51,7 +51,7 @@ wasserstein_hinge_generator_loss = _losses.wasserstein_hinge_generator_loss
 
 
 def kernel_classifier_distance_and_std_from_activations(
-    activations1: tf.Tensor, activations2: tf.Tensor, max_block_size: int
+    activations1: tf.Tensor, activations2: tf.Tensor, max_block_size: int = 1024
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """TF-GAN's function, without TensorFlow's note that it calls something deprecated."""
     logger = tf.get_logger()

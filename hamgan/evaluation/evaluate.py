@@ -238,7 +238,12 @@ class Evaluator:
             data = self.config.data
             validation, train = (self._real_features(split) for split in (data.validation_split, data.train_split))
             if validation is not None and train is not None:
-                self._real = RealReference(validation, train, self.config.model.num_classes)
+                self._real = RealReference(
+                    validation,
+                    train,
+                    self.config.model.num_classes,
+                    self.dataset.num_examples(data.validation_split),
+                )
         return self._real
 
     def _real_features(self, split: str) -> Features | None:

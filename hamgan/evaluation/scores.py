@@ -33,12 +33,15 @@ class RealReference:
         validation: of the validation split; FID is against these unless it says otherwise.
         train: of the train split.
         num_classes: of the data set. Accuracy is None for a classifier with other classes.
+        distinct: how many of the validation images come before the first that counts twice; all if None. Neighbours
+            are looked for among these.
     """
 
-    def __init__(self, validation: Features, train: Features, num_classes: int) -> None:
+    def __init__(self, validation: Features, train: Features, num_classes: int, distinct: int | None = None) -> None:
         self.validation = validation
         self.train = train
         self.num_classes = num_classes
+        self.distinct = validation.rows(0, len(validation.labels) if distinct is None else distinct)
         _logger.info("Scoring the real images")
         self.validation_moments = Moments.of(validation.pool_3)
         self.train_moments = Moments.of(train.pool_3)
@@ -94,7 +97,7 @@ def score(fakes: Features, real: RealReference, neighbors_samples: int) -> tuple
         _logger.info("Looking for nearest neighbours")
         try:
             scores |= precision_recall_density_coverage(
-                real.validation.pool_3[:neighbors_samples], fakes.pool_3[:neighbors_samples]
+                real.distinct.pool_3[:neighbors_samples], fakes.pool_3[:neighbors_samples]
             )
         except ValueError as error:
             raise UserError(f"precision and recall: {error}; or override evaluation.neighbors_samples=0") from error
