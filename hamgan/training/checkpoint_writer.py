@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import tensorflow as tf
 
-from hamgan.errors import FailedError, reason_of
+from hamgan.errors import FailedError, UserError, reason_of
 from hamgan.training.checkpointing import (
     checkpoint_path,
     checkpoint_steps,
@@ -164,8 +164,8 @@ class CheckpointWriter:
             return error
         try:
             self._delete_old()
-        except (*WRITE_ERRORS, ValueError, KeyError) as error:
-            # ValueError, KeyError: an evaluation that is not JSON, or not ours.
+        except (*WRITE_ERRORS, UserError, KeyError) as error:
+            # UserError, KeyError: an evaluation that is damaged, or not ours.
             _logger.warning("Cannot delete old checkpoints in %s (%s)", self._directory, reason_of(error))
         return None
 

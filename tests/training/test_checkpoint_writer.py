@@ -4,6 +4,7 @@ import threading
 import pytest
 import tensorflow as tf
 
+from hamgan.errors import UserError
 from hamgan.training import checkpoint_writer
 from hamgan.training.checkpoint_writer import CheckpointNotWrittenError, CheckpointWriter
 from hamgan.training.checkpointing import checkpoint_path, checkpoint_steps, restore
@@ -64,6 +65,19 @@ def test_the_newest_and_the_best_are_kept(tmp_path, variable, make):
             assert checkpoint_steps(str(tmp_path)) == [1, 3, 4]
     assert checkpoint_steps(str(tmp_path)) == [4, 5]
     assert [_saved(tmp_path, step) for step in (4, 5)] == [4.0, 5.0]
+
+
+def test_a_damaged_evaluation_does_not_end_the_training(tmp_path, make, caplog):
+    def damaged():
+        raise UserError("step_00000001_0a.json is damaged; delete it")
+
+    writer = make(max_to_keep=1, best_step=damaged)
+    for step in range(3):
+        writer.save(step)
+        writer.wait()
+    assert checkpoint_steps(str(tmp_path)) == [0, 1, 2]
+    assert caplog.text.count("Cannot delete old checkpoints") == 3
+    assert "step_00000001_0a.json is damaged" in caplog.text
 
 
 def _refuse(monkeypatch, attempts):
