@@ -2,7 +2,7 @@
 
 FID is against the validation split. Prints a table, writes a JSON file per result into the run's folder, with a card
 of how it was made, and renews report.html. What was scored the same way before is not scored again; killed, the
-command goes on where it was.
+command goes on where it was; after SIGTERM, with exit code 75.
 
   hamgan evaluate --run runs/digits --checkpoint all --classifier data/digits_classifier
   hamgan evaluate --run runs/strong --protocol published
@@ -12,7 +12,8 @@ command goes on where it was.
 
 import argparse
 import dataclasses
-from typing import Any
+import signal
+from typing import TYPE_CHECKING, Any
 
 from hamgan.cli.options import (
     add_accelerator,
@@ -25,10 +26,13 @@ from hamgan.cli.options import (
     weights_of,
     with_assignments,
 )
-from hamgan.config import to_json
-from hamgan.errors import UserError
+from hamgan.config import ExperimentConfig, to_json
+from hamgan.errors import PreemptedError, UserError
 from hamgan.protocols import PROTOCOLS, describe, get_protocol
 from hamgan.tensorflow_import import import_tensorflow_quietly
+
+if TYPE_CHECKING:
+    from hamgan.run_directory import RunDirectory
 
 OVERRIDABLE = ("data.", "evaluation.")
 TIMEOUT_SECONDS = 24 * 3600.0
@@ -76,41 +80,58 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--watch scores every checkpoint as it comes: leave out --checkpoint and --truncation")
 
     import_tensorflow_quietly()
+    from hamgan.generator_checkpoint import find_checkpoints
+    from hamgan.run_directory import RunDirectory
+
+    run_directory = RunDirectory(arguments.run)
+    config = _settings(arguments, run_directory.read_config())
+    checkpoints = [] if arguments.watch else find_checkpoints(run_directory, arguments.checkpoint)
+    weights = weights_of(arguments, config)
+    said = f"Protocol {describe(config.evaluation)}"
+    if arguments.dry_run:
+        which = "every checkpoint as it comes" if arguments.watch else ", ".join(str(step) for step, _ in checkpoints)
+        print(f"{said}; {weights} weights of steps {which}")
+        print(to_json(config), end="")
+        return
+    print(said)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        _evaluate(arguments, config, run_directory, checkpoints, weights, truncations)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> ExperimentConfig:
+    """The run's config with the evaluation that is asked for."""
+    if arguments.protocol:
+        protocol = dataclasses.replace(get_protocol(arguments.protocol), batch=config.evaluation.batch)
+        config = dataclasses.replace(config, evaluation=protocol)
+    options = {
+        "data.data_dir": arguments.data_dir,
+        "evaluation.classifier": arguments.classifier,
+        "evaluation.num_samples": arguments.num_samples,
+    }
+    return with_assignments(config, options, arguments.override)
+
+
+def _evaluate(
+    arguments: argparse.Namespace,
+    config: ExperimentConfig,
+    run_directory: "RunDirectory",
+    checkpoints: list[tuple[int, str]],
+    weights: str,
+    truncations: list[float | None],
+) -> None:
     from hamgan.distribution import is_chief, is_multi_worker
     from hamgan.evaluation.evaluate import Evaluator, evaluate_checkpoints
     from hamgan.evaluation.feature_store import DEFAULT_FOLDER
     from hamgan.evaluation.watch import watch
-    from hamgan.generator_checkpoint import find_checkpoints
     from hamgan.report import write_report
-    from hamgan.run_directory import RunDirectory
     from hamgan.score_columns import table
 
-    run_directory = RunDirectory(arguments.run)
-    config = run_directory.read_config()
-    if arguments.protocol:
-        protocol = dataclasses.replace(get_protocol(arguments.protocol), batch=config.evaluation.batch)
-        config = dataclasses.replace(config, evaluation=protocol)
-    config = with_assignments(
-        config,
-        {
-            "data.data_dir": arguments.data_dir,
-            "evaluation.classifier": arguments.classifier,
-            "evaluation.num_samples": arguments.num_samples,
-        },
-        arguments.override,
-    )
-    protocol_name = describe(config.evaluation)
-    checkpoints = [] if arguments.watch else find_checkpoints(run_directory, arguments.checkpoint)
-    weights = weights_of(arguments, config)
-    if arguments.dry_run:
-        which = "every checkpoint as it comes" if arguments.watch else ", ".join(str(step) for step, _ in checkpoints)
-        print(f"{weights} weights of steps {which}, protocol {protocol_name}")
-        print(to_json(config), end="")
-        return
     strategy = strategy_of(arguments)
     if arguments.watch and is_multi_worker(strategy):
         raise UserError("--watch runs in one process, but TF_CONFIG names several workers: unset TF_CONFIG")
-    print(f"Protocol {protocol_name}")
     evaluator = Evaluator(config, strategy, arguments.cache_dir or DEFAULT_FOLDER)
     results: list[dict[str, Any]] = []
     if arguments.watch:
@@ -126,6 +147,10 @@ def run(arguments: argparse.Namespace) -> None:
             print(table(results))
         print(f"Results  {run_directory.evaluations}")
         print(f"Report   {run_directory.report_path}")
+
+
+def _stop(*_: object) -> None:
+    raise PreemptedError("SIGTERM: the features so far are kept")
 
 
 def _truncations(text: str | None) -> list[float | None]:

@@ -19,7 +19,7 @@ from hamgan.class_lists import parse_classes
 from hamgan.config import ExperimentConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.distribution import agreed, is_chief
-from hamgan.errors import UserError
+from hamgan.errors import PreemptedError, UserError
 from hamgan.evaluation.classifier import Classifier
 from hamgan.evaluation.feature_store import DEFAULT_FOLDER, Features, FeatureStore
 from hamgan.evaluation.scores import RealReference, score_repeats
@@ -227,10 +227,15 @@ class Evaluator:
                 mininterval=0.5 if sys.stderr.isatty() else 30.0,
                 disable=store is None,
             ) as progress:
-                for outputs, labels in batches(rows):
+                try:
+                    for outputs, labels in batches(rows):
+                        if store is not None:
+                            store.append(outputs["logits"], outputs["pool_3"], labels)
+                            progress.update(len(labels))
+                except (KeyboardInterrupt, PreemptedError):
                     if store is not None:
-                        store.append(outputs["logits"], outputs["pool_3"], labels)
-                        progress.update(len(labels))
+                        store.save()
+                    raise
         return None if store is None else store.features()
 
     def _real_reference(self) -> RealReference | None:

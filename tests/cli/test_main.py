@@ -1,4 +1,6 @@
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ from hamgan.class_lists import parse_classes
 from hamgan.cli.main import COMMANDS, main
 from hamgan.config import experiment_from_json, override, to_json
 from hamgan.errors import FailedError, PreemptedError, UserError
+from hamgan.evaluation.feature_store import FeatureStore
 from hamgan.presets import hamgan_strong
 
 OPTIONS = {
@@ -96,6 +99,30 @@ def test_train_evaluate_sample_report(run_path, classifier_path, tmp_path, capsy
     picture = tmp_path / "grid.png"
     assert main(["sample", "--run", run_path, "--out", str(picture), "--classes", "1,4-5", "--per_class", "2"]) == 0
     assert tf.io.decode_png(picture.read_bytes()).shape == (96, 64, 3)
+
+
+def test_a_preempted_evaluation_keeps_its_features_and_exits_with_75(
+    run_path, classifier_path, tmp_path, capsys, monkeypatch
+):
+    append = FeatureStore.append
+    appended = []
+
+    def append_and_be_preempted(self, *arrays):
+        append(self, *arrays)
+        appended.append(len(arrays[-1]))
+        if len(appended) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(FeatureStore, "append", append_and_be_preempted)
+    arguments = ["evaluate", "--run", run_path, "--classifier", classifier_path, "--num_samples", "32"]
+    arguments += ["--cache_dir", str(tmp_path), "--override", "evaluation.seed=77"]
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(arguments) == 75
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "SIGTERM: the features so far are kept; the same command goes on" in capsys.readouterr().err
+    assert main(arguments) == 0
+    # 32 validation images, 32 training images and 32 fakes, each once.
+    assert sum(appended) == 3 * 32
 
 
 def test_a_begun_run_goes_on_without_preset_and_data_folder(run_path, capsys):
