@@ -15,7 +15,7 @@ from hamgan.config import to_json
 from hamgan.html_page import html_page, html_table
 from hamgan.protocols import by_card, card_id, card_labels, flat_card, most_comparable
 from hamgan.run_directory import RunDirectory, write_atomically
-from hamgan.score_columns import COLUMNS, shown
+from hamgan.score_columns import COLUMNS, extra_scores, shown
 
 MAX_GRIDS = 8
 FIGURE_INCHES = (6.4, 3.2)
@@ -176,15 +176,15 @@ def _score_table(evaluations: Sequence[dict[str, Any]]) -> str:
         f"Real images: IS {real['inception_score']:.2f} of the validation split, "
         f"FID of train against validation {real['fid']:.2f}"
     )
-    return f"<p>{line}</p>\n{html_table(header, rows)}{_extra_scores(evaluations)}"
+    return f"<p>{line}</p>\n{html_table(header, rows)}{_extra_table(evaluations)}"
 
 
-def _extra_scores(evaluations: Sequence[dict[str, Any]]) -> str:
-    rows = []
-    for result in evaluations:
-        extras = [] if result["fid_infinity"] is None else [("FID, infinitely many samples", result["fid_infinity"])]
-        extras += [(f"FID of class {label}", value) for label, value in result["intra_fid"].items()]
-        rows += [(f"{result['step']:,}", result["card_id"], name, f"{value:.2f}") for name, value in extras]
+def _extra_table(evaluations: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        (f"{result['step']:,}", result["card_id"], name, f"{value:.2f}")
+        for result in evaluations
+        for name, value in extra_scores(result)
+    ]
     return html_table(("step", "made as", "score", "value"), rows) if rows else ""
 
 

@@ -17,7 +17,7 @@ COLUMNS = (
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Returns results, and the real images' scores, as an aligned text table."""
+    """Returns results, and the real images' scores, as an aligned text table; below it, what was asked for besides."""
     columns = [column for column in COLUMNS if any(result["scores"].get(column[1]) is not None for result in results)]
     has_truncation = any(result["card"]["truncation"] for result in results)
     rows = [["step", *(["truncation"] if has_truncation else []), *(title for title, _, _ in columns)]]
@@ -36,7 +36,19 @@ def table(results: list[dict[str, Any]]) -> str:
             ["real", *(["-"] if has_truncation else []), *(shown(real, name, form) for _, name, form in columns)]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    for result in results:
+        truncation = result["card"]["truncation"]
+        at = f"step {result['step']}" + (f", truncation {truncation}" if truncation is not None else "")
+        lines += [f"{name}, {at}: {value:.2f}" for name, value in extra_scores(result)]
+    return "\n".join(lines)
+
+
+def extra_scores(result: dict[str, Any]) -> list[tuple[str, float]]:
+    """Returns the names and values of what was asked for besides."""
+    infinity = result["fid_infinity"]
+    extras = [] if infinity is None else [("FID of infinitely many fakes", infinity)]
+    return extras + [(f"FID of class {label}", value) for label, value in result["intra_fid"].items()]
 
 
 def shown(result: dict[str, Any], name: str, form: str) -> str:

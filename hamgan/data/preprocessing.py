@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+PREPROCESSING = "largest central square, crop_and_resize, bilinear without antialiasing, v1"
+"""What :func:`preprocess` does, as protocol cards say it; to be changed whenever its numbers do."""
+
 
 def preprocess(image: tf.Tensor, resolution: int) -> tf.Tensor:
     """Crops the largest central square and resamples it.

@@ -18,6 +18,7 @@ from hamgan import protocols
 from hamgan.class_lists import parse_classes
 from hamgan.config import ExperimentConfig
 from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.preprocessing import PREPROCESSING
 from hamgan.distribution import agreed, is_chief
 from hamgan.errors import PreemptedError, UserError
 from hamgan.evaluation.classifier import Classifier
@@ -73,6 +74,7 @@ class Evaluator:
         self.intra_classes = _intra_classes(config)
         self._classify = on_all_replicas(self.strategy, self.classifier)
         self._real: RealReference | None = None
+        self._real_is_made = False
         self._generators: dict[str, Generator] = {}
         self._samplers: dict[tuple[str, float | None], Sampler] = {}
         self._finished: FeatureStore | None = None
@@ -118,6 +120,7 @@ class Evaluator:
                 "neighbors": settings.neighbors_samples,
             },
             "resolution": self.config.model.resolution,
+            "preprocessing": PREPROCESSING,
             "validation": self.dataset.identity(data.validation_split),
             "train": self.dataset.identity(data.train_split),
             "classifier": self.classifier.card(),
@@ -239,7 +242,8 @@ class Evaluator:
         return None if store is None else store.features()
 
     def _real_reference(self) -> RealReference | None:
-        if self._real is None:
+        # All processes make it once, though only the chief keeps it.
+        if not self._real_is_made:
             data = self.config.data
             validation, train = (self._real_features(split) for split in (data.validation_split, data.train_split))
             if validation is not None and train is not None:
@@ -249,13 +253,19 @@ class Evaluator:
                     self.config.model.num_classes,
                     self.dataset.num_examples(data.validation_split),
                 )
+            self._real_is_made = True
         return self._real
 
     def _real_features(self, split: str) -> Features | None:
         count = self._count(split)
         resolution = self.config.model.resolution
         classifier = {name: value for name, value in self.classifier.card().items() if name != "handle"}
-        content = {"real": self.dataset.identity(split), "resolution": resolution, "classifier": classifier}
+        content = {
+            "real": self.dataset.identity(split),
+            "resolution": resolution,
+            "preprocessing": PREPROCESSING,
+            "classifier": classifier,
+        }
 
         def batches(first: int) -> Batches:
             images_and_labels = self.dataset.evaluation_batches(

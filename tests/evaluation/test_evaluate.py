@@ -110,7 +110,7 @@ from hamgan.run_directory import RunDirectory
 strategy = create_strategy("cpu")
 run = RunDirectory(sys.argv[2])
 evaluator = Evaluator(experiment_from_json(open(sys.argv[1]).read(), "test"), strategy, sys.argv[3])
-print(len(evaluate_checkpoints(evaluator, run, find_checkpoints(run, "latest"), "ema")))
+print(len(evaluate_checkpoints(evaluator, run, find_checkpoints(run, "all"), "ema")))
 """
 
 
@@ -136,8 +136,8 @@ def test_two_processes_give_the_scores_of_one(run, evaluation_config, results, t
     ]
     said = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
-    assert [out.split()[-1] for out, _ in said] == ["1", "0"]
-    (shared,) = copy.read_evaluations()
+    assert [out.split()[-1] for out, _ in said] == ["2", "0"]
+    _, shared = copy.read_evaluations()
     assert shared["card"] == results[-1]["card"]
     for name in ("inception_score", "kid", "accuracy"):
         assert shared["scores"][name] == pytest.approx(results[-1]["scores"][name], rel=1e-5)
@@ -171,6 +171,7 @@ def test_what_was_scored_the_same_way_is_not_scored_again(run, make_evaluator, r
     (more,) = evaluate_checkpoints(asks_for_more, run, latest, "ema")
     assert more["standard_errors"]["fid"] > 0
     assert list(more["intra_fid"]) == ["2"]
+    assert table([more]).splitlines()[-1] == f"FID of class 2, step 2: {more['intra_fid']['2']:.2f}"
     assert evaluate_checkpoints(make_evaluator("evaluation.num_samples=200"), run, latest, "ema") == [more]
     assert len(scored) == 2
 
