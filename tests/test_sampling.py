@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from hamgan import random_streams
+from hamgan.config import to_json
 from hamgan.layers.batch_normalization import batch_normalization_layers
 from hamgan.networks import build_generator
 from hamgan.random_streams import Purpose
@@ -153,23 +156,49 @@ def test_with_standing_statistics_an_image_does_not_depend_on_its_batch(own_gene
         np.testing.assert_allclose(value, statistics[path], rtol=1e-5, atol=1e-7, err_msg=path)
 
 
-def test_replicas_share_the_statistics(tiny, own_generator):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
-        shared_generator = build_generator(tiny.model)
-        _copy_weights(own_generator, shared_generator)
-    for mode in ("batch", "standing"):
-        set_batch_norm(own_generator, mode, **STANDING)
-        set_batch_norm(shared_generator, mode, strategy=strategy, **STANDING)
-        samples = _samples(own_generator, LABELS[:6], batch=6)
-        shared = _samples(shared_generator, LABELS[:6], batch=6, strategy=strategy)
-        np.testing.assert_allclose(shared, samples, atol=1e-4)
-    values = _values(own_generator)
-    for variable in shared_generator.weights:
-        for replica in strategy.experimental_local_results(variable.value):
-            np.testing.assert_allclose(replica, values[variable.path], rtol=1e-4, atol=1e-6, err_msg=variable.path)
-    with pytest.raises(ValueError, match="batch must be a positive multiple of the 2 replicas, received 5"):
-        set_batch_norm(shared_generator, "standing", seed=5, batch=5, passes=3, strategy=strategy)
+ON_TWO_REPLICAS = """
+import sys
+
+import numpy as np
+
+from hamgan.config import experiment_from_json
+from hamgan.distribution import create_strategy
+from hamgan.networks import build_generator
+from hamgan.sampling import Sampler, set_batch_norm
+
+strategy = create_strategy("cpu", cpu_replicas=2)
+config = experiment_from_json(open(sys.argv[1]).read(), "test").model
+labels = np.array([3, 1, 4, 1, 5, 9], np.int32)
+one = build_generator(config)
+one.hamburger.sigma.assign(1.0)
+with strategy.scope():
+    two = build_generator(config)
+    for target, source in zip(two.weights, one.weights, strict=True):
+        target.assign(source)
+for mode in ("batch", "standing"):
+    set_batch_norm(one, mode, seed=5, batch=6, passes=3)
+    set_batch_norm(two, mode, seed=5, batch=6, passes=3, strategy=strategy)
+    (samples,) = Sampler(one, seed=1, batch=6).batches(labels)
+    (shared,) = Sampler(two, seed=1, batch=6, strategy=strategy).batches(labels)
+    np.testing.assert_allclose(shared, samples, atol=1e-4)
+for weight, variable in zip(one.weights, two.weights, strict=True):
+    for replica in strategy.experimental_local_results(variable.value):
+        np.testing.assert_allclose(replica, weight, rtol=1e-4, atol=1e-6, err_msg=variable.path)
+try:
+    set_batch_norm(two, "standing", seed=5, batch=5, passes=3, strategy=strategy)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_replicas_share_the_statistics(tiny, tmp_path):
+    """In a process of its own: TensorFlow admits one set of devices that reduce together per process."""
+    config_path = tmp_path / "config.json"
+    config_path.write_text(to_json(tiny))
+    command = [sys.executable, "-c", ON_TWO_REPLICAS, str(config_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "batch must be a positive multiple of the 2 replicas, received 5" in result.stdout
 
 
 def test_arguments_of_batch_norm_modes_are_checked_before_anything_changes(own_generator):
