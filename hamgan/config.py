@@ -215,7 +215,8 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Validates."""
-        _require_positive(self, "num_samples", "repeats", "batch", "standing_passes")
+        _require_positive(self, "repeats", "batch", "standing_passes")
+        _require(self.num_samples >= 2, f"num_samples must be at least 2 to be scored, found {self.num_samples}")
         _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
         _require(
             self.batch_norm in BATCH_NORM_MODES,

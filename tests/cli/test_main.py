@@ -165,6 +165,7 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
         (["evaluate", "--run", "{run}", "--timeout", "5"], "--timeout goes with --watch"),
         (["evaluate", "--run", "{run}", "--watch", "--checkpoint", "all"], "leave out --checkpoint and --truncation"),
         (["evaluate", "--run", "{run}", "--override", "evaluation.batch_norm=mean"], "one of moving, batch, standing"),
+        (["evaluate", "--run", "{run}", "--num_samples", "1"], "evaluation.num_samples must be at least 2"),
         (["doctor", "--run", "{tmp}/x"], "no run in"),
         (["doctor", "--run", "{run}", "--out", "{tmp}/no/y.png"], "there is no folder"),
         (["sample", "--run", "{tmp}/x", "--out", "{tmp}/y.png"], "no run in"),
