@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hamgan.architecture import (
+    CONVOLUTION_FORMS,
     HAM_NAMES,
     HAMBURGER_VERSIONS,
     RESOLUTIONS,
@@ -94,6 +95,8 @@ class ModelConfig:
     num_classes: int = 1000
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    convolution_form: str = "auto"
+    """How convolutions and resampling are computed; the result is the same but for rounding."""
 
     def __post_init__(self) -> None:
         """Validates."""
@@ -102,6 +105,10 @@ class ModelConfig:
             self.resolution in RESOLUTIONS,
             f"model.resolution must be one of {', '.join(map(str, RESOLUTIONS))} (the networks exist for these), "
             f"found {self.resolution}",
+        )
+        _require(
+            self.convolution_form in CONVOLUTION_FORMS,
+            f"model.convolution_form must be one of {', '.join(CONVOLUTION_FORMS)}, found '{self.convolution_form}'",
         )
         for name, network, stages in (
             ("generator", self.generator, generator_stages(self.resolution)[1:]),

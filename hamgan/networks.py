@@ -16,6 +16,7 @@ def build_generator(config: ModelConfig, *, name: str = "generator", precision: 
         z_dim=config.generator.z_dim,
         batch_norm_momentum=config.generator.batch_norm_momentum,
         name=name,
+        convolution_form=config.convolution_form,
         dtype=precision,
         **_hamburger_arguments(config.generator.hamburger),
     )
@@ -27,6 +28,7 @@ def build_discriminator(config: ModelConfig, *, precision: str = "float32") -> D
         resolution=config.resolution,
         num_classes=config.num_classes,
         base_channels=config.discriminator.base_channels,
+        convolution_form=config.convolution_form,
         dtype=precision,
         **_hamburger_arguments(config.discriminator.hamburger),
     )

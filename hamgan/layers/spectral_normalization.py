@@ -5,7 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hamgan.architecture import CONVOLUTION_FORMS
 from hamgan.layers.class_lookup import class_rows
+from hamgan.layers.convolution import Resampling, convolve
 
 
 def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -23,11 +25,26 @@ def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 
     Reference: Miyato et al., Spectral Normalization for GANs (ICLR 2018), algorithm 1; TF-GAN 2.1.
     """
-    constant = tf.stop_gradient(matrix)
-    v = tf.math.l2_normalize(tf.matmul(constant, tf.stop_gradient(u), transpose_a=True))
-    new_u = tf.math.l2_normalize(tf.matmul(constant, v))
-    norm = tf.reduce_sum(new_u * tf.matmul(matrix, v))
-    return norm, new_u
+
+    @tf.custom_gradient
+    def iterate(matrix: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
+        norm, new_u, v = _power_iteration(matrix, u)
+
+        def grad(to_norm: tf.Tensor, _to_new_u: tf.Tensor) -> tf.Tensor:
+            return tf.matmul(to_norm * new_u, v, transpose_b=True)
+
+        return (norm, new_u), grad
+
+    return iterate(matrix)
+
+
+def _power_iteration(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns norm, u' and v, all constants."""
+    matrix, u = tf.stop_gradient(matrix), tf.stop_gradient(u)
+    v = tf.math.l2_normalize(tf.matmul(matrix, u, transpose_a=True))
+    product = tf.matmul(matrix, v)
+    new_u = tf.math.l2_normalize(product)
+    return tf.reduce_sum(new_u * product), new_u, v
 
 
 class SpectrallyNormalized(keras.Layer):
@@ -61,13 +78,31 @@ class SpectrallyNormalized(keras.Layer):
     def _kernel_matrix(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.reshape(kernel, (-1, kernel.shape[-1]))
 
+    def _outer(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+        """u v^T, in the shape of the kernel."""
+        return tf.reshape(tf.matmul(u, v, transpose_b=True), self.kernel.shape)
+
     def normalized_kernel(self, training: bool | None) -> tf.Tensor:
-        """Returns the kernel over its norm, in the layer's compute dtype; stores u' if ``training``."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        norm, new_u = spectral_norm(self._kernel_matrix(kernel), tf.convert_to_tensor(self.u))
+        """Returns the kernel over its norm, in the weights' dtype; stores u' if ``training``."""
+
+        @tf.custom_gradient
+        def normalize(kernel: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
+            # One custom gradient, for kernels are large: each pass over them that is saved shows.
+            kernel = tf.stop_gradient(kernel)
+            norm, new_u, v = _power_iteration(self._kernel_matrix(kernel), tf.convert_to_tensor(self.u))
+            divisor = tf.maximum(norm, self.norm_floor)
+
+            def grad(upstream: tf.Tensor, _to_new_u: tf.Tensor) -> tf.Tensor:
+                through_norm = tf.reduce_sum(upstream * kernel) / tf.square(divisor)
+                through_norm = tf.where(norm < self.norm_floor, tf.zeros_like(through_norm), through_norm)
+                return upstream / divisor - self._outer(through_norm * new_u, v)
+
+            return (kernel / divisor, new_u), grad
+
+        normalized, new_u = normalize(tf.convert_to_tensor(self.kernel))
         if training:
             self.u.assign(new_u)
-        return tf.cast(kernel / tf.maximum(norm, self.norm_floor), self.compute_dtype)
+        return normalized
 
     def largest_singular_value(self) -> tf.Tensor:
         """Returns the norm of u^T W, a scalar: the kernel's largest singular value as far as u has converged."""
@@ -86,27 +121,45 @@ def spectrally_normalized_layers(model: keras.Model) -> list[SpectrallyNormalize
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class SNConv2D(SpectrallyNormalized):
-    """Convolution, stride 1 and same padding, with a spectrally normalised kernel.
+    """Convolution, stride 1 and same padding, with a spectrally normalised kernel, perhaps with resampling.
 
     Args:
         filters: output channels.
         kernel_size: height and width of the kernel.
         use_bias: whether a bias is added after the convolution.
         norm_floor: see :class:`SpectrallyNormalized`.
+        resampling: "up": nearest upsampling by two before the convolution; "down": 2x2 average pooling after it.
+        form: how it is computed, to the same result but for rounding: see :mod:`hamgan.layers.convolution`.
 
-    Input ``(batch, height, width, channels)``, output ``(batch, height, width, filters)``. The kernel
-    ``(kh, kw, cin, cout)`` is normalised as a ``(kh * kw * cin, cout)`` matrix.
+    Input ``(batch, height, width, channels)``, output ``(batch, height, width, filters)``, or twice or half the height
+    and width. The kernel ``(kh, kw, cin, cout)`` is normalised as a ``(kh * kw * cin, cout)`` matrix in every form.
     """
 
     def __init__(
-        self, filters: int, kernel_size: int, *, use_bias: bool = True, norm_floor: float = 1.0, **kwargs: Any
+        self,
+        filters: int,
+        kernel_size: int,
+        *,
+        use_bias: bool = True,
+        norm_floor: float = 1.0,
+        resampling: Resampling | None = None,
+        form: str = "auto",
+        **kwargs: Any,
     ) -> None:
         super().__init__(norm_floor=norm_floor, **kwargs)
         if filters < 1 or kernel_size < 1:
             raise ValueError(f"filters and kernel_size must be positive, received {filters} and {kernel_size}")
+        for argument, value, known in (
+            ("resampling", resampling, (None, "up", "down")),
+            ("form", form, CONVOLUTION_FORMS),
+        ):
+            if value not in known:
+                raise ValueError(f"{argument} must be one of {known}, received {value!r}")
         self.filters = filters
         self.kernel_size = kernel_size
         self.use_bias = use_bias
+        self.resampling = resampling
+        self.form = form
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates kernel, u and bias."""
@@ -122,12 +175,18 @@ class SNConv2D(SpectrallyNormalized):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Convolves ``inputs``."""
-        outputs = tf.nn.conv2d(inputs, self.normalized_kernel(training), strides=1, padding="SAME")
+        kernel = self.normalized_kernel(training)
+        outputs = convolve(inputs, kernel, resampling=self.resampling, form=self.form)
         return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input's shape with ``filters`` channels."""
-        return (*input_shape[:-1], self.filters)
+        """Returns the input's shape with ``filters`` channels, height and width doubled or halved by resampling."""
+        batch, height, width, _channels = input_shape
+        if self.resampling == "up":
+            height, width = height and 2 * height, width and 2 * width
+        elif self.resampling == "down":
+            height, width = height and height // 2, width and width // 2
+        return (batch, height, width, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -136,6 +195,8 @@ class SNConv2D(SpectrallyNormalized):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "use_bias": self.use_bias,
+            "resampling": self.resampling,
+            "form": self.form,
         }
 
 
@@ -159,7 +220,8 @@ class SNDense(SpectrallyNormalized):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns ``inputs @ kernel + bias``."""
-        return tf.nn.bias_add(tf.matmul(inputs, self.normalized_kernel(training)), self.bias)
+        kernel = tf.cast(self.normalized_kernel(training), inputs.dtype)
+        return tf.nn.bias_add(tf.matmul(inputs, kernel), self.bias)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns ``(batch, units)``."""
@@ -191,9 +253,12 @@ class SNEmbedding(SpectrallyNormalized):
     def _kernel_matrix(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.transpose(kernel)
 
+    def _outer(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(v, u, transpose_b=True)
+
     def call(self, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns one row of the normalised table per label."""
-        return class_rows(self.normalized_kernel(training), labels)
+        return class_rows(tf.cast(self.normalized_kernel(training), self.compute_dtype), labels)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns ``(batch, width)``."""

@@ -6,21 +6,9 @@ import keras
 import tensorflow as tf
 
 from hamgan.layers import ConditionalBatchNormalization, SNConv2D
+from hamgan.layers.convolution import Resampling
 
 Shape = tuple[int | None, ...]
-
-
-def upsample(images: tf.Tensor) -> tf.Tensor:
-    """Nearest-neighbour upsampling by two: ``(batch, h, w, c)`` to ``(batch, 2h, 2w, c)``."""
-    shape = tf.shape(images)
-    height, width, channels = images.shape[1:]
-    spread = tf.broadcast_to(images[:, :, tf.newaxis, :, tf.newaxis, :], (shape[0], height, 2, width, 2, channels))
-    return tf.reshape(spread, (shape[0], 2 * height, 2 * width, channels))
-
-
-def downsample(images: tf.Tensor) -> tf.Tensor:
-    """Average pooling 2x2: ``(batch, h, w, c)`` to ``(batch, h / 2, w / 2, c)``."""
-    return tf.nn.avg_pool2d(images, ksize=2, strides=2, padding="VALID")
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
@@ -31,26 +19,37 @@ class GeneratorBlock(keras.Layer):
         channels: output channels.
         num_classes: of the conditional batch normalisation.
         batch_norm_momentum: decay of its moving averages.
+        convolution_form: see :mod:`hamgan.layers.convolution`.
 
     Images ``(batch, h, w, c)`` and labels ``(batch,)`` to ``(batch, 2h, 2w, channels)``.
     """
 
-    def __init__(self, channels: int, *, num_classes: int, batch_norm_momentum: float = 0.999, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_classes: int,
+        batch_norm_momentum: float = 0.999,
+        convolution_form: str = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.channels = channels
         self.num_classes = num_classes
         self.batch_norm_momentum = batch_norm_momentum
+        self.convolution_form = convolution_form
         common = {"dtype": self.dtype_policy}
         norm = {"momentum": batch_norm_momentum, **common}
+        conv = {"form": convolution_form, **common}
         self.norm1 = ConditionalBatchNormalization(num_classes, name="norm1", **norm)
-        self.conv1 = SNConv2D(channels, 3, name="conv1", **common)
+        self.conv1 = SNConv2D(channels, 3, resampling="up", name="conv1", **conv)
         self.norm2 = ConditionalBatchNormalization(num_classes, name="norm2", **norm)
-        self.conv2 = SNConv2D(channels, 3, name="conv2", **common)
-        self.shortcut = SNConv2D(channels, 1, name="shortcut", **common)
+        self.conv2 = SNConv2D(channels, 3, name="conv2", **conv)
+        self.shortcut = SNConv2D(channels, 1, resampling="up", name="shortcut", **conv)
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights of all sublayers."""
-        inner = (*input_shape[:-1], self.channels)
+        inner = self.compute_output_shape(input_shape)
         for layer, shape in (
             (self.norm1, input_shape),
             (self.conv1, input_shape),
@@ -62,12 +61,11 @@ class GeneratorBlock(keras.Layer):
 
     def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Doubles height and width."""
-        hidden = upsample(tf.nn.relu(self.norm1(inputs, labels, training=training)))
+        hidden = tf.nn.relu(self.norm1(inputs, labels, training=training))
         hidden = self.conv1(hidden, training=training)
         hidden = tf.nn.relu(self.norm2(hidden, labels, training=training))
         hidden = self.conv2(hidden, training=training)
-        # A 1x1 convolution commutes with nearest upsampling and costs a quarter before it.
-        return hidden + upsample(self.shortcut(inputs, training=training))
+        return hidden + self.shortcut(inputs, training=training)
 
     def compute_output_shape(self, input_shape: Shape, *_: Shape) -> Shape:
         """Returns ``(batch, 2h, 2w, channels)``."""
@@ -81,6 +79,7 @@ class GeneratorBlock(keras.Layer):
             "channels": self.channels,
             "num_classes": self.num_classes,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "convolution_form": self.convolution_form,
         }
 
 
@@ -93,19 +92,24 @@ class DiscriminatorBlock(keras.Layer):
         first: the first block of a network, which has no relu before its first convolution.
         pool: whether height and width are halved. Without pooling the shortcut is the identity and the number of
             channels must stay the same.
+        convolution_form: see :mod:`hamgan.layers.convolution`.
 
     ``(batch, h, w, c)`` to ``(batch, h / 2, w / 2, channels)``.
     """
 
-    def __init__(self, channels: int, *, first: bool = False, pool: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, channels: int, *, first: bool = False, pool: bool = True, convolution_form: str = "auto", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.channels = channels
         self.first = first
         self.pool = pool
-        common = {"dtype": self.dtype_policy}
-        self.conv1 = SNConv2D(channels, 3, name="conv1", **common)
-        self.conv2 = SNConv2D(channels, 3, name="conv2", **common)
-        self.shortcut = SNConv2D(channels, 1, name="shortcut", **common) if pool else None
+        self.convolution_form = convolution_form
+        conv = {"form": convolution_form, "dtype": self.dtype_policy}
+        resampling: Resampling | None = "down" if pool else None
+        self.conv1 = SNConv2D(channels, 3, name="conv1", **conv)
+        self.conv2 = SNConv2D(channels, 3, resampling=resampling, name="conv2", **conv)
+        self.shortcut = SNConv2D(channels, 1, resampling="down", name="shortcut", **conv) if pool else None
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights of all sublayers."""
@@ -125,8 +129,8 @@ class DiscriminatorBlock(keras.Layer):
         hidden = self.conv2(tf.nn.relu(hidden), training=training)
         if self.shortcut is None:
             return hidden + inputs
-        # Pooling commutes with the 1x1 convolution and with the sum.
-        return downsample(hidden) + self.shortcut(downsample(inputs), training=training)
+        # Pooling commutes with the sum.
+        return hidden + self.shortcut(inputs, training=training)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns ``(batch, h / 2, w / 2, channels)``, or the input's shape without pooling."""
@@ -137,4 +141,10 @@ class DiscriminatorBlock(keras.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "channels": self.channels, "first": self.first, "pool": self.pool}
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "first": self.first,
+            "pool": self.pool,
+            "convolution_form": self.convolution_form,
+        }

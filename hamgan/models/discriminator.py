@@ -19,6 +19,7 @@ class Discriminator(keras.Model):
         resolution: height and width of the images: 32, 64, 128 or 256.
         num_classes: labels are in [0, num_classes).
         base_channels: channels after the first block ("ch"; 64 in the published networks).
+        convolution_form: see :mod:`hamgan.layers.convolution`.
         hamburger: arguments of :class:`hamgan.layers.Hamburger` (latent_dim, rank, ...), or None to leave it out.
         hamburger_resolution: the feature map size at which it stands; a pooling block's output.
 
@@ -36,6 +37,7 @@ class Discriminator(keras.Model):
         resolution: int,
         num_classes: int,
         base_channels: int = 64,
+        convolution_form: str = "auto",
         hamburger: Mapping[str, Any] | None = None,
         hamburger_resolution: int = 32,
         name: str = "discriminator",
@@ -49,18 +51,20 @@ class Discriminator(keras.Model):
         self.resolution = resolution
         self.num_classes = num_classes
         self.base_channels = base_channels
+        self.convolution_form = convolution_form
         self.hamburger_arguments = None if hamburger is None else dict(hamburger)
         self.hamburger_resolution = hamburger_resolution
 
         common: dict[str, Any] = {"dtype": self.dtype_policy}
+        block: dict[str, Any] = {"convolution_form": convolution_form, **common}
         widths = [base_channels * multiplier for _, multiplier in stages]
         # A tuple: tf.train.Checkpoint passes silently over what a Keras object keeps in a list.
         self.blocks = (
             *(
-                DiscriminatorBlock(width, first=index == 1, name=f"block{index}", **common)
+                DiscriminatorBlock(width, first=index == 1, name=f"block{index}", **block)
                 for index, width in enumerate(widths, start=1)
             ),
-            DiscriminatorBlock(widths[-1], pool=False, name=f"block{len(widths) + 1}", **common),
+            DiscriminatorBlock(widths[-1], pool=False, name=f"block{len(widths) + 1}", **block),
         )
         self.hamburger = None
         self.blocks_before_hamburger = 0
@@ -122,6 +126,7 @@ class Discriminator(keras.Model):
             "resolution": self.resolution,
             "num_classes": self.num_classes,
             "base_channels": self.base_channels,
+            "convolution_form": self.convolution_form,
             "hamburger": self.hamburger_arguments,
             "hamburger_resolution": self.hamburger_resolution,
         }

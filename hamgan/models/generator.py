@@ -26,6 +26,7 @@ class Generator(keras.Model):
         base_channels: channels at full resolution ("ch"; 64 in the published networks).
         z_dim: width of the latent vector.
         batch_norm_momentum: decay of the moving averages.
+        convolution_form: see :mod:`hamgan.layers.convolution`.
         hamburger: arguments of :class:`hamgan.layers.Hamburger` (latent_dim, rank, ...), or None to leave it out.
         hamburger_resolution: the feature map size at which it stands; a block's output.
 
@@ -45,6 +46,7 @@ class Generator(keras.Model):
         base_channels: int = 64,
         z_dim: int = 128,
         batch_norm_momentum: float = 0.999,
+        convolution_form: str = "auto",
         hamburger: Mapping[str, Any] | None = None,
         hamburger_resolution: int = 32,
         name: str = "generator",
@@ -60,6 +62,7 @@ class Generator(keras.Model):
         self.base_channels = base_channels
         self.z_dim = z_dim
         self.batch_norm_momentum = batch_norm_momentum
+        self.convolution_form = convolution_form
         self.hamburger_arguments = None if hamburger is None else dict(hamburger)
         self.hamburger_resolution = hamburger_resolution
 
@@ -73,6 +76,7 @@ class Generator(keras.Model):
                 width,
                 num_classes=num_classes,
                 batch_norm_momentum=batch_norm_momentum,
+                convolution_form=convolution_form,
                 name=f"block{index}",
                 **common,
             )
@@ -91,7 +95,7 @@ class Generator(keras.Model):
                 **common,
             )
         self.norm = BatchNormalization(momentum=batch_norm_momentum, name="norm", **common)
-        self.to_rgb = SNConv2D(3, 3, name="to_rgb", **common)
+        self.to_rgb = SNConv2D(3, 3, form=convolution_form, name="to_rgb", **common)
         self.build((None, z_dim))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -147,6 +151,7 @@ class Generator(keras.Model):
             "base_channels": self.base_channels,
             "z_dim": self.z_dim,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "convolution_form": self.convolution_form,
             "hamburger": self.hamburger_arguments,
             "hamburger_resolution": self.hamburger_resolution,
         }

@@ -31,6 +31,9 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
     """
     train = dataclasses.replace(config.train, global_batch=core_batch)
     config = dataclasses.replace(config, train=train)
+    if config.model.convolution_form == "auto":
+        # What "auto" is on a TPU; there is none here.
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, convolution_form="strided"))
     state = TrainState(config)
     step = TrainStep(state, config, tf.distribute.get_strategy())
 

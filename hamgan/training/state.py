@@ -6,6 +6,7 @@ import tensorflow as tf
 from hamgan.config import ExperimentConfig, TrainConfig
 from hamgan.models import Generator
 from hamgan.networks import build_discriminator, build_generator
+from hamgan.training.adam import FusedAdam
 
 EMA_NAME = "ema_generator"
 
@@ -65,8 +66,8 @@ def network_variables(network: keras.Model) -> dict[str, tf.Variable]:
     return named
 
 
-def _adam(config: TrainConfig, learning_rate: float, name: str) -> keras.optimizers.Adam:
-    return keras.optimizers.Adam(
+def _adam(config: TrainConfig, learning_rate: float, name: str) -> FusedAdam:
+    return FusedAdam(
         learning_rate=learning_rate,
         beta_1=config.adam_beta1,
         beta_2=config.adam_beta2,

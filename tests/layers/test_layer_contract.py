@@ -17,6 +17,7 @@ from hamgan.layers import (
     SNConv2D,
     SNDense,
     SNEmbedding,
+    VectorQuantization,
 )
 from hamgan.models import blocks
 from hamgan.models.blocks import DiscriminatorBlock, GeneratorBlock
@@ -44,8 +45,11 @@ def bases(ham, latent_dim, rank, num_sections=1):
 
 
 def decomposition_inputs(ham):
-    inputs = bfloat16_exact(np.random.default_rng(0).normal(size=(BATCH, 8, 6)))
-    return {"inputs": inputs, "initial_bases": bases(ham, 6, 2)}
+    tensors = {"inputs": np.random.default_rng(0).normal(size=(BATCH, 8, 6)), "initial_bases": bases(ham, 6, 2)}
+    if ham == "vq":
+        # Near one direction, lest each position has one basis alone, at a gradient of zero.
+        tensors = {name: 1 + 0.3 * value for name, value in tensors.items()}
+    return {name: bfloat16_exact(value) for name, value in tensors.items()}
 
 
 HAMBURGER = {"latent_dim": 6, "rank": 2, "num_steps": 2, "seed": 5, "batch_norm_momentum": 0.9}
@@ -54,6 +58,7 @@ HAMBURGER = {"latent_dim": 6, "rank": 2, "num_steps": 2, "seed": 5, "batch_norm_
 CASES = {
     "nmf": (NMF, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("nmf")),
     "cd": (ConceptDecomposition, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("cd")),
+    "vq": (VectorQuantization, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("vq")),
     "batch_norm": (BatchNormalization, {"momentum": 0.9, "epsilon": 1e-2}, {"inputs": images()}),
     "conditional_batch_norm": (
         ConditionalBatchNormalization,
@@ -61,6 +66,12 @@ CASES = {
         {"inputs": images(), "labels": labels()},
     ),
     "conv": (SNConv2D, {"filters": 5, "kernel_size": 3, "norm_floor": 0.5}, {"inputs": images()}),
+    "conv_upsampling": (
+        SNConv2D,
+        {"filters": 5, "kernel_size": 3, "resampling": "up", "form": "products"},
+        {"inputs": images()},
+    ),
+    "conv_pooling": (SNConv2D, {"filters": 5, "kernel_size": 3, "resampling": "down"}, {"inputs": images()}),
     "conv_no_bias": (SNConv2D, {"filters": 5, "kernel_size": 1, "use_bias": False}, {"inputs": images()}),
     "dense": (SNDense, {"units": 5, "norm_floor": 0.5}, {"inputs": images()[:, 0, 0]}),
     "embedding": (SNEmbedding, {"num_classes": NUM_CLASSES, "width": 4, "norm_floor": 0.5}, {"labels": labels()}),
@@ -75,14 +86,23 @@ CASES = {
         {**HAMBURGER, "version": "v2", "ham": "cd", "num_sections": 2, "batch_norm": "plain"},
         {"inputs": images(), "initial_bases": bases("cd", 6, 2, num_sections=2)},
     ),
+    "hamburger_v1_vq": (
+        Hamburger,
+        {**HAMBURGER, "ham": "vq"},
+        {"inputs": images(), "initial_bases": bases("vq", 6, 2)},
+    ),
     "self_attention": (SelfAttention, {}, {"inputs": images(channels=8)}),
     "generator_block": (
         GeneratorBlock,
-        {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9},
+        {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9, "convolution_form": "products"},
         {"inputs": images(), "labels": labels()},
     ),
-    "discriminator_block": (DiscriminatorBlock, {"channels": 5}, {"inputs": images()}),
-    "discriminator_block_first": (DiscriminatorBlock, {"channels": 5, "first": True}, {"inputs": images(3)}),
+    "discriminator_block": (DiscriminatorBlock, {"channels": 5, "convolution_form": "products"}, {"inputs": images()}),
+    "discriminator_block_first": (
+        DiscriminatorBlock,
+        {"channels": 5, "first": True, "convolution_form": "plain"},
+        {"inputs": images(3)},
+    ),
     "discriminator_block_last": (DiscriminatorBlock, {"channels": 4, "pool": False}, {"inputs": images()}),
 }
 

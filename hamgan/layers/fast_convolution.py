@@ -1,0 +1,291 @@
+"""3x3 convolutions as few matrix products, together with the upsampling before or the pooling after them.
+
+A convolution is bilinear in image and kernel. Along one axis each algorithm here takes k linear combinations of the
+image (analysis), k of the kernel's three taps, multiplies them pairwise, and puts the k products together (synthesis).
+In two dimensions that is k^2 matrix products over the channels. With x the image, w the taps, s = w0 + w1 + w2:
+
+- nearest upsampling, then convolution (k = 3, 9 products for 4 outputs instead of 36):
+  y[2i] = w0 (x[i-1] - x[i]) + s x[i],  y[2i+1] = s x[i] + w2 (x[i+1] - x[i])
+- convolution, then average pooling (k = 3, 9 products for an output instead of 36):
+  2 y[i] = w0 (x[2i-1] - x[2i+1]) + s (x[2i] + x[2i+1]) + w2 (x[2i+2] - x[2i])
+- convolution alone (k = 4, 16 products for 4 outputs instead of 36): Winograd's F(2, 3)
+
+Padding is with zeros, so that the size stays. The results are the convolutions' own but for rounding.
+
+Reference: Winograd, Arithmetic Complexity of Computations (1980); Lavin and Gray, Fast Algorithms for Convolutional
+Neural Networks (CVPR 2016). The first two are derived here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+Fields = Sequence[tf.Tensor]
+
+
+class _Algorithm(NamedTuple):
+    """One axis. The functions take arrays and the axis, and are linear; each stands with its adjoint."""
+
+    taps: np.ndarray
+    """What becomes of the kernel's three taps: ``(k, 3)``."""
+    analyze: Callable[[tf.Tensor, int], Fields]
+    """The image along an axis to k fields."""
+    analyze_adjoint: Callable[[Fields, int], tf.Tensor]
+    synthesize: Callable[[Fields, int], tf.Tensor] | None
+    """k products to the output along an axis; None is their sum."""
+    synthesize_adjoint: Callable[[tf.Tensor, int], Fields] | None
+
+
+def _cut(x: tf.Tensor, axis: int, begin: int, end: int) -> tf.Tensor:
+    """All but the first ``begin`` and the last ``end``."""
+    first, size = [0] * x.shape.rank, [-1] * x.shape.rank
+    first[axis], size[axis] = begin, x.shape[axis] - begin - end
+    return tf.slice(x, first, size)
+
+
+def _pad(x: tf.Tensor, axis: int, before: int, after: int) -> tf.Tensor:
+    paddings = [[0, 0] for _ in x.shape]
+    paddings[axis] = [before, after]
+    return tf.pad(x, paddings)
+
+
+def _next(x: tf.Tensor, axis: int) -> tf.Tensor:
+    """x[i + 1], zero after the end."""
+    return _pad(_cut(x, axis, 1, 0), axis, 0, 1)
+
+
+def _previous(x: tf.Tensor, axis: int) -> tf.Tensor:
+    """x[i - 1], zero before the beginning."""
+    return _pad(_cut(x, axis, 0, 1), axis, 1, 0)
+
+
+def _reshape(x: tf.Tensor, shape: Sequence[int | None]) -> tf.Tensor:
+    """With None for the batch, which may be unknown."""
+    return tf.reshape(x, [-1 if extent is None else extent for extent in shape])
+
+
+def _split(x: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """x[2i] and x[2i + 1]."""
+    shape = list(x.shape)
+    shape[axis : axis + 1] = [shape[axis] // 2, 2]
+    return tf.unstack(_reshape(x, shape), num=2, axis=axis)
+
+
+def _interleave(even: tf.Tensor, odd: tf.Tensor, axis: int) -> tf.Tensor:
+    shape = list(even.shape)
+    shape[axis] *= 2
+    return _reshape(tf.stack([even, odd], axis=axis), shape)
+
+
+def _upsampling_analyze(x: tf.Tensor, axis: int) -> Fields:
+    return _previous(x, axis) - x, x, _next(x, axis) - x
+
+
+def _upsampling_analyze_adjoint(fields: Fields, axis: int) -> tf.Tensor:
+    before, here, after = fields
+    return here - before - after + _next(before, axis) + _previous(after, axis)
+
+
+def _upsampling_synthesize(products: Fields, axis: int) -> tf.Tensor:
+    before, here, after = products
+    return _interleave(before + here, here + after, axis)
+
+
+def _upsampling_synthesize_adjoint(y: tf.Tensor, axis: int) -> Fields:
+    even, odd = _split(y, axis)
+    return even, even + odd, odd
+
+
+def _pooling_analyze(x: tf.Tensor, axis: int) -> Fields:
+    even, odd = _split(x, axis)
+    return _previous(odd, axis) - odd, even + odd, _next(even, axis) - even
+
+
+def _pooling_analyze_adjoint(fields: Fields, axis: int) -> tf.Tensor:
+    before, here, after = fields
+    return _interleave(here + _previous(after, axis) - after, here + _next(before, axis) - before, axis)
+
+
+def _winograd_analyze(x: tf.Tensor, axis: int) -> Fields:
+    even, odd = _split(_pad(x, axis, 1, 1), axis)
+    d0, d1, d2, d3 = (_cut(pair, axis, *ends) for ends in ((0, 1), (1, 0)) for pair in (even, odd))
+    return d0 - d2, d1 + d2, d2 - d1, d1 - d3
+
+
+def _winograd_analyze_adjoint(fields: Fields, axis: int) -> tf.Tensor:
+    g0, g1, g2, g3 = fields
+    even = _pad(g0, axis, 0, 1) + _pad(g1 + g2 - g0, axis, 1, 0)
+    odd = _pad(g1 - g2 + g3, axis, 0, 1) - _pad(g3, axis, 1, 0)
+    return _cut(_interleave(even, odd, axis), axis, 1, 1)
+
+
+def _winograd_synthesize(products: Fields, axis: int) -> tf.Tensor:
+    m0, m1, m2, m3 = products
+    return _interleave(m0 + m1 + m2, m1 - m2 - m3, axis)
+
+
+def _winograd_synthesize_adjoint(y: tf.Tensor, axis: int) -> Fields:
+    even, odd = _split(y, axis)
+    return even, even + odd, even - odd, -odd
+
+
+_ENDS_AND_SUM = np.array([[1, 0, 0], [1, 1, 1], [0, 0, 1]])
+_AFTER_UPSAMPLING = _Algorithm(
+    _ENDS_AND_SUM,
+    _upsampling_analyze,
+    _upsampling_analyze_adjoint,
+    _upsampling_synthesize,
+    _upsampling_synthesize_adjoint,
+)
+# Half along each axis: the mean of four.
+_BEFORE_POOLING = _Algorithm(_ENDS_AND_SUM / 2, _pooling_analyze, _pooling_analyze_adjoint, None, None)
+_WINOGRAD = _Algorithm(
+    np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
+    _winograd_analyze,
+    _winograd_analyze_adjoint,
+    _winograd_synthesize,
+    _winograd_synthesize_adjoint,
+)
+HEIGHT, WIDTH = -3, -2
+"""Axes, from the end: fields are stacked before the batch."""
+
+
+def upsample_convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """3x3 convolution of the images after nearest upsampling by two.
+
+    Args:
+        images: shape ``(batch, height, width, in_channels)``, all but the batch known.
+        kernel: shape ``(3, 3, in_channels, out_channels)``; its transform is computed in its own dtype.
+
+    Returns:
+        Shape ``(batch, 2 height, 2 width, out_channels)``, dtype of the images.
+    """
+    return _convolve(images, kernel, _AFTER_UPSAMPLING)
+
+
+def convolve_downsample(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """2x2 average pooling of the images' 3x3 convolution; height and width even.
+
+    Args and returns as of :func:`upsample_convolve`, but ``(batch, height / 2, width / 2, out_channels)``.
+    """
+    return _convolve(images, kernel, _BEFORE_POOLING)
+
+
+def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """3x3 convolution; height and width even.
+
+    Args and returns as of :func:`upsample_convolve`, but ``(batch, height, width, out_channels)``.
+    """
+    return _convolve(images, kernel, _WINOGRAD)
+
+
+def _convolve(images: tf.Tensor, kernel: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
+    taps = np.kron(algorithm.taps, algorithm.taps)
+    num_products, num_taps = taps.shape
+    in_channels, out_channels = kernel.shape[2], kernel.shape[3]
+    multiply, multiply_adjoint = (
+        (_multiply_and_add, _multiply_and_add_adjoint)
+        if algorithm.synthesize is None
+        else (_multiply, _multiply_adjoint)
+    )
+
+    def transform(kernel: tf.Tensor, needed_for: tf.Tensor) -> tf.Tensor:
+        # It could be computed as soon as the weights are there; but those of all layers at once take much memory.
+        with tf.control_dependencies([needed_for]):
+            combined = tf.matmul(tf.constant(taps, kernel.dtype), tf.reshape(kernel, (num_taps, -1)))
+        return tf.reshape(tf.cast(combined, images.dtype), (num_products, in_channels, out_channels))
+
+    def transform_adjoint(gradient: tf.Tensor) -> tf.Tensor:
+        combined = tf.cast(tf.reshape(gradient, (num_products, -1)), kernel.dtype)
+        return tf.reshape(tf.matmul(tf.constant(taps.T, kernel.dtype), combined), kernel.shape)
+
+    @tf.custom_gradient
+    def convolution(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        x, kernel = tf.stop_gradient(x), tf.stop_gradient(kernel)
+        outputs = multiply(_analyze(x, algorithm), transform(kernel, needed_for=x))
+        if algorithm.synthesize is not None:
+            outputs = _synthesize(outputs, algorithm)
+
+        def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            # Fields and transformed kernel are made anew: they are larger than what they are made of.
+            transformed = transform(kernel, needed_for=upstream)
+            if algorithm.synthesize_adjoint is not None:
+                upstream = _synthesize_adjoint(upstream, algorithm)
+            with tf.control_dependencies([upstream]):
+                fields = _analyze(tf.identity(x), algorithm)
+            to_fields, to_transformed = multiply_adjoint(fields, transformed, upstream)
+            return _analyze_adjoint(to_fields, algorithm), transform_adjoint(to_transformed)
+
+        return outputs, grad
+
+    return convolution(images, kernel)
+
+
+def _analyze(x: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
+    """The image to its k^2 fields, ``(k, k, batch, height, width, channels)``."""
+    rows = tf.stack(algorithm.analyze(x, HEIGHT))
+    return tf.stack(algorithm.analyze(rows, WIDTH), axis=1)
+
+
+def _analyze_adjoint(fields: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
+    rows = algorithm.analyze_adjoint(tf.unstack(fields, axis=1), WIDTH)
+    return algorithm.analyze_adjoint(tf.unstack(rows), HEIGHT)
+
+
+def _synthesize(products: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
+    """k^2 products, ``(k, k, batch, height, width, channels)``, to the output."""
+    assert algorithm.synthesize is not None
+    rows = algorithm.synthesize(tf.unstack(products, axis=1), WIDTH)
+    return algorithm.synthesize(tf.unstack(rows), HEIGHT)
+
+
+def _synthesize_adjoint(y: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
+    assert algorithm.synthesize_adjoint is not None
+    rows = tf.stack(algorithm.synthesize_adjoint(y, HEIGHT))
+    return tf.stack(algorithm.synthesize_adjoint(rows, WIDTH), axis=1)
+
+
+def _matrices(fields: tf.Tensor) -> tf.Tensor:
+    """``(k, k, batch, height, width, channels)`` to ``(k^2, batch * height * width, channels)``."""
+    return tf.reshape(fields, (fields.shape[0] ** 2, -1, fields.shape[-1]))
+
+
+def _fields(matrices: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    return _reshape(matrices, [*like.shape[:-1], matrices.shape[-1]])
+
+
+def _multiply(fields: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
+    """Each field times its own matrix."""
+    return _fields(tf.matmul(_matrices(fields), transformed), fields)
+
+
+def _multiply_adjoint(fields: tf.Tensor, transformed: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    gradients = _matrices(upstream)
+    to_fields = _fields(tf.matmul(gradients, transformed, transpose_b=True), fields)
+    return to_fields, tf.matmul(_matrices(fields), gradients, transpose_a=True)
+
+
+def _multiply_and_add(fields: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
+    """The sum of all fields' products, as one product of longer rows."""
+    outputs = tf.matmul(_side_by_side(fields), _on_top_of_each_other(transformed))
+    return _reshape(outputs, [*fields.shape[2:-1], transformed.shape[-1]])
+
+
+def _multiply_and_add_adjoint(
+    fields: tf.Tensor, transformed: tf.Tensor, upstream: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    gradients = tf.reshape(upstream, (-1, transformed.shape[-1]))
+    to_rows = tf.matmul(gradients, _on_top_of_each_other(transformed), transpose_b=True)
+    to_fields = tf.stack(tf.split(to_rows, transformed.shape[0], axis=-1))
+    to_transformed = tf.matmul(_side_by_side(fields), gradients, transpose_a=True)
+    return _reshape(to_fields, fields.shape), tf.reshape(to_transformed, transformed.shape)
+
+
+def _side_by_side(fields: tf.Tensor) -> tf.Tensor:
+    return tf.concat(tf.unstack(_matrices(fields)), axis=-1)
+
+
+def _on_top_of_each_other(matrices: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(matrices, (-1, matrices.shape[-1]))

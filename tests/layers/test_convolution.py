@@ -1,0 +1,163 @@
+import itertools
+
+import float64_reference as reference
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan.architecture import CONVOLUTION_FORMS
+from hamgan.layers import SNConv2D
+from hamgan.layers.convolution import convolve, downsample, upsample
+
+RESAMPLINGS = (None, "up", "down")
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def as_written(images, kernel, resampling):
+    """Resampling and convolution, tap by tap."""
+    if resampling == "up":
+        images = images.repeat(2, axis=1).repeat(2, axis=2)
+    size = len(kernel)
+    height, width = images.shape[1:3]
+    margin = size // 2
+    padded = np.pad(images, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
+    outputs = sum(
+        padded[:, y : y + height, x : x + width] @ kernel[y, x] for y, x in itertools.product(range(size), repeat=2)
+    )
+    if resampling == "down":
+        outputs = sum(outputs[:, y::2, x::2] for y, x in itertools.product(range(2), repeat=2)) / 4
+    return outputs
+
+
+@pytest.mark.parametrize("form", CONVOLUTION_FORMS)
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+@pytest.mark.parametrize("size", [1, 3])
+def test_every_form_is_the_convolution_as_written(form, resampling, size):
+    images, kernel = normal(2, 6, 4, 3), normal(size, size, 3, 5, seed=1)
+    expected = as_written(images, kernel, resampling)
+    exactly = convolve(tf.constant(images), tf.constant(kernel), resampling=resampling, form=form)
+    assert reference.relative_error(exactly, expected) < 1e-14
+    images, kernel = tf.constant(images, tf.float32), tf.constant(kernel, tf.float32)
+    assert reference.relative_error(convolve(images, kernel, resampling=resampling, form=form), expected) < 1e-6
+
+
+@pytest.mark.parametrize("form", ["plain", "strided", "products"])
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_gradients_are_the_adjoints_of_the_convolution_as_written(form, resampling):
+    # The convolution is bilinear: its gradients in one argument are told by its values with unit arguments.
+    images, kernel = normal(1, 4, 2, 2), normal(3, 3, 2, 2, seed=1)
+    upstream = normal(*as_written(images, kernel, resampling).shape, seed=2)
+
+    def expected(argument, value_with_unit):
+        units = np.eye(argument.size).reshape(-1, *argument.shape)
+        return np.array([np.sum(upstream * value_with_unit(unit)) for unit in units]).reshape(argument.shape)
+
+    inputs = tf.constant(images), tf.constant(kernel)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = convolve(*inputs, resampling=resampling, form=form)
+    to_images, to_kernel = tape.gradient(outputs, inputs, tf.constant(upstream))
+    assert (
+        reference.relative_error(to_images, expected(images, lambda unit: as_written(unit, kernel, resampling))) < 1e-13
+    )
+    assert (
+        reference.relative_error(to_kernel, expected(kernel, lambda unit: as_written(images, unit, resampling))) < 1e-13
+    )
+
+
+def operations(images_shape, kernel_shape, resampling, form, dtype=tf.float32):
+    """The kinds of operations in the graph of a call."""
+
+    @tf.function
+    def function(images, kernel):
+        return convolve(images, kernel, resampling=resampling, form=form)
+
+    graph = function.get_concrete_function(tf.TensorSpec(images_shape, dtype), tf.TensorSpec(kernel_shape, dtype)).graph
+    return {operation.type for operation in graph.get_operations()}
+
+
+WIDE, NARROW = (3, 3, 512, 256), (3, 3, 32, 64)
+
+
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_each_form_is_what_it_says(resampling):
+    shape = (None, 8, 8, 32)
+    products = operations(shape, NARROW, resampling, "products")
+    assert not {"Conv2D", "Conv2DBackpropInput"} & products
+    assert ("BatchMatMulV2" if resampling != "down" else "MatMul") in products
+    strided = operations(shape, NARROW, resampling, "strided")
+    assert ("Conv2DBackpropInput" if resampling == "up" else "Conv2D") in strided
+    assert "AvgPool" not in strided
+    assert ("AvgPool" in operations(shape, NARROW, resampling, "plain")) == (resampling == "down")
+
+
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_auto_multiplies_matrices_on_a_cpu_where_kernels_are_wide(resampling):
+    wide = operations((None, 8, 8, 512), WIDE, resampling, "auto")
+    assert wide == operations((None, 8, 8, 512), WIDE, resampling, "products")
+    narrow = operations((None, 8, 8, 32), NARROW, resampling, "auto")
+    assert narrow == operations((None, 8, 8, 32), NARROW, resampling, "strided")
+
+
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_auto_does_not_on_accelerators(resampling, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["a GPU"])
+    found = operations((None, 8, 8, 512), WIDE, resampling, "auto")
+    assert found == operations((None, 8, 8, 512), WIDE, resampling, "strided")
+
+
+@pytest.mark.parametrize("form", CONVOLUTION_FORMS)
+@pytest.mark.parametrize(("resampling", "shape"), [(None, (2, 5, 4, 3)), ("up", (2, 5, 3, 3)), ("down", (2, 4, 6, 3))])
+def test_odd_and_unknown_sizes_are_convolved_too(form, resampling, shape):
+    images, kernel = normal(*shape), normal(3, 3, 3, 2, seed=1)
+    expected = as_written(images, kernel, resampling)
+    for known in (shape, (None, *shape[1:]), (None, None, None, shape[-1])):
+        function = tf.function(
+            lambda images: convolve(images, tf.constant(kernel), resampling=resampling, form=form),
+            input_signature=[tf.TensorSpec(known, tf.float64)],
+        )
+        assert reference.relative_error(function(images), expected) < 1e-13
+
+
+@pytest.mark.parametrize("form", ["plain", "strided", "products"])
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_kernels_may_be_of_a_wider_type_than_images(form, resampling):
+    images, kernel = tf.constant(normal(2, 4, 4, 8), tf.bfloat16), tf.constant(normal(3, 3, 8, 4, seed=1), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([images, kernel])
+        outputs = convolve(images, kernel, resampling=resampling, form=form)
+    to_images, to_kernel = tape.gradient(outputs, [images, kernel])
+    assert outputs.dtype == to_images.dtype == tf.bfloat16
+    assert to_kernel.dtype == tf.float32
+    expected = as_written(tf.cast(images, tf.float64).numpy(), kernel.numpy(), resampling)
+    assert reference.relative_error(tf.cast(outputs, tf.float64), expected) < 2e-2
+
+
+def test_resampling_is_nearest_and_mean():
+    images = normal(2, 4, 6, 3)
+    np.testing.assert_array_equal(upsample(tf.constant(images)), images.repeat(2, axis=1).repeat(2, axis=2))
+    mean = images.reshape(2, 2, 2, 3, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(downsample(tf.constant(images)), mean, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize(("resampling", "size"), [("up", (8, 12)), ("down", (2, 3))])
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_layer_resamples_and_adds_its_bias(resampling, size, kernel_size):
+    layer = SNConv2D(5, kernel_size, resampling=resampling)
+    images = normal(2, 4, 6, 3).astype(np.float32)
+    layer.build(images.shape)
+    layer.bias.assign(normal(5, seed=3))
+    outputs = layer(images)
+    assert outputs.shape == layer.compute_output_shape(images.shape) == (2, *size, 5)
+    expected = as_written(images, layer.normalized_kernel(False).numpy(), resampling) + layer.bias.numpy()
+    assert reference.relative_error(outputs, expected) < 1e-6
+
+
+def test_layer_rejects_unknown_forms_and_resamplings():
+    with pytest.raises(ValueError, match=r"form must be one of .*received 'fft'"):
+        SNConv2D(2, 3, form="fft")
+    with pytest.raises(ValueError, match=r"resampling must be one of .*received 'left'"):
+        SNConv2D(2, 3, resampling="left")
