@@ -54,7 +54,7 @@ def test_overrides_that_only_fit_together_are_validated_together():
         ("train.seed=-1", r"train.seed must be in"),
         ("evaluation.seed=-1", r"evaluation.seed must be in"),
         ("model.resolution=48", "model.resolution must be one of 32, 64, 128, 256"),
-        ("model.generator.hamburger.ham=nfm", "model.generator.hamburger.ham must be one of nmf, cd, found 'nfm'"),
+        ("model.generator.hamburger.ham=nfm", "model.generator.hamburger.ham must be one of nmf, cd, vq, found 'nfm'"),
         ("model.discriminator.hamburger.version=v3", "version must be one of v1, v2"),
         ("model.generator.batch_norm_momentum=1.5", "model.generator.batch_norm_momentum must be in"),
         ("train.image_every=-1", "train.image_every must not be negative"),

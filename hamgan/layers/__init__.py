@@ -2,7 +2,14 @@
 
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
 from hamgan.layers.hamburger import Hamburger
-from hamgan.layers.matrix_decomposition import NMF, ConceptDecomposition, concept_decomposition, nmf
+from hamgan.layers.matrix_decomposition import (
+    NMF,
+    ConceptDecomposition,
+    VectorQuantization,
+    concept_decomposition,
+    nmf,
+    vector_quantization,
+)
 from hamgan.layers.self_attention import SelfAttention
 from hamgan.layers.spectral_normalization import SNConv2D, SNDense, SNEmbedding, spectral_norm
 
@@ -16,7 +23,9 @@ __all__ = [
     "SNDense",
     "SNEmbedding",
     "SelfAttention",
+    "VectorQuantization",
     "concept_decomposition",
     "nmf",
     "spectral_norm",
+    "vector_quantization",
 ]

@@ -85,12 +85,17 @@ def _form_for(images: tf.Tensor, kernel: tf.Tensor, resampling: Resampling | Non
     if form == "plain" or size != 3 or None in sizes:
         return "plain"
     if form == "auto":
-        harmonic = in_channels * out_channels / (in_channels + out_channels)
-        form = "products" if _is_for_cpu() and harmonic >= PRODUCTS_MIN_CHANNELS[resampling] else "strided"
+        form = cpu_form(in_channels, out_channels, resampling) if _is_for_cpu() else "strided"
     is_even = all(extent % 2 == 0 for extent in sizes)
     if (form == "products" and resampling != "up" and not is_even) or (form == "strided" and resampling is None):
         return "plain"
     return form
+
+
+def cpu_form(in_channels: int, out_channels: int, resampling: Resampling | None) -> str:
+    """Returns the form that is fastest on a CPU for a 3x3 kernel of these widths."""
+    harmonic = in_channels * out_channels / (in_channels + out_channels)
+    return "products" if harmonic >= PRODUCTS_MIN_CHANNELS[resampling] else "strided"
 
 
 def _is_for_cpu() -> bool:

@@ -26,7 +26,7 @@ class Hamburger(keras.Layer):
         rank: R, the number of bases.
         num_steps: K, the iterations of the ham.
         num_sections: S, the number of independent decompositions side by side.
-        ham: "nmf" or "cd".
+        ham: "nmf", "cd" (concept decomposition) or "vq" (vector quantisation).
         version: "v1" or "v2".
         batch_norm: None (as in a discriminator), "plain", or "conditional" (as in a generator, called with labels).
         num_classes: of the conditional batch normalisation.

@@ -1,9 +1,9 @@
-"""Matrix decompositions ("ham") with the one-step gradient: NMF and concept decomposition.
+"""Matrix decompositions ("ham") with the one-step gradient: NMF, concept decomposition and vector quantisation.
 
 The input X, N positions in a D-dimensional space, is approximated by R bases A times coefficients C: X ~ A C^T.
 K iterations of an optimiser find A and C; the gradient treats them as constants and differentiates one last update
 of the coefficients. It is a custom gradient in closed form, so nothing of the iterations is kept for the backward
-pass and its cost does not depend on K.
+pass and its cost does not depend on K. No intermediate result has more than N * max(D, R) elements an example.
 
 Throughout, positions come before the latent dimension, ``(batch, N, D)``: the transpose of the paper's X, and how
 feature maps lie in memory.
@@ -22,10 +22,28 @@ NMF_EPSILON = 1e-6
 CD_EPSILON = 1e-6
 CD_INVERSE_TEMPERATURE = 100.0
 CD_RIDGE = 0.01
+VQ_EPSILON = 1e-6
 
 
 def _gram(matrix: tf.Tensor) -> tf.Tensor:
     return tf.matmul(matrix, matrix, transpose_a=True)
+
+
+def _squared_norms(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
+
+
+def _k_means_scale(squared_norms: tf.Tensor) -> tf.Tensor:
+    """100 / |X|, shape ``(batch, N, 1)``: what takes X^T A to 100 x_hat^T A, without an x_hat that is as large as X."""
+    return CD_INVERSE_TEMPERATURE * tf.math.rsqrt(tf.maximum(squared_norms, CD_EPSILON**2))
+
+
+def _k_means_step(x: tf.Tensor, scale: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+    """One step of soft spherical k-means, from normalised bases to X C, the means of the positions near each."""
+    coefficients = tf.nn.softmax(scale * tf.matmul(x, directions))
+    # C / (eps + sum_N C), divided where there are D rows and not N.
+    weights = CD_EPSILON + tf.reduce_sum(coefficients, axis=1, keepdims=True)
+    return tf.matmul(x, coefficients, transpose_a=True) / weights
 
 
 def nmf(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Tensor:
@@ -48,19 +66,23 @@ def nmf(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Te
         # In eager mode an outer tape would record the iterations, custom gradient or not, and keep them alive.
         x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
         positive = tf.nn.relu(x)
-        coefficients = tf.nn.softmax(tf.matmul(positive, bases))
+        scores = tf.matmul(positive, bases)
+        coefficients = tf.nn.softmax(scores)
         for _ in range(num_steps):
-            coefficients *= tf.matmul(positive, bases) / (tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON)
+            coefficients *= scores / (tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON)
             bases *= tf.matmul(positive, coefficients, transpose_a=True) / (
                 tf.matmul(bases, _gram(coefficients)) + NMF_EPSILON
             )
+            scores = tf.matmul(positive, bases)
         # The last update is linear in X^T A, so this ratio is all that the backward pass needs of C.
         ratio = coefficients / (tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON)
-        outputs = tf.matmul(ratio * tf.matmul(positive, bases), bases, transpose_b=True)
+        outputs = tf.matmul(ratio * scores, bases, transpose_b=True)
+        # And of X no more than this, a quarter of its size.
+        is_positive = x > 0
 
         def grad(upstream: tf.Tensor) -> tf.Tensor:
             downstream = tf.matmul(ratio * tf.matmul(upstream, bases), bases, transpose_b=True)
-            return tf.where(x > 0, downstream, tf.zeros_like(downstream))
+            return tf.where(is_positive, downstream, tf.zeros_like(downstream))
 
         return outputs, grad
 
@@ -85,12 +107,10 @@ def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_st
     @tf.custom_gradient
     def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
-        normalized = tf.math.l2_normalize(x, axis=-1)
+        scale = _k_means_scale(_squared_norms(x))
         bases = tf.math.l2_normalize(bases, axis=1)
         for _ in range(num_steps):
-            coefficients = tf.nn.softmax(CD_INVERSE_TEMPERATURE * tf.matmul(normalized, bases))
-            coefficients /= CD_EPSILON + tf.reduce_sum(coefficients, axis=1, keepdims=True)
-            bases = tf.math.l2_normalize(tf.matmul(x, coefficients, transpose_a=True), axis=1)
+            bases = tf.math.l2_normalize(_k_means_step(x, scale, bases), axis=1)
         rank = bases.shape[-1]
         factor = tf.linalg.cholesky(_gram(bases) + CD_RIDGE * tf.eye(rank, dtype=x.dtype))
         # A (A^T A + ridge)^-1, shape (batch, D, R).
@@ -101,6 +121,48 @@ def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_st
 
         # Y = A (A^T A + ridge)^-1 A^T X is linear and symmetric in X: the backward pass is the forward one.
         return project(x), project
+
+    return one_step(inputs)
+
+
+def vector_quantization(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Tensor:
+    """Vector quantisation: soft spherical k-means, then soft assignment to its centroids.
+
+    A_hat is A L2-normalised along D. K times C = softmax_R(100 x_hat^T A_hat), C <- C / (eps + sum_N C), A <- X C;
+    then, differentiably in X with |X| a constant, C = softmax_R(100 (X / (eps + |X|))^T A_hat) and Y = A C^T. Bases are
+    as long as the positions near them, and what comes out at a position is a weighted mean of bases.
+
+    Args:
+        inputs: shape ``(batch, N, D)``.
+        initial_bases: shape ``(batch, D, R)``; normalised along D here.
+        num_steps: K.
+
+    Returns:
+        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
+
+    The gradient at a position grows as 1 / |X|: the last C depends on where a position points, not on how far.
+    """
+
+    @tf.custom_gradient
+    def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
+        squared_norms = _squared_norms(x)
+        k_means_scale = _k_means_scale(squared_norms)
+        bases = directions = tf.math.l2_normalize(bases, axis=1)
+        for _ in range(num_steps):
+            bases = _k_means_step(x, k_means_scale, directions)
+            directions = tf.math.l2_normalize(bases, axis=1)
+        scale = CD_INVERSE_TEMPERATURE / (VQ_EPSILON + tf.sqrt(squared_norms))
+        coefficients = tf.nn.softmax(scale * tf.matmul(x, directions))
+        outputs = tf.matmul(coefficients, bases, transpose_b=True)
+
+        def grad(upstream: tf.Tensor) -> tf.Tensor:
+            to_coefficients = tf.matmul(upstream, bases)
+            mean = tf.reduce_sum(coefficients * to_coefficients, axis=-1, keepdims=True)
+            to_scores = coefficients * (to_coefficients - mean)
+            return tf.matmul(scale * to_scores, directions, transpose_b=True)
+
+        return outputs, grad
 
     return one_step(inputs)
 
@@ -188,4 +250,15 @@ class ConceptDecomposition(MatrixDecomposition):
         return concept_decomposition(inputs, initial_bases, num_steps=self.num_steps)
 
 
-HAMS: dict[str, type[MatrixDecomposition]] = {"nmf": NMF, "cd": ConceptDecomposition}
+@keras.saving.register_keras_serializable(package="hamgan")
+class VectorQuantization(MatrixDecomposition):
+    """Vector quantisation; initial bases standard normal, then normalised. See :func:`vector_quantization`."""
+
+    initial_distribution = "normal"
+
+    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
+        """See :func:`vector_quantization`."""
+        return vector_quantization(inputs, initial_bases, num_steps=self.num_steps)
+
+
+HAMS: dict[str, type[MatrixDecomposition]] = {"nmf": NMF, "cd": ConceptDecomposition, "vq": VectorQuantization}

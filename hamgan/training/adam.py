@@ -17,19 +17,19 @@ class FusedAdam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         momentum, velocity = self._momentums[index].value, self._velocities[index].value
 
-        def cast(value: tf.Tensor | float) -> tf.Tensor:
-            return tf.cast(value, variable.dtype)
-
-        steps = cast(tf.convert_to_tensor(self.iterations) + 1)
+        dtype = variable.dtype
+        # tf.cast would take a Python float to float32 first.
+        beta_1, beta_2, epsilon = (tf.constant(value, dtype) for value in (self.beta_1, self.beta_2, self.epsilon))
+        steps = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=momentum.handle,
             v=velocity.handle,
-            beta1_power=cast(self.beta_1) ** steps,
-            beta2_power=cast(self.beta_2) ** steps,
-            lr=cast(learning_rate),
-            beta1=cast(self.beta_1),
-            beta2=cast(self.beta_2),
-            epsilon=cast(self.epsilon),
-            grad=cast(gradient),
+            beta1_power=beta_1**steps,
+            beta2_power=beta_2**steps,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=epsilon,
+            grad=tf.cast(gradient, dtype),
         )

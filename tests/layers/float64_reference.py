@@ -54,7 +54,22 @@ def cd(x, bases, num_steps):
     return a @ transpose(transpose(np.asarray(x, np.float64)) @ a @ np.linalg.inv(ridge))
 
 
-DECOMPOSITIONS = {"nmf": nmf, "cd": cd}
+def vq_bases(x, bases, num_steps):
+    x, a = np.asarray(x, np.float64), l2_normalize(np.asarray(bases, np.float64), axis=1)
+    x_hat = l2_normalize(x, axis=1)
+    for _ in range(num_steps):
+        c = softmax(100 * transpose(x_hat) @ l2_normalize(a, axis=1))
+        a = x @ (c / (1e-6 + c.sum(1, keepdims=True)))
+    return a
+
+
+def vq(x, bases, num_steps):
+    x, a = np.asarray(x, np.float64), vq_bases(x, bases, num_steps)
+    x_hat = x / (1e-6 + np.linalg.norm(x, axis=1, keepdims=True))
+    return a @ transpose(softmax(100 * transpose(x_hat) @ l2_normalize(a, axis=1)))
+
+
+DECOMPOSITIONS = {"nmf": nmf, "cd": cd, "vq": vq}
 
 
 def spectral_norm(matrix, u):

@@ -3,6 +3,7 @@ import keras
 import numpy as np
 import pytest
 
+from hamgan.architecture import HAM_NAMES
 from hamgan.layers import Hamburger
 
 BATCH, HEIGHT, WIDTH, CHANNELS = 3, 2, 4, 6
@@ -79,7 +80,7 @@ NORMALIZATIONS = {
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("ham", ["nmf", "cd"])
+@pytest.mark.parametrize("ham", HAM_NAMES)
 @pytest.mark.parametrize("num_sections", [1, 2])
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("training", [False, True])
@@ -185,7 +186,7 @@ def test_block_draws_its_own_bases_in_a_functional_model(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"ham": "vq"}, "ham must be one of .*'vq'"),
+        ({"ham": "pca"}, "ham must be one of .*'pca'"),
         ({"version": "v3"}, "version must be one of .*'v3'"),
         ({"batch_norm": "group"}, "batch_norm must be one of .*'group'"),
         ({"latent_dim": 0}, "latent_dim and num_sections must be positive, received 0"),

@@ -5,13 +5,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hamgan.layers import NMF, ConceptDecomposition, concept_decomposition, nmf
+from hamgan.architecture import HAM_NAMES
+from hamgan.layers import (
+    NMF,
+    ConceptDecomposition,
+    VectorQuantization,
+    concept_decomposition,
+    nmf,
+    vector_quantization,
+)
+from hamgan.layers.matrix_decomposition import HAMS
 
 BATCH, POSITIONS, LATENT_DIM, RANK = 3, 10, 7, 4
 
-FUNCTIONS = {"nmf": nmf, "cd": concept_decomposition}
-LAYERS = {"nmf": NMF, "cd": ConceptDecomposition}
-every_ham = pytest.mark.parametrize("ham", ["nmf", "cd"])
+FUNCTIONS = {"nmf": nmf, "cd": concept_decomposition, "vq": vector_quantization}
+LAYERS = {"nmf": NMF, "cd": ConceptDecomposition, "vq": VectorQuantization}
+every_ham = pytest.mark.parametrize("ham", LAYERS)
 every_num_steps = pytest.mark.parametrize("num_steps", [0, 1, 6])
 
 
@@ -20,6 +29,11 @@ def example(ham):
     inputs = rng.normal(size=(BATCH, POSITIONS, LATENT_DIM)).astype(np.float32)
     draw = rng.uniform if ham == "nmf" else rng.normal
     bases = draw(size=(BATCH, LATENT_DIM, RANK)).astype(np.float32)
+    if ham == "vq":
+        # Near one direction, lest each position has one basis alone, at a gradient of zero.
+        direction = rng.normal(size=LATENT_DIM).astype(np.float32)
+        inputs = (direction + 0.3 * inputs) * rng.uniform(0.5, 2, (BATCH, POSITIONS, 1)).astype(np.float32)
+        bases = direction[:, None] + 0.3 * bases
     upstream = rng.normal(size=inputs.shape).astype(np.float32)
     return tf.constant(inputs), tf.constant(bases), tf.constant(upstream)
 
@@ -30,11 +44,20 @@ def one_step(ham, x, bases, num_steps):
         a, c = reference.nmf_factors(x.numpy(), bases, num_steps)
         x = tf.nn.relu(x)
         c = c * tf.matmul(x, a, transpose_a=True) / (c @ reference.transpose(a) @ a + 1e-6)
+    elif ham == "vq":
+        a = reference.vq_bases(x.numpy(), bases, num_steps)
+        x = x / (1e-6 + np.linalg.norm(x.numpy(), axis=1, keepdims=True))
+        c = tf.nn.softmax(100 * tf.matmul(x, reference.l2_normalize(a, axis=1), transpose_a=True))
     else:
         a = reference.cd_bases(x.numpy(), bases, num_steps)
         ridge = reference.transpose(a) @ a + 0.01 * np.eye(RANK)
         c = tf.matmul(tf.matmul(x, a, transpose_a=True), np.linalg.inv(ridge))
     return tf.matmul(a, c, transpose_b=True)
+
+
+def test_hams_are_those_that_a_config_may_name():
+    assert LAYERS == HAMS
+    assert tuple(HAMS) == HAM_NAMES
 
 
 @every_ham
@@ -48,8 +71,9 @@ def test_decomposition_matches_float64_definition(ham, num_steps):
 
 @every_ham
 @every_num_steps
-def test_gradient_is_that_of_the_last_step_alone(ham, num_steps):
-    inputs, bases, upstream = example(ham)
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_gradient_is_that_of_the_last_step_alone(ham, num_steps, dtype):
+    inputs, bases, upstream = (tf.cast(tensor, dtype) for tensor in example(ham))
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = FUNCTIONS[ham](inputs, bases, num_steps=num_steps)
@@ -60,7 +84,9 @@ def test_gradient_is_that_of_the_last_step_alone(ham, num_steps):
         tape.watch(x)
         expected_outputs = one_step(ham, x, bases.numpy(), num_steps)
     expected = tape.gradient(expected_outputs, x, tf.cast(tf.linalg.matrix_transpose(upstream), tf.float64))
-    assert reference.relative_error(gradient, reference.transpose(expected.numpy())) < 1e-5
+    # The softmax that is differentiated in vector quantisation amplifies rounding by its inverse temperature of 100.
+    tolerance = 1e-12 if dtype == tf.float64 else 1e-4 if ham == "vq" else 1e-5
+    assert reference.relative_error(gradient, reference.transpose(expected.numpy())) < tolerance
 
 
 def test_nmf_passes_no_gradient_where_the_input_is_not_positive():
@@ -71,6 +97,16 @@ def test_nmf_passes_no_gradient_where_the_input_is_not_positive():
         outputs = nmf(inputs, bases, num_steps=2)
     gradient = tape.gradient(outputs, inputs, upstream).numpy()
     np.testing.assert_array_equal(gradient != 0, inputs.numpy() > 0)
+
+
+def test_vector_quantization_takes_zeros():
+    inputs, bases, upstream = example("vq")
+    inputs = tf.tensor_scatter_nd_update(inputs, [[0, 0]], tf.zeros((1, LATENT_DIM)))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = vector_quantization(inputs, bases, num_steps=2)
+    assert np.isfinite(outputs).all()
+    assert np.isfinite(tape.gradient(outputs, inputs, upstream)).all()
 
 
 @every_ham
@@ -136,6 +172,76 @@ def test_graph_backward_does_not_grow_with_steps(ham):
     assert forward[20] > forward[1]
     assert both[1] > forward[1]
     assert both[20] - forward[20] == both[1] - forward[1]
+
+
+# N >> D > R, and R * R > D: a product of two dimensions that no result should have is larger than the input.
+COST_BATCH, COST_POSITIONS, COST_LATENT_DIM, COST_RANK = 2, 96, 8, 4
+
+
+def traced_cost(function, num_steps):
+    """Elements of the largest tensor of a call and its gradient, and bytes that the gradient takes from the call."""
+    inputs = tf.TensorSpec((COST_BATCH, COST_POSITIONS, COST_LATENT_DIM))
+    bases = tf.TensorSpec((COST_BATCH, COST_LATENT_DIM, COST_RANK))
+    forward, gradients = set(), []
+
+    @tf.function
+    def run(x, bases, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = function(x, bases, num_steps=num_steps)
+        forward.update(x.graph.get_operations())
+        gradients.append(tape.gradient(outputs, x, upstream))
+        forward.discard(upstream.op)
+        return outputs, gradients[0]
+
+    graph = run.get_concrete_function(inputs, bases, inputs).graph
+    definition = graph.as_graph_def(add_shapes=True)
+    bodies = [definition.node, *(nested.node_def for nested in definition.library.function)]
+    shapes = [shape for nodes in bodies for node in nodes for shape in node.attr["_output_shapes"].list.shape]
+
+    kept, pending, seen = {}, [gradients[0]], set()
+    while pending:
+        tensor = pending.pop()
+        if tensor.op in forward:
+            kept[tensor.name] = tensor.shape.num_elements() * tensor.dtype.size
+        elif tensor.op not in seen:
+            seen.add(tensor.op)
+            pending.extend(tensor.op.inputs)
+    return max(tf.TensorShape(shape).num_elements() for shape in shapes), sum(kept.values())
+
+
+@tf.function
+def quadratic(x, bases, *, num_steps):
+    """A decomposition as it should not be: positions by positions, and differentiated through all steps."""
+    del bases
+    for _ in range(num_steps):
+        x = tf.matmul(tf.nn.softmax(tf.matmul(x, x, transpose_b=True)), x)
+    return x
+
+
+def test_the_cost_of_a_graph_is_seen():
+    (largest, kept), (_, more_kept) = (traced_cost(quadratic, num_steps) for num_steps in (1, 3))
+    assert largest == COST_BATCH * COST_POSITIONS**2
+    assert more_kept > kept + 2 * 4 * largest
+
+
+@every_ham
+def test_no_intermediate_result_is_larger_than_the_input(ham):
+    largest, _ = traced_cost(FUNCTIONS[ham], num_steps=3)
+    assert largest == COST_BATCH * COST_POSITIONS * COST_LATENT_DIM
+
+
+@every_ham
+@pytest.mark.parametrize("num_steps", [1, 20])
+def test_backward_pass_keeps_what_its_closed_form_needs(ham, num_steps):
+    bases, coefficients = 4 * COST_LATENT_DIM * COST_RANK, 4 * COST_POSITIONS * COST_RANK
+    expected = {
+        "nmf": bases + coefficients + COST_POSITIONS * COST_LATENT_DIM,  # and where X is positive, in one byte each
+        "cd": 2 * bases,  # A and A (A^T A + ridge)^-1
+        "vq": 2 * bases + coefficients + 4 * COST_POSITIONS,  # A and A_hat; and 100 / |X|
+    }
+    _, kept = traced_cost(FUNCTIONS[ham], num_steps)
+    assert kept == COST_BATCH * expected[ham]
 
 
 @every_ham

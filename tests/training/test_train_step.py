@@ -1,9 +1,11 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import override
+from hamgan.training.adam import FusedAdam
 from hamgan.training.state import TrainState
 from hamgan.training.train_step import TrainStep, make_train_function
 
@@ -114,6 +116,43 @@ def test_mixed_bfloat16_trains_close_to_float32_with_float32_state(tiny):
         moved = layer.norm1.moving_variance.numpy()
         assert (moved != 1.0).all()
         np.testing.assert_allclose(moved, other.norm1.moving_variance.numpy(), rtol=1e-2)
+
+
+@pytest.mark.parametrize("form", ["strided", "products"])
+def test_ten_steps_are_the_same_however_convolutions_are_computed(tiny, form):
+    # In float64, where rounding flips no relu: what differs then differs in the mathematics.
+    precise = ["train.precision=float64"]
+    plain, metrics = _train(
+        override(tiny, [*precise, "model.convolution_form=plain"]), tf.distribute.get_strategy(), 10
+    )
+    state, others = _train(
+        override(tiny, [*precise, f"model.convolution_form={form}"]), tf.distribute.get_strategy(), 10
+    )
+    expected = plain.variables()
+    for name, variable in state.variables().items():
+        if expected[name].dtype.is_floating:
+            np.testing.assert_allclose(variable.numpy(), expected[name].numpy(), rtol=1e-6, atol=1e-8, err_msg=name)
+    for name, value in metrics.items():
+        assert others[name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_adam_in_one_operation_is_adam():
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(4, 3)), rng.normal(size=(5, 4, 3))
+    results = []
+    # Decays that float32 holds exactly: Keras rounds them to it, also where the weights are float64.
+    for optimizer in (FusedAdam, keras.optimizers.Adam):
+        variable = keras.Variable(start, dtype="float64", name="kernel")
+        adam = optimizer(learning_rate=0.1, beta_1=0.5, beta_2=0.875, epsilon=1e-8, name="adam")
+        adam.build([variable])
+        for gradient in gradients:
+            tf.function(lambda: adam.apply([tf.constant(gradient)], [variable]))()  # noqa: B023
+        named = {slot.path: slot.numpy() for slot in adam.variables}
+        results.append({**named, "kernel": variable.numpy()})
+    fused, composed = results
+    assert fused.keys() == composed.keys()
+    for name, value in composed.items():
+        np.testing.assert_allclose(fused[name], value, rtol=1e-12, err_msg=name)
 
 
 def test_singular_values_are_those_of_the_kernels(tiny):

@@ -1,0 +1,105 @@
+"""Multiplications of a training step, by formula: of the networks as written, and of the forms that are computed.
+
+All counts are of convolutions and dense layers, in FLOP (two for each multiply-add), for one image of a generator and
+one of a discriminator update. Hamburgers, normalisation and everything elementwise are left out: they are about 2 %.
+"""
+
+import dataclasses
+import itertools
+
+from hamgan.architecture import SMALLEST_FEATURE_MAP, discriminator_stages, generator_stages
+from hamgan.config import ModelConfig
+
+PRODUCTS_PER_36 = {
+    "plain": {"up": 36, "down": 36, None: 36},
+    "strided": {"up": 16, "down": 16, None: 36},
+    "products": {"up": 9, "down": 9, None: 16},
+}
+"""Multiplications for four pixels of the larger image, where the 3x3 convolution as written takes 36."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """One convolution of a network."""
+
+    name: str
+    size: int
+    """Of the larger side: after upsampling, before pooling."""
+    kernel_size: int
+    in_channels: int
+    out_channels: int
+    resampling: str | None
+
+    @property
+    def flops_as_written(self) -> float:
+        """Forward, at the larger size: resampling and convolution in the order of the paper."""
+        return 2.0 * self.size**2 * self.kernel_size**2 * self.in_channels * self.out_channels
+
+    def flops(self, form: str) -> float:
+        """Forward, in a form of hamgan/layers/convolution.py; "auto" is what a CPU takes."""
+        if self.kernel_size == 1:
+            return self.flops_as_written / (1 if self.resampling is None else 4)
+        if form == "auto":
+            form = self.form_on_cpu()
+        return self.flops_as_written * PRODUCTS_PER_36[form][self.resampling] / 36
+
+    def form_on_cpu(self) -> str:
+        """What "auto" is there."""
+        from hamgan.layers.convolution import cpu_form
+
+        return cpu_form(self.in_channels, self.out_channels, self.resampling)  # type: ignore[arg-type]
+
+
+def generator_convolutions(model: ModelConfig) -> list[Convolution]:
+    """Returns the generator's convolutions, first to last; without the Hamburger's."""
+    channels = model.generator.base_channels
+    stages = [(size, width * channels) for size, width in generator_stages(model.resolution)]
+    found = []
+    for block, ((_, inputs), (size, outputs)) in enumerate(itertools.pairwise(stages), start=1):
+        found += [
+            Convolution(f"block{block}/conv1", size, 3, inputs, outputs, "up"),
+            Convolution(f"block{block}/conv2", size, 3, outputs, outputs, None),
+            Convolution(f"block{block}/shortcut", size, 1, inputs, outputs, "up"),
+        ]
+    return [*found, Convolution("to_rgb", model.resolution, 3, channels, 3, None)]
+
+
+def discriminator_convolutions(model: ModelConfig) -> list[Convolution]:
+    """Returns the discriminator's convolutions, first to last; without the Hamburger's."""
+    channels = model.discriminator.base_channels
+    stages = [(2 * size, width * channels) for size, width in discriminator_stages(model.resolution)]
+    found, inputs = [], 3
+    for block, (size, outputs) in enumerate(stages, start=1):
+        found += [
+            Convolution(f"block{block}/conv1", size, 3, inputs, outputs, None),
+            Convolution(f"block{block}/conv2", size, 3, outputs, outputs, "down"),
+            Convolution(f"block{block}/shortcut", size, 1, inputs, outputs, "down"),
+        ]
+        inputs = outputs
+    last = f"block{len(stages) + 1}"
+    return [
+        *found,
+        *(Convolution(f"{last}/{name}", SMALLEST_FEATURE_MAP, 3, inputs, inputs, None) for name in ("conv1", "conv2")),
+    ]
+
+
+def step_flops(model: ModelConfig, form: str | None = None) -> float:
+    """Returns the FLOP of a step per image of the batch: one update of each network.
+
+    The generator runs forward twice and backward once; the discriminator forward on three images, backward to weights
+    and images on two, and to images alone on one. Backward is as much again for the weights and for the images.
+
+    Args:
+        model: the networks.
+        form: "plain", "strided", "products", "auto"; None as written.
+    """
+
+    def count(convolutions: list[Convolution]) -> list[float]:
+        return [
+            convolution.flops_as_written if form is None else convolution.flops(form) for convolution in convolutions
+        ]
+
+    generator, discriminator = generator_convolutions(model), discriminator_convolutions(model)
+    # The images need no gradient in the discriminator's update.
+    needless = [c for c in discriminator if c.name in ("block1/conv1", "block1/shortcut")]
+    return 4 * sum(count(generator)) + 8 * sum(count(discriminator)) - 2 * sum(count(needless))

@@ -1,0 +1,133 @@
+"""What the benchmark scripts share, and the formulas of what they do not measure."""
+
+import json
+import os
+import pathlib
+import sys
+
+import pytest
+import tensorflow as tf
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "scripts"))
+
+import bench_context
+import benchmarking
+
+MEGABYTE = 1_000_000
+
+
+def python(code):
+    return [sys.executable, "-S", "-c", code]
+
+
+def test_variants_take_turns_there_and_back(tmp_path):
+    log = tmp_path / "log"
+    code = (
+        "import json, sys; open({log!r}, 'a').write({name!r}); print('noise'); print(json.dumps({{'name': {name!r}}}))"
+    )
+    commands = {name: python(code.format(log=str(log), name=name)) for name in "ABC"}
+    results = benchmarking.interleaved(commands, 3)
+    assert log.read_text() == "ABCCBAABC"
+    assert results == {name: [{"name": name}] * 3 for name in "ABC"}
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import sys; sys.exit('one\\n\\ntwo')", "^slow ended with exit code 1: one | two$"),
+        ("import os; os.kill(os.getpid(), 9)", "^slow ended with signal 9, as if memory had run out: nothing on"),
+        ("print('{}'); print('done')", "^expected slow to print a JSON object in its last line, found 'done'$"),
+        ("print(3)", "^expected slow to print a JSON object in its last line, found '3'$"),
+        ("", "^expected slow to print a JSON object in its last line, found nothing$"),
+    ],
+)
+def test_a_run_that_fails_is_told_in_one_line(code, message):
+    with pytest.raises(benchmarking.BenchmarkError, match=message.replace("|", r"\|")) as raised:
+        benchmarking.interleaved({"slow": python(code)}, 1)
+    assert "\n" not in str(raised.value)
+
+
+def test_summary_is_of_all_values():
+    assert benchmarking.summary([3.0, 1.0, 10.0, 2.0]) == {"median": 2.5, "min": 1.0, "max": 10.0, "n": 4}
+
+
+def test_results_are_written_whole_into_a_new_folder(tmp_path):
+    path = tmp_path / "new" / "results.json"
+    benchmarking.write_json(str(path), {"a": 1})
+    benchmarking.write_json(str(path), {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 2}
+    with pytest.raises(TypeError):
+        benchmarking.write_json(str(path), {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 2}
+    assert os.listdir(path.parent) == ["results.json"]
+
+
+def test_environment_names_device_and_versions():
+    environment = benchmarking.environment()
+    assert f"{len(os.sched_getaffinity(0))} cores" in environment["device"]
+    assert environment["versions"]["tensorflow"] == tf.__version__
+    assert set(environment["versions"]) == {"python", "tensorflow", "keras", "numpy"}
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/clear_refs").exists(), reason="no peak can be reset here")
+def test_peak_is_of_what_was_resident_since_the_reset():
+    before = benchmarking.peak_bytes()
+    bytes(bytearray(200 * MEGABYTE))  # two copies
+    assert benchmarking.peak_bytes() > before + 300 * MEGABYTE
+    assert benchmarking.reset_peak()
+    assert benchmarking.peak_bytes() < before + 100 * MEGABYTE
+
+
+def test_extra_memory_is_that_of_the_call():
+    tensor = tf.ones((25, MEGABYTE // 4))
+
+    def double():
+        return tensor + tensor
+
+    benchmarking.seconds(double)
+    extra = benchmarking.extra_memory(double)["extra_bytes"]
+    # The allocator may give out a piece of up to twice the size.
+    assert 25 * MEGABYTE <= extra < 50 * MEGABYTE
+
+
+def products(graph):
+    """Multiply-adds of a graph's convolutions and batched products; those of spectral norms are of matrices alone."""
+    total = 0
+    for op in graph.get_operations():
+        if op.type == "BatchMatMulV2":
+            shape = op.inputs[0].shape
+            total += op.outputs[0].shape.num_elements() * int(shape[-2] if op.get_attr("adj_x") else shape[-1])
+        elif op.type == "Conv2D":
+            total += op.outputs[0].shape.num_elements() * int(op.inputs[0].shape[-1])
+    return total
+
+
+@pytest.mark.parametrize("variant", bench_context.VARIANTS)
+def test_multiply_adds_are_those_of_the_graph(variant):
+    size, channels = 6, 32
+    layer = bench_context.build_layer(variant, channels)  # which compares its parameters with the formula
+    run = tf.function(lambda x: layer(x, training=False))
+    graph = run.get_concrete_function(tf.TensorSpec((1, size, size, channels))).graph
+    expected = bench_context.multiply_adds(variant, size**2, channels)
+    if variant == "cd":
+        rank = channels // bench_context.RANK_DIVISOR
+        expected -= channels * rank**2 + rank**3 // 6  # the solution, no product
+    assert products(graph) == expected
+
+
+def test_exponents_are_those_of_the_three_largest_sizes():
+    rows = [
+        {
+            "variant": "nmf",
+            "size": size,
+            "positions": size**2,
+            "mode": "training",
+            "seconds": {"median": 1.0 if size == 2 else 3e-6 * size**4},
+            "extra_bytes": {"median": 5.0 * size**2},
+        }
+        for size in (16, 2, 8, 4)
+    ]
+    rows.append({"variant": "nmf", "size": 32, "positions": 1024, "mode": "training", "skipped": "needs 1 GB"})
+    fitted = bench_context.exponents(rows)
+    assert fitted["training"]["nmf"] == pytest.approx({"seconds": 2.0, "extra_bytes": 1.0})
+    assert fitted["inference"]["nmf"] == {"seconds": None, "extra_bytes": None}
