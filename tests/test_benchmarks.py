@@ -1,5 +1,7 @@
 """What the benchmark scripts share, and the formulas of what they do not measure."""
 
+import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,7 +13,13 @@ import tensorflow as tf
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "scripts"))
 
 import bench_context
+import bench_train
 import benchmarking
+import step_cost
+
+from hamgan.config import override
+from hamgan.networks import build_discriminator, build_generator
+from hamgan.presets import digits, hamgan_strong
 
 MEGABYTE = 1_000_000
 
@@ -131,3 +139,53 @@ def test_exponents_are_those_of_the_three_largest_sizes():
     fitted = bench_context.exponents(rows)
     assert fitted["training"]["nmf"] == pytest.approx({"seconds": 2.0, "extra_bytes": 1.0})
     assert fitted["inference"]["nmf"] == {"seconds": None, "extra_bytes": None}
+
+
+def multiplications(network, *inputs):
+    """FLOP of the convolutions in a network's traced forward pass, per image."""
+    graph = tf.function(lambda *arguments: network(*arguments, training=False)).get_concrete_function(*inputs).graph
+    flops = 0
+    for operation in graph.get_operations():
+        if operation.type == "Conv2D":
+            height, width, in_channels, _ = operation.inputs[1].shape
+            flops += 2 * operation.outputs[0].shape[1:].num_elements() * height * width * in_channels
+    return flops
+
+
+def test_formulas_count_the_networks_convolutions():
+    model = override(digits(), ["model.convolution_form=plain"]).model
+    model = dataclasses.replace(
+        model,
+        generator=dataclasses.replace(model.generator, hamburger=None),
+        discriminator=dataclasses.replace(model.discriminator, hamburger=None),
+    )
+    labels = tf.constant([1])
+    found = multiplications(build_generator(model), tf.zeros((1, model.generator.z_dim)), labels)
+    assert found == sum(c.flops("plain") for c in step_cost.generator_convolutions(model))
+    found = multiplications(build_discriminator(model), tf.zeros((1, 32, 32, 3)), labels)
+    assert found == sum(c.flops("plain") for c in step_cost.discriminator_convolutions(model))
+
+
+def test_the_published_step_takes_148_gflop_an_image_as_written():
+    model = hamgan_strong().model
+    assert step_cost.step_flops(model) / 1e9 == pytest.approx(147.7, abs=0.1)
+    assert step_cost.step_flops(model, "strided") / 1e9 == pytest.approx(91.4, abs=0.1)
+    assert step_cost.step_flops(model, "auto") < step_cost.step_flops(model, "strided")
+
+
+def test_every_combination_is_a_variant_whose_config_is_valid():
+    arguments = argparse.Namespace(
+        presets=["digits"],
+        resolutions=[32, 64],
+        batches=[8],
+        precisions=["float32", "mixed_bfloat16"],
+        forms=["plain", "auto"],
+        xla=["off"],
+        modules=["on", "off"],
+    )
+    rows = bench_train.variants(arguments)
+    assert len(rows) == 16
+    assert {row["resolution"] for row in rows.values()} == {32, 64}
+    assert all(row["flop_per_image"] <= row["flop_per_image_as_written"] for row in rows.values())
+    without = override(digits(), next(row["overrides"] for row in rows.values() if row["module"] == "off"))
+    assert without.model.generator.hamburger is None

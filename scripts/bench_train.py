@@ -1,0 +1,265 @@
+"""How fast is a training step, how near the machine's limit, and what memory does it take?
+
+  python scripts/bench_train.py [--presets hamgan_strong] [--batches 8 16] [--forms plain auto] [--repeats 5]
+
+Measures whole steps of the real train function (a discriminator and a generator update each, on random images that wait
+in memory): images/s, seconds from nothing to the first step done (and of that, building and tracing), and peak memory.
+Every variant of preset, resolution, batch, precision, convolution form, XLA and module is a process of its own; they
+take turns, and reported are medians and ranges over the processes. Two more processes in every round measure the machine:
+its rate in a 3x3 convolution (16 x 64 x 64 x 128 with 128 filters) and in a product of 4096 x 4096 matrices.
+
+FLOP per image are by formula: as the networks are written, and as they are computed. Images/s times the former, over
+the machine's rate in convolutions, is a figure that carries over between machines; the published graph's is 0.64.
+
+Writes JSON, a page and, beside it, its figure. Nothing else should be running.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import benchmarking
+import step_cost
+
+from hamgan.config import ExperimentConfig, override
+from hamgan.presets import get_preset
+
+CONVOLUTION = (16, 64, 64, 128)
+MATRIX_SIDE = 4096
+PEAK_CALLS = 10
+PUBLISHED_SHARE = 0.64
+"""Of the rate in convolutions: 0.89 images/s at 148 GFLOP where it was 206 GFLOP/s."""
+FIGURE_INCHES = (8.0, 4.5)
+
+
+def measure_machine() -> dict[str, Any]:
+    """Measures the rates of a convolution and of a matrix product in FLOP/s, medians of some calls."""
+    import tensorflow as tf
+
+    images = tf.random.stateless_normal(CONVOLUTION, (0, 1))
+    kernel = tf.random.stateless_normal((3, 3, CONVOLUTION[-1], CONVOLUTION[-1]), (0, 2))
+    matrix = tf.random.stateless_normal((MATRIX_SIDE, MATRIX_SIDE), (0, 3))
+
+    # As arguments: what a function captures could be computed when it is compiled.
+    @tf.function
+    def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
+
+    @tf.function
+    def multiply(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(one, other)
+
+    rates = {}
+    pixels = CONVOLUTION[0] * CONVOLUTION[1] * CONVOLUTION[2]
+    for name, function, flops in (
+        ("convolution_flops", lambda: convolve(images, kernel), 2 * pixels * 9 * CONVOLUTION[-1] ** 2),
+        ("matmul_flops", lambda: multiply(matrix, matrix), 2 * MATRIX_SIDE**3),
+    ):
+        benchmarking.seconds(function)
+        rates[name] = flops / statistics.median(benchmarking.seconds(function) for _ in range(PEAK_CALLS))
+    return rates
+
+
+def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, steps: int) -> dict[str, Any]:
+    """Measures the train function in this process; ``steps`` are taken by one call, after one that is not counted."""
+    begun = time.perf_counter()
+    import tensorflow as tf
+
+    from hamgan import random_streams
+    from hamgan.training.state import TrainState
+    from hamgan.training.train_step import TrainStep, make_train_function
+
+    imported = time.perf_counter()
+    tf.config.optimizer.set_jit("autoclustering" if xla else False)
+    config = override(get_preset(preset), overrides)
+    strategy = tf.distribute.get_strategy()
+    state = TrainState(config)
+    train = make_train_function(TrainStep(state, config, strategy), strategy)
+    iterator = iter(_random_batches(config))
+    stream = random_streams.run_stream(config.train.seed)
+    built = time.perf_counter()
+    train.get_concrete_function(iterator, tf.constant(0), stream)  # type: ignore[attr-defined]
+    traced = time.perf_counter()
+    train(iterator, tf.constant(1), stream)
+    first_step = time.perf_counter()
+    taken = benchmarking.seconds(lambda: train(iterator, tf.constant(steps), stream)) / steps
+    return {
+        "images_per_second": config.train.global_batch / taken,
+        "seconds_importing": imported - begun,
+        "seconds_building": built - imported,
+        "seconds_tracing": traced - built,
+        "seconds_to_first_step": first_step - begun,
+        "peak_bytes": benchmarking.peak_bytes(),
+    }
+
+
+def _random_batches(config: ExperimentConfig) -> Any:
+    import tensorflow as tf
+
+    batch, resolution = config.train.global_batch, config.model.resolution
+    images = tf.random.stateless_uniform((batch, resolution, resolution, 3), (0, 4), -1.0, 1.0)
+    labels = tf.random.stateless_uniform((batch,), (0, 5), 0, config.model.num_classes, tf.int32)
+    return tf.data.Dataset.from_tensors((images, labels)).repeat()
+
+
+def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Returns every combination that was asked for, by name."""
+    found = {}
+    for preset, resolution, batch, precision, form, xla, module in itertools.product(
+        arguments.presets,
+        arguments.resolutions or [None],
+        arguments.batches,
+        arguments.precisions,
+        arguments.forms,
+        arguments.xla,
+        arguments.modules,
+    ):
+        overrides = [
+            f"train.global_batch={batch}",
+            f"train.precision={precision}",
+            f"model.convolution_form={form}",
+            *([f"model.resolution={resolution}"] if resolution else []),
+            *(["model.generator.hamburger=none", "model.discriminator.hamburger=none"] if module == "off" else []),
+        ]
+        model = override(get_preset(preset), overrides).model
+        name = f"{preset} {model.resolution}px batch {batch} {precision} {form} XLA {xla} Hamburger {module}"
+        found[name] = {
+            "preset": preset,
+            "resolution": model.resolution,
+            "batch": batch,
+            "precision": precision,
+            "form": form,
+            "xla": xla,
+            "module": module,
+            "overrides": overrides,
+            "flop_per_image_as_written": step_cost.step_flops(model),
+            "flop_per_image": step_cost.step_flops(model, form),
+        }
+    return found
+
+
+def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures every variant and the machine; returns what is written as JSON."""
+    rows = variants(arguments)
+    script = [sys.executable, os.path.abspath(__file__)]
+    commands = {"machine": [*script, "--measure", "machine"]}
+    for name, row in rows.items():
+        asked = {"preset": row["preset"], "overrides": row["overrides"], "xla": row["xla"] == "on"}
+        commands[name] = [*script, "--measure", json.dumps({**asked, "steps": arguments.steps})]
+    runs = benchmarking.interleaved(commands, arguments.repeats)
+    machine = {name: benchmarking.summary([run[name] for run in runs["machine"]]) for name in runs["machine"][0]}
+    for name, row in rows.items():
+        for quantity in runs[name][0]:
+            row[quantity] = benchmarking.summary([run[quantity] for run in runs[name]])
+        images = row["images_per_second"]["median"]
+        for rate in machine:
+            row[f"share_of_{rate}"] = images * row["flop_per_image"] / machine[rate]["median"]
+        row["share_as_written"] = images * row["flop_per_image_as_written"] / machine["convolution_flops"]["median"]
+    return {
+        "command": shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]]),
+        **benchmarking.environment(),
+        "config": {"steps": arguments.steps, "repeats": arguments.repeats},
+        "machine": machine,
+        "variants": rows,
+    }
+
+
+def page(results: Mapping[str, Any], figure: str) -> str:
+    """Returns the results as Markdown."""
+    machine = results["machine"]
+    lines = [
+        "# Training steps",
+        "",
+        f"`{results['command']}`, on {results['device']}; "
+        + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+        + ".",
+        "",
+        f"The machine: {machine['convolution_flops']['median'] / 1e9:.0f} GFLOP/s in a 3x3 convolution, "
+        f"{machine['matmul_flops']['median'] / 1e9:.0f} GFLOP/s in a matrix product.",
+        f"Medians (and ranges) of {results['config']['repeats']} processes a variant, which took turns; "
+        f"{results['config']['steps']} steps each after the first.",
+        "",
+        "| variant | images/s | of the convolution rate, as written | GFLOP an image: computed (as written) "
+        "| of the convolution rate, computed | peak memory | to the first step (building and tracing) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in results["variants"].items():
+        images, peak = row["images_per_second"], row["peak_bytes"]
+        tracing = row["seconds_building"]["median"] + row["seconds_tracing"]["median"]
+        lines.append(
+            f"| {name} | {images['median']:.2f} ({images['min']:.2f}-{images['max']:.2f}) "
+            f"| {row['share_as_written']:.2f} "
+            f"| {row['flop_per_image'] / 1e9:.1f} ({row['flop_per_image_as_written'] / 1e9:.1f}) "
+            f"| {row['share_of_convolution_flops']:.2f} "
+            f"| {peak['median'] / 1e9:.2f} GB "
+            f"| {row['seconds_to_first_step']['median']:.0f} s ({tracing:.0f} s) |"
+        )
+    lines += [
+        "",
+        f"As written: images/s times the FLOP of the networks as written, over the machine's rate in 3x3 convolutions. "
+        f"The published graph's is {PUBLISHED_SHARE}.",
+        "",
+        f"![images/s]({figure})",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def draw(results: Mapping[str, Any], path: str) -> None:
+    """Draws each variant's images/s, as a share of the machine's rate in convolutions."""
+    import matplotlib.pyplot as plt
+
+    rows = results["variants"]
+    names = list(rows)[::-1]
+    figure, axes = plt.subplots(figsize=FIGURE_INCHES, layout="constrained")
+    axes.barh(names, [rows[name]["share_as_written"] for name in names])
+    axes.axvline(PUBLISHED_SHARE, color="black", linestyle="--", label="the published graph")
+    axes.set_xlabel("images/s x FLOP as written / rate of a 3x3 convolution")
+    axes.legend()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Measures, and writes JSON, page and figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--presets", nargs="+", default=["hamgan_strong"], metavar="NAME", help="default: hamgan_strong"
+    )
+    parser.add_argument("--resolutions", nargs="+", type=int, default=[], metavar="N", help="default: the preset's")
+    parser.add_argument("--batches", nargs="+", type=int, default=[8, 16], metavar="N", help="default: 8 16")
+    parser.add_argument("--precisions", nargs="+", default=["float32"], metavar="NAME", help="default: float32")
+    parser.add_argument(
+        "--forms", nargs="+", default=["plain", "strided", "auto"], metavar="NAME", help="default: all but products"
+    )
+    parser.add_argument("--xla", nargs="+", choices=("off", "on"), default=["off"])
+    parser.add_argument("--modules", nargs="+", choices=("on", "off"), default=["on"], help="the Hamburgers")
+    parser.add_argument("--steps", type=int, default=3, metavar="N", help="measured in each process (default: 3)")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="processes a variant (default: 5)")
+    parser.add_argument("--out", default="docs/benchmarks/train.json", metavar="FILE")
+    parser.add_argument("--page", default="docs/benchmarks/train.md", metavar="FILE")
+    parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure == "machine":
+        print(json.dumps(measure_machine()))
+    elif arguments.measure:
+        print(json.dumps(measure_step(**json.loads(arguments.measure))))
+    else:
+        results = measure_all(arguments)
+        benchmarking.write_json(arguments.out, results)
+        figure = os.path.splitext(arguments.page)[0] + ".png"
+        text = page(results, os.path.basename(figure))
+        benchmarking.write_text(arguments.page, text)
+        draw(results, figure)
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
