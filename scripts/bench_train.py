@@ -5,8 +5,8 @@
 Measures whole steps of the real train function (a discriminator and a generator update each, on random images that wait
 in memory): images/s, seconds from nothing to the first step done (and of that, building and tracing), and peak memory.
 Every variant of preset, resolution, batch, precision, convolution form, XLA and module is a process of its own; they
-take turns, and reported are medians and ranges over the processes. Two more processes in every round measure the machine:
-its rate in a 3x3 convolution (16 x 64 x 64 x 128 with 128 filters) and in a product of 4096 x 4096 matrices.
+take turns, and reported are medians and ranges over the processes. One more process in every round measures the
+machine: its rate in a 3x3 convolution (16 x 64 x 64 x 128 with 128 filters) and in a product of 4096 x 4096 matrices.
 
 FLOP per image are by formula: as the networks are written, and as they are computed. Images/s times the former, over
 the machine's rate in convolutions, is a figure that carries over between machines; the published graph's is 0.64.

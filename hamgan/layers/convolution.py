@@ -22,8 +22,7 @@ Resampling = Literal["up", "down"]
 PRODUCTS_MIN_CHANNELS = {None: 80, "up": 120, "down": 120}
 """Harmonic sum of input and output channels from which "products" is the fastest form on a CPU.
 
-The matrix products saved grow with both, what is added around them with one. From ``scripts/bench_layers.py``, see
-docs/performance.md.
+The multiplications saved grow with both, the sums around them with one. Measured by ``scripts/bench_layers.py``.
 """
 
 

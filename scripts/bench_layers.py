@@ -1,0 +1,255 @@
+"""Which form of each convolution is the fastest, and where does a training step's time go?
+
+  python scripts/bench_layers.py [--presets hamgan_strong] [--batches 8 16] [--forms plain strided products]
+
+For every convolution of a preset's networks, resampling included, in each form of hamgan/layers/convolution.py: the
+time of the forward pass, with the images' gradient, and with the kernel's too. The generator's are measured at the batch, the discriminator's at twice the batch, as in its own update. Each form and batch is a process of its own;
+they take turns, and reported are medians and ranges over the processes. The inputs are random.
+
+The page says, for each layer, which form is the fastest and which one "auto" takes on a CPU, what part of the machine's
+rate in 3x3 convolutions it reaches, and how long the layer takes in a whole step: with the generator forward twice and
+backward once, the discriminator forward and backward on two images and forward and back to the images on one.
+
+Writes JSON, a page and, beside it, its figure. Nothing else should be running.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import benchmarking
+import step_cost
+
+from hamgan.config import ModelConfig
+from hamgan.presets import get_preset
+
+PASSES = ("forward", "to_images", "to_both")
+FIGURE_INCHES = (9.0, 8.0)
+
+
+def convolutions(model: ModelConfig) -> dict[str, step_cost.Convolution]:
+    """Returns all convolutions but the Hamburgers', by network and name."""
+    networks = {
+        "generator": step_cost.generator_convolutions(model),
+        "discriminator": step_cost.discriminator_convolutions(model),
+    }
+    return {f"{network}/{layer.name}": layer for network, layers in networks.items() for layer in layers}
+
+
+def layer_batch(name: str, batch: int) -> int:
+    """Returns how many images a layer sees in the update of its own network."""
+    return batch if name.startswith("generator") else 2 * batch
+
+
+def measure(preset: str, batch: int, form: str, calls: int) -> dict[str, Any]:
+    """Measures every convolution in one form in this process: seconds of each pass, medians of some calls."""
+    model = get_preset(preset).model
+    found: dict[tuple[Any, ...], dict[str, float]] = {}
+    seconds = {}
+    for name, layer in convolutions(model).items():
+        shape = (layer_batch(name, batch), layer.size, layer.kernel_size)
+        key = (*shape, layer.in_channels, layer.out_channels, layer.resampling)
+        if key not in found:
+            found[key] = _measure_layer(layer, layer_batch(name, batch), form, calls)
+        seconds[name] = found[key]
+    return {"seconds": seconds}
+
+
+def _measure_layer(layer: step_cost.Convolution, batch: int, form: str, calls: int) -> dict[str, float]:
+    import tensorflow as tf
+
+    from hamgan.layers.convolution import convolve
+
+    size = layer.size // 2 if layer.resampling == "up" else layer.size
+    images = tf.random.stateless_normal((batch, size, size, layer.in_channels), (0, 1))
+    kernel_shape = (layer.kernel_size, layer.kernel_size, layer.in_channels, layer.out_channels)
+    kernel = tf.random.stateless_normal(kernel_shape, (0, 2))
+
+    def forward(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return convolve(images, kernel, resampling=layer.resampling, form=form)  # type: ignore[arg-type]
+
+    def gradients(images: tf.Tensor, kernel: tf.Tensor, upstream: tf.Tensor, both: bool) -> list[tf.Tensor]:
+        sources = [images, kernel] if both else [images]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            outputs = forward(images, kernel)
+        return [outputs, *tape.gradient(outputs, sources, upstream)]
+
+    compiled = tf.function(forward)
+    upstream = tf.random.stateless_normal(compiled(images, kernel).shape, (0, 3))
+    with_gradients = tf.function(gradients)
+    passes = {
+        "forward": lambda: compiled(images, kernel),
+        "to_images": lambda: with_gradients(images, kernel, upstream, False),
+        "to_both": lambda: with_gradients(images, kernel, upstream, True),
+    }
+    taken = {}
+    for name, function in passes.items():
+        benchmarking.seconds(function)
+        taken[name] = statistics.median(benchmarking.seconds(function) for _ in range(calls))
+    return taken
+
+
+def step_seconds(name: str, seconds: Mapping[str, float]) -> float:
+    """Returns how long a layer takes in a whole step, by its own passes.
+
+    The discriminator's pass on one image is taken as half of the measured one on two.
+    """
+    if name.startswith("generator"):
+        return seconds["forward"] + seconds["to_both"]
+    return seconds["to_both"] + seconds["to_images"] / 2
+
+
+def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures every form at every batch; returns what is written as JSON."""
+    script = [sys.executable, os.path.abspath(__file__)]
+    asked = {
+        f"{preset}, batch {batch}, {form}": {"preset": preset, "batch": batch, "form": form, "calls": arguments.calls}
+        for preset in arguments.presets
+        for batch in arguments.batches
+        for form in arguments.forms
+    }
+    commands = {name: [*script, "--measure", json.dumps(values)] for name, values in asked.items()}
+    machine = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_train.py")
+    commands["machine"] = [sys.executable, machine, "--measure", "machine"]
+    runs = benchmarking.interleaved(commands, arguments.repeats)
+    rows = []
+    for name, values in asked.items():
+        for layer_name, layer in convolutions(get_preset(values["preset"]).model).items():
+            seconds = {
+                part: benchmarking.summary([run["seconds"][layer_name][part] for run in runs[name]]) for part in PASSES
+            }
+            medians = {part: value["median"] for part, value in seconds.items()}
+            auto = layer.form_on_cpu() if layer.kernel_size == 3 else "plain"
+            rows.append(
+                {
+                    "preset": values["preset"],
+                    "batch": values["batch"],
+                    "form": values["form"],
+                    "layer": layer_name,
+                    "size": layer.size,
+                    "kernel_size": layer.kernel_size,
+                    "channels": [layer.in_channels, layer.out_channels],
+                    "resampling": layer.resampling,
+                    "auto": auto,
+                    "flops": layer.flops(values["form"]) * layer_batch(layer_name, values["batch"]),
+                    "seconds": seconds,
+                    "step_seconds": step_seconds(layer_name, medians),
+                }
+            )
+    rates = {name: benchmarking.summary([run[name] for run in runs["machine"]]) for name in runs["machine"][0]}
+    return {
+        "command": shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]]),
+        **benchmarking.environment(),
+        "config": {"calls": arguments.calls, "repeats": arguments.repeats},
+        "machine": rates,
+        "measurements": rows,
+    }
+
+
+def groups(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, dict[str, Mapping[str, Any]]]]:
+    """Returns rows by (preset, batch), layer and form."""
+    found: dict[tuple[str, int], dict[str, dict[str, Mapping[str, Any]]]] = {}
+    for row in rows:
+        layers = found.setdefault((row["preset"], row["batch"]), {})
+        layers.setdefault(row["layer"], {})[row["form"]] = row
+    return found
+
+
+def page(results: Mapping[str, Any], figure: str) -> str:
+    """Returns the results as Markdown."""
+    rate = results["machine"]["convolution_flops"]["median"]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    lines = [
+        "# Convolutions, layer by layer",
+        "",
+        f"`{results['command']}`, on {results['device']}; {versions}.",
+        "",
+        f"The machine: {rate / 1e9:.0f} GFLOP/s in a 3x3 convolution. Milliseconds, medians of "
+        f"{results['config']['repeats']} processes: forward / with the images' gradient / with the kernel's too. "
+        "In bold the form that takes least in a whole step; share: of the machine's rate, by that form, in a whole step.",
+    ]
+    for (preset, batch), layers in groups(results["measurements"]).items():
+        forms = list(next(iter(layers.values())))
+        lines += [
+            "",
+            f"## {preset}, batch {batch}",
+            "",
+            f"| layer | size | channels | {' | '.join(forms)} | auto | step, ms | share |",
+            "|---|---|---|" + "---|" * len(forms) + "---|---|---|",
+        ]
+        total = 0.0
+        for name, by_form in layers.items():
+            best = min(by_form.values(), key=lambda row: row["step_seconds"])
+            cells = [_cell(by_form[form], by_form[form] is best) for form in forms]
+            taken = by_form.get(best["auto"], best)
+            total += taken["step_seconds"]
+            # Forward twice and backward once are four passes of as many FLOP; the discriminator's as many of its own.
+            share = 4 * best["flops"] / best["step_seconds"] / rate
+            resampling = {"up": " up", "down": " down", None: ""}[best["resampling"]]
+            kernel = f"{best['kernel_size']}x{best['kernel_size']}"
+            lines.append(
+                f"| {name} {kernel}{resampling} | {best['size']} | {best['channels'][0]} to {best['channels'][1]} "
+                f"| {' | '.join(cells)} | {best['auto']} | {taken['step_seconds'] * 1e3:.0f} | {share:.2f} |"
+            )
+        lines += ["", f"All layers as auto takes them: {total:.2f} s a step."]
+    return "\n".join([*lines, "", f"![time in a step]({figure})", ""])
+
+
+def _cell(row: Mapping[str, Any], is_best: bool) -> str:
+    text = " / ".join(f"{row['seconds'][part]['median'] * 1e3:.0f}" for part in PASSES)
+    return f"**{text}**" if is_best else text
+
+
+def draw(results: Mapping[str, Any], path: str) -> None:
+    """Draws how long each layer takes in a step, in each form, at the first preset and batch."""
+    import matplotlib.pyplot as plt
+
+    (preset, batch), layers = next(iter(groups(results["measurements"]).items()))
+    forms = list(next(iter(layers.values())))
+    figure, axes = plt.subplots(figsize=FIGURE_INCHES, layout="constrained")
+    height = 0.8 / len(forms)
+    for index, form in enumerate(forms):
+        positions = [place + index * height for place in range(len(layers))]
+        axes.barh(positions, [by_form[form]["step_seconds"] * 1e3 for by_form in layers.values()], height, label=form)
+    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(layers))], list(layers), fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"ms in a step of {preset}, batch {batch}")
+    axes.legend()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Measures, and writes JSON, page and figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--presets", nargs="+", default=["hamgan_strong"], metavar="NAME", help="default: hamgan_strong"
+    )
+    parser.add_argument("--batches", nargs="+", type=int, default=[8, 16], metavar="N", help="default: 8 16")
+    parser.add_argument("--forms", nargs="+", default=["plain", "strided", "products"], metavar="NAME")
+    parser.add_argument("--calls", type=int, default=5, metavar="N", help="in each process (default: 5)")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="processes a variant (default: 5)")
+    parser.add_argument("--out", default="docs/benchmarks/layers.json", metavar="FILE")
+    parser.add_argument("--page", default="docs/benchmarks/layers.md", metavar="FILE")
+    parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(**json.loads(arguments.measure))))
+        return
+    results = measure_all(arguments)
+    benchmarking.write_json(arguments.out, results)
+    figure = os.path.splitext(arguments.page)[0] + ".png"
+    text = page(results, os.path.basename(figure))
+    benchmarking.write_text(arguments.page, text)
+    draw(results, figure)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
