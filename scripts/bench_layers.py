@@ -3,8 +3,9 @@
   python scripts/bench_layers.py [--presets hamgan_strong] [--batches 8 16] [--forms plain strided products]
 
 For every convolution of a preset's networks, resampling included, in each form of hamgan/layers/convolution.py: the
-time of the forward pass, with the images' gradient, and with the kernel's too. The generator's are measured at the batch, the discriminator's at twice the batch, as in its own update. Each form and batch is a process of its own;
-they take turns, and reported are medians and ranges over the processes. The inputs are random.
+time of the forward pass, with the images' gradient, and with the kernel's too. The generator's are measured at the
+batch, the discriminator's at twice the batch, as in its own update. Each form and batch is a process of its own; they
+take turns, and reported are medians and ranges over the processes. The inputs are random.
 
 The page says, for each layer, which form is the fastest and which one "auto" takes on a CPU, what part of the machine's
 rate in 3x3 convolutions it reaches, and how long the layer takes in a whole step: with the generator forward twice and
@@ -172,7 +173,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         "",
         f"The machine: {rate / 1e9:.0f} GFLOP/s in a 3x3 convolution. Milliseconds, medians of "
         f"{results['config']['repeats']} processes: forward / with the images' gradient / with the kernel's too. "
-        "In bold the form that takes least in a whole step; share: of the machine's rate, by that form, in a whole step.",
+        "In bold the form that takes least in a whole step; share: of the machine's rate, by that form.",
     ]
     for (preset, batch), layers in groups(results["measurements"]).items():
         forms = list(next(iter(layers.values())))
