@@ -549,9 +549,7 @@ def main() -> None:
         except benchmarking.BenchmarkError as error:
             sys.exit(f"error: {error}")
         benchmarking.write_json(arguments.out, results)
-    figure = f"{os.path.splitext(arguments.page)[0]}.png"
-    draw(results, figure)
-    benchmarking.write_text(arguments.page, page(results, os.path.basename(figure)))
+    benchmarking.publish(results, arguments.page, page, draw)
     for heading, table in tables(results).items():
         print(f"\n{heading}\n\n{table}")
 

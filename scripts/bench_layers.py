@@ -243,13 +243,12 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(**json.loads(arguments.measure))))
         return
-    results = measure_all(arguments)
+    try:
+        results = measure_all(arguments)
+    except benchmarking.BenchmarkError as error:
+        sys.exit(f"error: {error}")
     benchmarking.write_json(arguments.out, results)
-    figure = os.path.splitext(arguments.page)[0] + ".png"
-    text = page(results, os.path.basename(figure))
-    benchmarking.write_text(arguments.page, text)
-    draw(results, figure)
-    print(text)
+    print(benchmarking.publish(results, arguments.page, page, draw))
 
 
 if __name__ == "__main__":

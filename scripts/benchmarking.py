@@ -220,3 +220,24 @@ def write_text(path: str, text: str) -> None:
     with open(temporary, "w") as file:
         file.write(text)
     os.replace(temporary, path)
+
+
+def publish(
+    results: Mapping[str, Any],
+    path: str,
+    page: Callable[[Mapping[str, Any], str], str],
+    draw: Callable[[Mapping[str, Any], str], None],
+) -> str:
+    """Writes the page of results, and its figure beside it; returns the page.
+
+    Args:
+        results: what was measured.
+        path: where the page goes.
+        page: of results and the figure's name, to Markdown.
+        draw: of results and the figure's path.
+    """
+    figure = f"{os.path.splitext(path)[0]}.png"
+    text = page(results, os.path.basename(figure))
+    write_text(path, text)
+    draw(results, figure)
+    return text
