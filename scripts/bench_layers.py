@@ -126,7 +126,6 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
                 part: benchmarking.summary([run["seconds"][layer_name][part] for run in runs[name]]) for part in PASSES
             }
             medians = {part: value["median"] for part, value in seconds.items()}
-            auto = layer.form_on_cpu() if layer.kernel_size == 3 else "plain"
             rows.append(
                 {
                     "preset": values["preset"],
@@ -137,7 +136,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
                     "kernel_size": layer.kernel_size,
                     "channels": [layer.in_channels, layer.out_channels],
                     "resampling": layer.resampling,
-                    "auto": auto,
+                    "auto": layer.form_on_cpu(),
                     "flops": layer.flops(values["form"]) * layer_batch(layer_name, values["batch"]),
                     "seconds": seconds,
                     "step_seconds": step_seconds(layer_name, medians),

@@ -15,7 +15,7 @@ PRODUCTS_PER_36 = {
     "strided": {"up": 16, "down": 16, None: 36},
     "products": {"up": 9, "down": 9, None: 16},
 }
-"""Multiplications for four pixels of the larger image, where the 3x3 convolution as written takes 36."""
+"""Multiplications for four pixels of the larger image, where the 3x3 convolution as written (plain) takes 36."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +37,18 @@ class Convolution:
 
     def flops(self, form: str) -> float:
         """Forward, in a form of hamgan/layers/convolution.py; "auto" is what a CPU takes."""
-        if self.kernel_size == 1:
-            return self.flops_as_written / (1 if self.resampling is None else 4)
         if form == "auto":
             form = self.form_on_cpu()
+        if self.kernel_size == 1:
+            is_commuted = form == "products" and self.resampling is not None
+            return self.flops_as_written / (4 if is_commuted else 1)
         return self.flops_as_written * PRODUCTS_PER_36[form][self.resampling] / 36
 
     def form_on_cpu(self) -> str:
         """What "auto" is there."""
         from hamgan.layers.convolution import cpu_form
 
-        return cpu_form(self.in_channels, self.out_channels, self.resampling)  # type: ignore[arg-type]
+        return cpu_form(self.kernel_size, self.in_channels, self.out_channels, self.resampling)  # type: ignore[arg-type]
 
 
 def generator_convolutions(model: ModelConfig) -> list[Convolution]:
@@ -83,7 +84,7 @@ def discriminator_convolutions(model: ModelConfig) -> list[Convolution]:
     ]
 
 
-def step_flops(model: ModelConfig, form: str | None = None) -> float:
+def step_flops(model: ModelConfig, form: str = "plain") -> float:
     """Returns the FLOP of a step per image of the batch: one update of each network.
 
     The generator runs forward twice and backward once; the discriminator forward on three images, backward to weights
@@ -91,13 +92,11 @@ def step_flops(model: ModelConfig, form: str | None = None) -> float:
 
     Args:
         model: the networks.
-        form: "plain", "strided", "products", "auto"; None as written.
+        form: "plain" (as written), "strided", "products", "auto".
     """
 
     def count(convolutions: list[Convolution]) -> list[float]:
-        return [
-            convolution.flops_as_written if form is None else convolution.flops(form) for convolution in convolutions
-        ]
+        return [convolution.flops(form) for convolution in convolutions]
 
     generator, discriminator = generator_convolutions(model), discriminator_convolutions(model)
     # The images need no gradient in the discriminator's update.

@@ -172,7 +172,7 @@ def test_formulas_count_the_networks_convolutions():
 def test_the_published_step_takes_148_gflop_an_image_as_written():
     model = hamgan_strong().model
     assert step_cost.step_flops(model) / 1e9 == pytest.approx(147.7, abs=0.1)
-    assert step_cost.step_flops(model, "strided") / 1e9 == pytest.approx(91.4, abs=0.1)
+    assert step_cost.step_flops(model, "strided") / 1e9 == pytest.approx(96.7, abs=0.1)
     assert step_cost.step_flops(model, "auto") < step_cost.step_flops(model, "strided")
 
 

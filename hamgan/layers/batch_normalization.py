@@ -10,16 +10,62 @@ from hamgan.layers.class_lookup import class_rows
 EvaluationStatistics = Literal["moving", "batch", "accumulate"]
 
 
-def _global_moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and variance E[x^2] - E[x]^2 per channel over batch, height, width and every replica."""
-    moments = tf.stack([tf.reduce_mean(inputs, (0, 1, 2)), tf.reduce_mean(tf.square(inputs), (0, 1, 2))])
+def _mean_over_replicas(values: tf.Tensor) -> tf.Tensor:
     replica = tf.distribute.get_replica_context()
-    if replica is not None and replica.num_replicas_in_sync > 1:
-        # One reduction for both; replicas hold equal shares of the batch.
-        moments = replica.all_reduce(tf.distribute.ReduceOp.SUM, moments) / replica.num_replicas_in_sync
-    mean, mean_of_squares = tf.unstack(moments)
-    # Rounding can take the difference below zero.
-    return mean, tf.maximum(mean_of_squares - tf.square(mean), 0.0)
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return values
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, values) / replica.num_replicas_in_sync
+
+
+def _affine(
+    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, inverse_deviation: tf.Tensor
+) -> tf.Tensor:
+    scale = gamma * inverse_deviation
+    offset = beta - mean * scale
+    return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
+
+
+def _normalize_by_batch(
+    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Normalises by the statistics over batch, height, width and every replica; returns mean and variance too.
+
+    gamma and beta have shape ``(channels,)`` or ``(batch, 1, 1, channels)``. The gradient is the closed form, with half
+    the passes over the images that differentiating operation by operation takes.
+    """
+
+    @tf.custom_gradient
+    def call(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Any]:
+        x, gamma = tf.stop_gradient(x), tf.stop_gradient(gamma)
+        wide = tf.cast(x, gamma.dtype)
+        # One reduction over replicas for both; they hold equal shares of the batch.
+        moments = tf.stack([tf.reduce_mean(wide, (0, 1, 2)), tf.reduce_mean(tf.square(wide), (0, 1, 2))])
+        mean, mean_of_squares = tf.unstack(_mean_over_replicas(moments))
+        # Rounding can take the difference below zero.
+        variance = tf.maximum(mean_of_squares - tf.square(mean), 0.0)
+        inverse_deviation = tf.math.rsqrt(variance + epsilon)
+
+        def grad(upstream: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            upstream = tf.cast(upstream, gamma.dtype)
+            is_per_image = gamma.shape.rank == 4
+            axes = (1, 2) if is_per_image else (0, 1, 2)
+            to_beta = tf.reduce_sum(upstream, axes, keepdims=is_per_image)
+            of_products = tf.reduce_sum(upstream * wide, axes, keepdims=is_per_image)
+            to_gamma = (of_products - mean * to_beta) * inverse_deviation
+            # What the mean and the deviation hand back: means of gamma * upstream, alone and times the outputs.
+            sums = tf.stack([gamma * to_beta, gamma * to_gamma])
+            if is_per_image:
+                sums = tf.reduce_sum(sums, (1, 2, 3))
+            count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), gamma.dtype)
+            by_mean, by_deviation = tf.unstack(_mean_over_replicas(sums / count))
+            slope = -tf.square(inverse_deviation) * by_deviation
+            offset = -inverse_deviation * by_mean - slope * mean
+            to_inputs = upstream * (gamma * inverse_deviation) + (wide * slope + offset)
+            return tf.cast(to_inputs, x.dtype), to_gamma, to_beta
+
+        return (_affine(x, gamma, beta, mean, inverse_deviation), mean, variance), grad
+
+    return call(inputs, gamma, beta)
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
@@ -78,27 +124,22 @@ class BatchNormalization(keras.Layer):
             for name, initializer in (("moving_mean", "zeros"), ("moving_variance", "ones"))
         )
 
-    def _statistics(self, inputs: tf.Tensor, training: bool | None) -> tuple[tf.Tensor, tf.Tensor]:
+    def _normalize(self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, training: bool | None) -> tf.Tensor:
         if self.evaluation_statistics not in get_args(EvaluationStatistics):
             raise ValueError(
                 f"evaluation_statistics of {self.name} must be one of {get_args(EvaluationStatistics)}, "
                 f"received {self.evaluation_statistics!r}"
             )
         if not training and self.evaluation_statistics == "moving":
-            return tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
-        mean, variance = _global_moments(tf.cast(inputs, self.variable_dtype))
+            mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
+            return _affine(inputs, gamma, beta, mean, tf.math.rsqrt(variance + self.epsilon))
+        outputs, mean, variance = _normalize_by_batch(inputs, gamma, beta, self.epsilon)
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             if training:
                 average.assign(average * self.momentum + value * (1 - self.momentum))
             elif self.evaluation_statistics == "accumulate":
                 average.assign(average + value * self.accumulation_weight)
-        return mean, variance
-
-    def _normalize(self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, training: bool | None) -> tf.Tensor:
-        mean, variance = self._statistics(inputs, training)
-        scale = gamma * tf.math.rsqrt(variance + self.epsilon)
-        offset = beta - mean * scale
-        return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
+        return outputs
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Normalises ``inputs``."""

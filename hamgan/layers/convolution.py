@@ -1,14 +1,14 @@
 """3x3 and 1x1 convolutions together with the resampling before or after them, by whichever form costs least.
 
-One function has three forms, equal but for rounding. As written, a 3x3 convolution after nearest upsampling by two, or
-before 2x2 average pooling, takes 36 multiplications for four pixels of the larger image and each pair of channels:
+One function has three forms, equal but for rounding. A 3x3 convolution after nearest upsampling by two, or before 2x2
+average pooling, takes for four pixels of the larger image and each pair of channels
 
-- "plain": resampling and convolution, one after the other.
-- "strided": one convolution with stride 2, transposed for upsampling, whose 4x4 kernel is the 3x3 one convolved with
-  ones(2, 2), over 4 for pooling: 16 multiplications.
-- "products": 9 multiplications, and 16 instead of 36 without resampling; see :mod:`hamgan.layers.fast_convolution`.
+- "plain", as the paper writes it, resampling and convolution one after the other: 36 multiplications;
+- "strided", one convolution with stride 2, transposed for upsampling, whose 4x4 kernel is the 3x3 one convolved with
+  ones(2, 2), over 4 for pooling: 16;
+- "products": 9, and 16 instead of 36 without resampling; see :mod:`hamgan.layers.fast_convolution`.
 
-1x1 convolutions commute with both resamplings and always run at the smaller size.
+A 1x1 convolution takes 4 in the plain and the strided form; "products" commutes it with the resampling, and it takes 1.
 """
 
 from typing import Any, Literal
@@ -16,13 +16,20 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from hamgan.layers import fast_convolution
+from hamgan.layers.target import target
 
 Resampling = Literal["up", "down"]
 
 PRODUCTS_MIN_CHANNELS = {None: 80, "up": 120, "down": 120}
-"""Harmonic sum of input and output channels from which "products" is the fastest form on a CPU.
+"""Harmonic sum of input and output channels from which "products" is the fastest form of 3x3 kernels on a CPU.
 
 The multiplications saved grow with both, the sums around them with one. Measured by ``scripts/bench_layers.py``.
+"""
+
+STRIDED_1X1_MAX_CHANNELS = 256
+"""Input channels up to which "strided" is the form of 1x1 kernels on accelerators.
+
+It reads and writes less than a separate resampling, and multiplies more, in proportion to these channels.
 """
 
 
@@ -50,14 +57,16 @@ def convolve(
         images: shape ``(batch, height, width, in_channels)``.
         kernel: shape ``(size, size, in_channels, out_channels)``, in the images' dtype or a wider one.
         resampling: "up": of the images, nearest by two, before; "down": 2x2 average pooling, after.
-        form: see the module. "auto" chooses by shape and device. Forms other than "plain" are for 3x3 kernels and sizes
-            that are known; elsewhere they are "plain". "strided" without resampling is too.
+        form: see the module. "auto" chooses by shape and device. Where a form does not apply ("strided" without
+            resampling; odd, unknown or larger sizes), it is another one.
 
     Returns:
         Shape ``(batch, new_height, new_width, out_channels)``, dtype of the images.
     """
     form = _form_for(images, kernel, resampling, form)
     if form == "products":
+        if kernel.shape[0] == 1:
+            return _commuted(images, tf.cast(kernel, images.dtype), resampling)
         function = {
             None: fast_convolution.convolve,
             "up": fast_convolution.upsample_convolve,
@@ -66,45 +75,53 @@ def convolve(
         return function(images, kernel)
     if form == "strided":
         return _transposed(images, kernel) if resampling == "up" else _strided(images, kernel)
-    kernel = tf.cast(kernel, images.dtype)
-    if resampling is None:
-        return tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
-    if kernel.shape[0] == 1:
-        small = downsample(images) if resampling == "down" else images
-        outputs = tf.nn.conv2d(small, kernel, strides=1, padding="SAME")
-        return upsample(outputs) if resampling == "up" else outputs
-    if resampling == "up":
-        return tf.nn.conv2d(upsample(images), kernel, strides=1, padding="SAME")
-    return downsample(tf.nn.conv2d(images, kernel, strides=1, padding="SAME"))
+    outputs = _plain(upsample(images) if resampling == "up" else images, tf.cast(kernel, images.dtype))
+    return downsample(outputs) if resampling == "down" else outputs
+
+
+def _plain(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    return tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
+
+
+def _commuted(images: tf.Tensor, kernel: tf.Tensor, resampling: Resampling | None) -> tf.Tensor:
+    """A 1x1 convolution, at the smaller size."""
+    outputs = _plain(downsample(images) if resampling == "down" else images, kernel)
+    return upsample(outputs) if resampling == "up" else outputs
 
 
 def _form_for(images: tf.Tensor, kernel: tf.Tensor, resampling: Resampling | None, form: str) -> str:
     size, _, in_channels, out_channels = kernel.shape
-    sizes = images.shape[1:3].as_list()
-    if form == "plain" or size != 3 or None in sizes:
-        return "plain"
     if form == "auto":
-        form = cpu_form(in_channels, out_channels, resampling) if _is_for_cpu() else "strided"
-    is_even = all(extent % 2 == 0 for extent in sizes)
-    if (form == "products" and resampling != "up" and not is_even) or (form == "strided" and resampling is None):
+        on_cpu = target() == "cpu"
+        form = cpu_form(size, in_channels, out_channels, resampling) if on_cpu else accelerator_form(size, in_channels)
+    if form == "plain" or size not in (1, 3):
         return "plain"
-    return form
+    sizes = images.shape[1:3].as_list()
+    is_even = None not in sizes and all(extent % 2 == 0 for extent in sizes)
+    if form == "strided":
+        applies = resampling is not None and (is_even or (resampling == "up" and None not in sizes))
+    else:
+        applies = size == 1 or is_even or (resampling == "up" and None not in sizes)
+    if applies:
+        return form
+    return "products" if size == 1 else "plain"
 
 
-def cpu_form(in_channels: int, out_channels: int, resampling: Resampling | None) -> str:
-    """Returns the form that is fastest on a CPU for a 3x3 kernel of these widths."""
+def cpu_form(kernel_size: int, in_channels: int, out_channels: int, resampling: Resampling | None) -> str:
+    """Returns the form that is fastest on a CPU for a kernel of this size and these widths."""
+    if kernel_size == 1:
+        return "products"
     harmonic = in_channels * out_channels / (in_channels + out_channels)
     return "products" if harmonic >= PRODUCTS_MIN_CHANNELS[resampling] else "strided"
 
 
-def _is_for_cpu() -> bool:
-    """Whether what is being traced will run on a CPU: elsewhere memory costs more than multiplications."""
-    is_on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
-    return not is_on_tpu and not tf.config.list_logical_devices("GPU")
+def accelerator_form(kernel_size: int, in_channels: int) -> str:
+    """Returns the form that costs least where memory costs more than multiplications."""
+    return "products" if kernel_size == 1 and in_channels > STRIDED_1X1_MAX_CHANNELS else "strided"
 
 
 def _spread(kernel: tf.Tensor) -> tf.Tensor:
-    """The kernel convolved with ones(2, 2): ``(3, 3, ...)`` to ``(4, 4, ...)``."""
+    """The kernel convolved with ones(2, 2): ``(size, size, ...)`` to ``(size + 1, size + 1, ...)``."""
     for axis in (0, 1):
         padded = tf.pad(kernel, [[1, 1] if dimension == axis else [0, 0] for dimension in range(4)])
         kernel = padded[1:] + padded[:-1] if axis == 0 else padded[:, 1:] + padded[:, :-1]
@@ -120,7 +137,7 @@ def _spread_adjoint(gradient: tf.Tensor) -> tf.Tensor:
 
 
 def _transposed(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """3x3 convolution after nearest upsampling, as one transposed convolution."""
+    """A convolution after nearest upsampling, as one transposed convolution."""
     shape = tf.shape(images)
     height, width = images.shape[1:3]
     out_channels = kernel.shape[-1]
@@ -145,7 +162,7 @@ def _transposed(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def _strided(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """2x2 average pooling after a 3x3 convolution, as one convolution."""
+    """2x2 average pooling after a convolution, as one convolution."""
     shape = tf.shape(images)
 
     @tf.custom_gradient

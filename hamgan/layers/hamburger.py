@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from hamgan.architecture import HAMBURGER_VERSIONS
+from hamgan.layers.activation import relu
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
 from hamgan.layers.matrix_decomposition import HAMS
 from hamgan.layers.spectral_normalization import SNConv2D
@@ -149,7 +150,7 @@ class Hamburger(keras.Layer):
 
         if self.version == "v2":
             context = self.cheese(context, training=training)
-            context = tf.nn.relu(self._normalize(context, labels, training))
+            context = relu(self._normalize(context, labels, training))
             context = self.upper_bread(context, training=training)
         else:
             context = self._normalize(self.upper_bread(context, training=training), labels, training)

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from hamgan.layers import ConditionalBatchNormalization, SNConv2D
+from hamgan.layers.activation import relu
 from hamgan.layers.convolution import Resampling
 
 Shape = tuple[int | None, ...]
@@ -61,9 +62,9 @@ class GeneratorBlock(keras.Layer):
 
     def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Doubles height and width."""
-        hidden = tf.nn.relu(self.norm1(inputs, labels, training=training))
+        hidden = relu(self.norm1(inputs, labels, training=training))
         hidden = self.conv1(hidden, training=training)
-        hidden = tf.nn.relu(self.norm2(hidden, labels, training=training))
+        hidden = relu(self.norm2(hidden, labels, training=training))
         hidden = self.conv2(hidden, training=training)
         return hidden + self.shortcut(inputs, training=training)
 
@@ -124,9 +125,9 @@ class DiscriminatorBlock(keras.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Halves height and width, if ``pool``."""
-        hidden = inputs if self.first else tf.nn.relu(inputs)
+        hidden = inputs if self.first else relu(inputs)
         hidden = self.conv1(hidden, training=training)
-        hidden = self.conv2(tf.nn.relu(hidden), training=training)
+        hidden = self.conv2(relu(hidden), training=training)
         if self.shortcut is None:
             return hidden + inputs
         # Pooling commutes with the sum.

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from hamgan.architecture import check_hamburger_resolution, check_resolution, discriminator_stages
 from hamgan.layers import Hamburger, SNDense, SNEmbedding
+from hamgan.layers.activation import relu
 from hamgan.models.blocks import DiscriminatorBlock
 
 
@@ -109,7 +110,7 @@ class Discriminator(keras.Model):
             hidden = block(hidden, training=training)
             if self.hamburger is not None and index == self.blocks_before_hamburger:
                 hidden = self.hamburger(hidden, training=training, initial_bases=initial_bases)
-        features = tf.reduce_sum(tf.nn.relu(hidden), (1, 2))
+        features = tf.reduce_sum(relu(hidden), (1, 2))
         projection = tf.reduce_sum(features * self.embedding(labels, training=training), axis=1, keepdims=True)
         return tf.cast(self.dense(features, training=training) + projection, self.variable_dtype)
 

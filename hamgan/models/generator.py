@@ -13,6 +13,7 @@ from hamgan.architecture import (
     generator_stages,
 )
 from hamgan.layers import BatchNormalization, Hamburger, SNConv2D, SNDense
+from hamgan.layers.activation import relu
 from hamgan.models.blocks import GeneratorBlock
 
 
@@ -133,7 +134,7 @@ class Generator(keras.Model):
             hidden = block(hidden, labels, training=training)
             if self.hamburger is not None and index == self.blocks_before_hamburger:
                 hidden = self.hamburger(hidden, labels, training=training, initial_bases=initial_bases)
-        hidden = self.to_rgb(tf.nn.relu(self.norm(hidden, training=training)), training=training)
+        hidden = self.to_rgb(relu(self.norm(hidden, training=training)), training=training)
         return tf.cast(tf.tanh(hidden), self.variable_dtype)
 
     def compute_output_shape(

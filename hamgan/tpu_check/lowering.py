@@ -6,6 +6,7 @@ import re
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
+from hamgan.layers.target import tracing_for
 from hamgan.training.state import TrainState
 from hamgan.training.train_step import Metrics, TrainStep
 
@@ -31,9 +32,6 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
     """
     train = dataclasses.replace(config.train, global_batch=core_batch)
     config = dataclasses.replace(config, train=train)
-    if config.model.convolution_form == "auto":
-        # What "auto" is on a TPU; there is none here.
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, convolution_form="strided"))
     state = TrainState(config)
     step = TrainStep(state, config, tf.distribute.get_strategy())
 
@@ -47,7 +45,8 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
         tf.TensorSpec((core_batch,), tf.int32),
     )
     arguments = (tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32), *batch * train.discriminator_updates)
-    text = one_step.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
+    with tracing_for("tpu"):
+        text = one_step.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
     # TensorFlow numbers its functions: the same program is to have the same text.
     text = re.sub(r"module @\S+", "module @train_step", text, count=1)
     # A copy that TensorFlow's dialect has and StableHLO has not; both keep their operand as it is.

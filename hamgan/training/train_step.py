@@ -63,9 +63,11 @@ class TrainStep:
         for update, (images, labels) in enumerate(real_batches):
             update_key = random_streams.fold(key, Purpose.DISCRIMINATOR_UPDATE, update)
             metrics.update(self._update_discriminator(images, labels, update_key))
+            key = _after(metrics["discriminator_gradient_norm"], key)
         for update in range(self.config.generator_updates):
             update_key = random_streams.fold(key, Purpose.GENERATOR_UPDATE, update)
             metrics.update(self._update_generator(update_key))
+            key = _after(metrics["generator_gradient_norm"], key)
             if self.state.ema_generator is not None:
                 self._update_average(self.state.ema_generator, step)
         return {name: tf.cast(metric, tf.float32) for name, metric in metrics.items()}
@@ -177,6 +179,16 @@ class TrainStep:
 
         # Every replica holds the same weights: each moves its own copy and nothing is sent.
         tf.distribute.get_replica_context().merge_call(update_all, args=(decay,))
+
+
+def _after(gradient_norm: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Returns the key, but not before the update with this norm has all its gradients.
+
+    Nothing in the discriminator's update is needed for the images of the generator's: TensorFlow and XLA would make
+    them meanwhile, and the activations of both updates would be in memory. XLA drops control dependencies, but it does
+    not know that a norm is never negative infinity.
+    """
+    return key + tf.cast(tf.equal(gradient_norm, -float("inf")), key.dtype)
 
 
 def _move_towards(target: tf.Variable, source: tf.Tensor, decay: tf.Tensor | float) -> tf.Operation:

@@ -48,6 +48,32 @@ def test_training_normalises_by_the_statistics_of_the_batch(conditional):
 
 
 @both_forms
+def test_gradients_are_those_of_the_formula(conditional):
+    layer = built_layer(conditional, dtype="float64")
+    inputs = tf.constant(images(), tf.float64)
+    upstream = tf.constant(np.random.default_rng(2).normal(size=SHAPE))
+
+    def formula(inputs):
+        gamma, beta = layer.gamma.value, layer.beta.value
+        if conditional:
+            gamma, beta = (tf.gather(table, LABELS)[:, None, None] for table in (gamma, beta))
+        mean, variance = tf.nn.moments(inputs, (0, 1, 2))
+        return gamma * (inputs - mean) / tf.sqrt(variance + layer.epsilon) + beta
+
+    def normalized(inputs):
+        return layer(inputs, LABELS, training=True) if conditional else layer(inputs, training=True)
+
+    def gradients(function):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+        return tape.gradient(outputs, [inputs, layer.gamma.value, layer.beta.value], upstream)
+
+    for found, expected in zip(gradients(normalized), gradients(formula), strict=True):
+        assert reference.relative_error(tf.convert_to_tensor(found), tf.convert_to_tensor(expected)) < 1e-13
+
+
+@both_forms
 @pytest.mark.parametrize("arguments", [{}, {"training": False}])
 def test_evaluation_normalises_by_the_moving_statistics_and_keeps_them(conditional, arguments):
     layer = built_layer(conditional)

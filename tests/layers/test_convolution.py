@@ -8,6 +8,7 @@ import tensorflow as tf
 from hamgan.architecture import CONVOLUTION_FORMS
 from hamgan.layers import SNConv2D
 from hamgan.layers.convolution import convolve, downsample, upsample
+from hamgan.layers.target import tracing_for
 
 RESAMPLINGS = (None, "up", "down")
 
@@ -46,9 +47,10 @@ def test_every_form_is_the_convolution_as_written(form, resampling, size):
 
 @pytest.mark.parametrize("form", ["plain", "strided", "products"])
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-def test_gradients_are_the_adjoints_of_the_convolution_as_written(form, resampling):
+@pytest.mark.parametrize("size", [1, 3])
+def test_gradients_are_the_adjoints_of_the_convolution_as_written(form, resampling, size):
     # The convolution is bilinear: its gradients in one argument are told by its values with unit arguments.
-    images, kernel = normal(1, 4, 2, 2), normal(3, 3, 2, 2, seed=1)
+    images, kernel = normal(1, 4, 2, 2), normal(size, size, 2, 2, seed=1)
     upstream = normal(*as_written(images, kernel, resampling).shape, seed=2)
 
     def expected(argument, value_with_unit):
@@ -79,6 +81,18 @@ def operations(images_shape, kernel_shape, resampling, form, dtype=tf.float32):
     return {operation.type for operation in graph.get_operations()}
 
 
+def convolved_size(images_shape, kernel_shape, resampling, form):
+    """Height of the images that a convolution without stride puts out."""
+
+    @tf.function
+    def function(images, kernel):
+        return convolve(images, kernel, resampling=resampling, form=form)
+
+    graph = function.get_concrete_function(tf.TensorSpec(images_shape), tf.TensorSpec(kernel_shape)).graph
+    (convolution,) = [operation for operation in graph.get_operations() if operation.type == "Conv2D"]
+    return convolution.outputs[0].shape[1]
+
+
 WIDE, NARROW = (3, 3, 512, 256), (3, 3, 32, 64)
 
 
@@ -94,6 +108,15 @@ def test_each_form_is_what_it_says(resampling):
     assert ("AvgPool" in operations(shape, NARROW, resampling, "plain")) == (resampling == "down")
 
 
+def test_1x1_convolutions_commute_or_stride():
+    shape, kernel = (None, 8, 8, 32), (1, 1, 32, 64)
+    for resampling in ("up", "down"):
+        strided = operations(shape, kernel, resampling, "strided")
+        assert not {"AvgPool", "BroadcastTo"} & strided
+        for form, size in (("plain", 16 if resampling == "up" else 8), ("products", 8 if resampling == "up" else 4)):
+            assert convolved_size(shape, kernel, resampling, form) == size
+
+
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
 def test_auto_multiplies_matrices_on_a_cpu_where_kernels_are_wide(resampling):
     wide = operations((None, 8, 8, 512), WIDE, resampling, "auto")
@@ -103,16 +126,30 @@ def test_auto_multiplies_matrices_on_a_cpu_where_kernels_are_wide(resampling):
 
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-def test_auto_does_not_on_accelerators(resampling, monkeypatch):
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["a GPU"])
-    found = operations((None, 8, 8, 512), WIDE, resampling, "auto")
+@pytest.mark.parametrize("device", ["gpu", "tpu"])
+def test_auto_does_not_on_accelerators(resampling, device):
+    with tracing_for(device):
+        found = operations((None, 8, 8, 512), WIDE, resampling, "auto")
     assert found == operations((None, 8, 8, 512), WIDE, resampling, "strided")
+
+
+@pytest.mark.parametrize("resampling", ["up", "down"])
+def test_auto_commutes_1x1_convolutions_on_a_cpu_and_strides_narrow_ones_elsewhere(resampling):
+    def found(device, form, channels):
+        with tracing_for(device):
+            return operations((None, 8, 8, channels), (1, 1, channels, 64), resampling, form)
+
+    for channels in (64, 1024):
+        assert found("cpu", "auto", channels) == found("cpu", "products", channels)
+    assert found("tpu", "auto", 64) == found("tpu", "strided", 64)
+    assert found("tpu", "auto", 1024) == found("tpu", "products", 1024)
 
 
 @pytest.mark.parametrize("form", CONVOLUTION_FORMS)
 @pytest.mark.parametrize(("resampling", "shape"), [(None, (2, 5, 4, 3)), ("up", (2, 5, 3, 3)), ("down", (2, 4, 6, 3))])
-def test_odd_and_unknown_sizes_are_convolved_too(form, resampling, shape):
-    images, kernel = normal(*shape), normal(3, 3, 3, 2, seed=1)
+@pytest.mark.parametrize("size", [1, 3])
+def test_odd_and_unknown_sizes_are_convolved_too(form, resampling, shape, size):
+    images, kernel = normal(*shape), normal(size, size, 3, 2, seed=1)
     expected = as_written(images, kernel, resampling)
     for known in (shape, (None, *shape[1:]), (None, None, None, shape[-1])):
         function = tf.function(

@@ -52,6 +52,29 @@ def state_and_step(tiny):
     return state, TrainStep(state, tiny, tf.distribute.get_strategy())
 
 
+def test_an_update_draws_nothing_before_the_one_before_it_has_its_gradients(tiny):
+    config = override(tiny, ["train.discriminator_updates=2"])
+    step = TrainStep(TrainState(config), config, tf.distribute.get_strategy())
+    batches = tuple(next(iter(_batches(config))) for _ in range(2))
+    graph = tf.function(step).get_concrete_function(batches, tf.constant(0, tf.int64), tf.constant([1, 2])).graph
+
+    def gradients_before(operation):
+        """How many of the networks' filter gradients an operation has to wait for."""
+        found, waiting = set(), [operation]
+        while waiting:
+            operation = waiting.pop()
+            if operation.name not in found:
+                found.add(operation.name)
+                waiting += [tensor.op for tensor in operation.inputs]
+        return sum("Conv2DBackpropFilter" in name for name in found)
+
+    drawn = [operation for operation in graph.get_operations() if operation.type == "StatelessRandomUniformIntV2"]
+    first, second, generators = (gradients_before(operation) for operation in drawn)  # The labels of each update.
+    assert first == 0
+    assert second > 10
+    assert generators == 2 * second
+
+
 def test_a_discriminator_update_leaves_the_generators_weights(tiny, state_and_step):
     state, step = state_and_step
     generator, discriminator = _weights(state.generator), _weights(state.discriminator)

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan.layers.activation import relu
+from hamgan.layers.target import target, tracing_for
+
+VALUES = [-2.0, -0.0, 0.0, 1e-30, 0.5, 3.0, np.nan]
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu", "tpu"])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_relu_is_tensorflows_on_every_device(device, dtype):
+    inputs = tf.constant(VALUES, dtype)
+    upstream = tf.constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], dtype)
+
+    def values_and_gradient(function):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+        return outputs.numpy(), tape.gradient(outputs, inputs, upstream).numpy()
+
+    with tracing_for(device):
+        found = values_and_gradient(relu)
+    for ours, expected in zip(found, values_and_gradient(tf.nn.relu), strict=True):
+        np.testing.assert_array_equal(ours[:-1], expected[:-1])  # The gradient at NaN is no matter.
+    assert np.isnan(found[0][-1])
+
+
+def test_on_tpus_the_gradient_reads_the_output_rounded():
+    def reads(device):
+        """The types of what the gradient compares."""
+
+        @tf.function
+        def gradient(inputs):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = relu(inputs)
+            return tape.gradient(outputs, inputs)
+
+        with tracing_for(device):
+            graph = gradient.get_concrete_function(tf.TensorSpec((3,))).graph
+        return [operation.inputs[0].dtype for operation in graph.get_operations() if operation.type == "Greater"]
+
+    assert reads("tpu") == [tf.bfloat16]
+    assert reads("cpu") == reads("gpu") == []
+
+
+def test_target_is_what_there_is_unless_said_otherwise(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [])
+    assert target() == "cpu"
+    with tracing_for("tpu"):
+        assert target() == "tpu"
+    assert target() == "cpu"
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["a GPU"])
+    assert target() == "gpu"
