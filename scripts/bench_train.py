@@ -82,7 +82,7 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, steps: int
     strategy = tf.distribute.get_strategy()
     state = TrainState(config)
     train = make_train_function(TrainStep(state, config, strategy), strategy)
-    iterator = iter(_random_batches(config))
+    iterator = iter(random_batches(config))
     stream = random_streams.run_stream(config.train.seed)
     built = time.perf_counter()
     train.get_concrete_function(iterator, tf.constant(0), stream)  # type: ignore[attr-defined]
@@ -100,7 +100,8 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, steps: int
     }
 
 
-def _random_batches(config: ExperimentConfig) -> Any:
+def random_batches(config: ExperimentConfig) -> Any:
+    """Returns an endless dataset of one batch of random images and labels, in memory."""
     import tensorflow as tf
 
     batch, resolution = config.train.global_batch, config.model.resolution

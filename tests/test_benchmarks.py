@@ -13,6 +13,7 @@ import tensorflow as tf
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "scripts"))
 
 import bench_context
+import bench_profile
 import bench_train
 import benchmarking
 import step_cost
@@ -192,3 +193,47 @@ def test_every_combination_is_a_variant_whose_config_is_valid():
     assert all(row["flop_per_image"] <= row["flop_per_image_as_written"] for row in rows.values())
     without = override(digits(), next(row["overrides"] for row in rows.values() if row["module"] == "off"))
     assert without.model.generator.hamburger is None
+
+
+@pytest.mark.parametrize(
+    ("operation", "layer", "is_backward"),
+    [
+        ("while/generator_3/block1_1/conv2_1/MatMul_4", "generator block1 conv2", False),
+        ("while/gradient_tape/generator_3/block1_1/conv2_1/MatMul_4", "generator block1 conv2", True),
+        ("gradient_tape/discriminator_1/hamburger_1/ham_1/mul", "discriminator hamburger ham", True),
+        ("generator_1/to_rgb_1/Conv2D", "generator to_rgb", False),
+        ("generator_1/Tanh", "generator", False),
+        ("while/discriminator_optimizer/ResourceApplyAdam_3", "discriminator's Adam", False),
+        ("while/StatelessRandomNormalV2", "everything else", False),
+    ],
+)
+def test_operations_belong_to_the_layer_in_their_name(operation, layer, is_backward):
+    assert bench_profile.layer_of(operation) == (layer, is_backward)
+
+
+def test_profiled_time_is_counted_once_by_layer_and_once_by_kind():
+    seconds = {
+        "generator_1/block1_1/conv1_1/Conv2D:Conv2D": 3.0,
+        "gradient_tape/generator_1/block1_1/conv1_1/mul:Mul": 2.0,
+        "generator_3/norm_1/mul_2:Mul": 4.0,
+    }
+    assert bench_profile.by_layer(seconds) == {
+        "generator block1 conv1": {"forward": 3.0, "backward": 2.0},
+        "generator norm": {"forward": 4.0, "backward": 0.0},
+    }
+    assert bench_profile.by_kind(seconds) == {"Mul": 6.0, "Conv2D": 3.0}
+
+
+def test_profiles_are_read_by_operation(tmp_path):
+    @tf.function
+    def function(matrix):
+        with tf.name_scope("generator"), tf.name_scope("norm"):
+            return tf.matmul(matrix, matrix)
+
+    matrix = tf.ones((200, 200))
+    function(matrix)
+    tf.profiler.experimental.start(str(tmp_path))
+    function(matrix)
+    tf.profiler.experimental.stop()
+    layers = bench_profile.by_layer(bench_profile.read_profile(str(tmp_path)))
+    assert layers["generator norm"]["forward"] > 0

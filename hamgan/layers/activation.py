@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from hamgan.layers.gradients import custom_gradient
 from hamgan.layers.target import target
 
 
@@ -17,7 +18,7 @@ def relu(inputs: tf.Tensor) -> tf.Tensor:
     if target() != "tpu" or inputs.dtype != tf.float32:
         return tf.nn.relu(inputs)
 
-    @tf.custom_gradient
+    @custom_gradient
     def call(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         outputs = tf.nn.relu(tf.stop_gradient(x))
 

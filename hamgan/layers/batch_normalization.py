@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from hamgan.layers.class_lookup import class_rows
+from hamgan.layers.gradients import custom_gradient
 
 EvaluationStatistics = Literal["moving", "batch", "accumulate"]
 
@@ -34,7 +35,7 @@ def _normalize_by_batch(
     the passes over the images that differentiating operation by operation takes.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def call(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Any]:
         x, gamma = tf.stop_gradient(x), tf.stop_gradient(gamma)
         wide = tf.cast(x, gamma.dtype)

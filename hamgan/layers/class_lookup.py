@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from hamgan.layers.gradients import custom_gradient
+
 
 def class_rows(table: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Returns ``table[labels]``, one row per label, with a gradient that is a dense tensor.
@@ -19,7 +21,7 @@ def class_rows(table: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     labels = tf.cast(labels, tf.int32)
     num_classes = table.shape[0]
 
-    @tf.custom_gradient
+    @custom_gradient
     def lookup(rows: tf.Tensor) -> tuple[tf.Tensor, object]:
         def grad(upstream: tf.Tensor) -> tf.Tensor:
             return tf.math.unsorted_segment_sum(upstream, labels, num_classes)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from hamgan.layers import fast_convolution
+from hamgan.layers.gradients import custom_gradient
 from hamgan.layers.target import target
 
 Resampling = Literal["up", "down"]
@@ -49,13 +50,19 @@ def downsample(images: tf.Tensor) -> tf.Tensor:
 
 
 def convolve(
-    images: tf.Tensor, kernel: tf.Tensor, *, resampling: Resampling | None = None, form: str = "auto"
+    images: tf.Tensor,
+    kernel: tf.Tensor,
+    *,
+    scale: tf.Tensor | float = 1.0,
+    resampling: Resampling | None = None,
+    form: str = "auto",
 ) -> tf.Tensor:
     """Convolves with stride 1 and zero padding to the same size, after upsampling or before pooling.
 
     Args:
         images: shape ``(batch, height, width, in_channels)``.
         kernel: shape ``(size, size, in_channels, out_channels)``, in the images' dtype or a wider one.
+        scale: of the kernel, a scalar; some forms multiply with it where that takes no pass over the kernel.
         resampling: "up": of the images, nearest by two, before; "down": 2x2 average pooling, after.
         form: see the module. "auto" chooses by shape and device. Where a form does not apply ("strided" without
             resampling; odd, unknown or larger sizes), it is another one.
@@ -64,15 +71,16 @@ def convolve(
         Shape ``(batch, new_height, new_width, out_channels)``, dtype of the images.
     """
     form = _form_for(images, kernel, resampling, form)
-    if form == "products":
-        if kernel.shape[0] == 1:
-            return _commuted(images, tf.cast(kernel, images.dtype), resampling)
+    if form == "products" and kernel.shape[0] == 3:
         function = {
             None: fast_convolution.convolve,
             "up": fast_convolution.upsample_convolve,
             "down": fast_convolution.convolve_downsample,
         }[resampling]
-        return function(images, kernel)
+        return function(images, kernel, scale)
+    kernel = kernel * scale
+    if form == "products":
+        return _commuted(images, tf.cast(kernel, images.dtype), resampling)
     if form == "strided":
         return _transposed(images, kernel) if resampling == "up" else _strided(images, kernel)
     outputs = _plain(upsample(images) if resampling == "up" else images, tf.cast(kernel, images.dtype))
@@ -142,7 +150,7 @@ def _transposed(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     height, width = images.shape[1:3]
     out_channels = kernel.shape[-1]
 
-    @tf.custom_gradient
+    @custom_gradient
     def convolution(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
         # As the kernel of the convolution that this one transposes: turned around, channels exchanged.
         turned = tf.transpose(_spread(tf.stop_gradient(kernel))[::-1, ::-1], (0, 1, 3, 2))
@@ -165,7 +173,7 @@ def _strided(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """2x2 average pooling after a convolution, as one convolution."""
     shape = tf.shape(images)
 
-    @tf.custom_gradient
+    @custom_gradient
     def convolution(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
         spread = tf.cast(_spread(tf.stop_gradient(kernel)) / 4, x.dtype)
 

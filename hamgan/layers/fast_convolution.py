@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from hamgan.layers.gradients import custom_gradient
+
 Fields = Sequence[tf.Tensor]
 
 
@@ -152,36 +154,37 @@ HEIGHT, WIDTH = -3, -2
 """Axes, from the end: fields are stacked before the batch."""
 
 
-def upsample_convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+def upsample_convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
     """3x3 convolution of the images after nearest upsampling by two.
 
     Args:
         images: shape ``(batch, height, width, in_channels)``, all but the batch known.
         kernel: shape ``(3, 3, in_channels, out_channels)``; its transform is computed in its own dtype.
+        scale: of the kernel, a scalar other than zero. It costs nothing: the taps' coefficients take it.
 
     Returns:
         Shape ``(batch, 2 height, 2 width, out_channels)``, dtype of the images.
     """
-    return _convolve(images, kernel, _AFTER_UPSAMPLING)
+    return _convolve(images, kernel, scale, _AFTER_UPSAMPLING)
 
 
-def convolve_downsample(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+def convolve_downsample(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
     """2x2 average pooling of the images' 3x3 convolution; height and width even.
 
     Args and returns as of :func:`upsample_convolve`, but ``(batch, height / 2, width / 2, out_channels)``.
     """
-    return _convolve(images, kernel, _BEFORE_POOLING)
+    return _convolve(images, kernel, scale, _BEFORE_POOLING)
 
 
-def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+def convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
     """3x3 convolution; height and width even.
 
     Args and returns as of :func:`upsample_convolve`, but ``(batch, height, width, out_channels)``.
     """
-    return _convolve(images, kernel, _WINOGRAD)
+    return _convolve(images, kernel, scale, _WINOGRAD)
 
 
-def _convolve(images: tf.Tensor, kernel: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
+def _convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float, algorithm: _Algorithm) -> tf.Tensor:
     taps = np.kron(algorithm.taps, algorithm.taps)
     num_products, num_taps = taps.shape
     in_channels, out_channels = kernel.shape[2], kernel.shape[3]
@@ -191,36 +194,38 @@ def _convolve(images: tf.Tensor, kernel: tf.Tensor, algorithm: _Algorithm) -> tf
         else (_multiply, _multiply_adjoint)
     )
 
-    def transform(kernel: tf.Tensor, needed_for: tf.Tensor) -> tf.Tensor:
+    def transform(kernel: tf.Tensor, scale: tf.Tensor, needed_for: tf.Tensor) -> tf.Tensor:
         # It could be computed as soon as the weights are there; but those of all layers at once take much memory.
         with tf.control_dependencies([needed_for]):
-            combined = tf.matmul(tf.constant(taps, kernel.dtype), tf.reshape(kernel, (num_taps, -1)))
+            combined = tf.matmul(tf.constant(taps, kernel.dtype) * scale, tf.reshape(kernel, (num_taps, -1)))
         return tf.reshape(tf.cast(combined, images.dtype), (num_products, in_channels, out_channels))
 
-    def transform_adjoint(gradient: tf.Tensor) -> tf.Tensor:
+    def transform_adjoint(gradient: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         combined = tf.cast(tf.reshape(gradient, (num_products, -1)), kernel.dtype)
-        return tf.reshape(tf.matmul(tf.constant(taps.T, kernel.dtype), combined), kernel.shape)
+        return tf.reshape(tf.matmul(tf.constant(taps.T, kernel.dtype) * scale, combined), kernel.shape)
 
-    @tf.custom_gradient
-    def convolution(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        x, kernel = tf.stop_gradient(x), tf.stop_gradient(kernel)
-        outputs = multiply(_analyze(x, algorithm), transform(kernel, needed_for=x))
+    @custom_gradient
+    def convolution(x: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        x, kernel, scale = tf.stop_gradient(x), tf.stop_gradient(kernel), tf.stop_gradient(scale)
+        outputs = multiply(_analyze(x, algorithm), transform(kernel, scale, needed_for=x))
         if algorithm.synthesize is not None:
             outputs = _synthesize(outputs, algorithm)
 
-        def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             # Fields and transformed kernel are made anew: they are larger than what they are made of.
-            transformed = transform(kernel, needed_for=upstream)
+            transformed = transform(kernel, scale, needed_for=upstream)
             if algorithm.synthesize_adjoint is not None:
                 upstream = _synthesize_adjoint(upstream, algorithm)
             with tf.control_dependencies([upstream]):
                 fields = _analyze(tf.identity(x), algorithm)
             to_fields, to_transformed = multiply_adjoint(fields, transformed, upstream)
-            return _analyze_adjoint(to_fields, algorithm), transform_adjoint(to_transformed)
+            to_kernel = transform_adjoint(to_transformed, scale)
+            to_scale = tf.reduce_sum(to_kernel * kernel) / scale
+            return _analyze_adjoint(to_fields, algorithm), to_kernel, to_scale
 
         return outputs, grad
 
-    return convolution(images, kernel)
+    return convolution(images, kernel, tf.convert_to_tensor(scale, kernel.dtype))
 
 
 def _analyze(x: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from hamgan import random_streams
+from hamgan.layers.gradients import custom_gradient
 
 NMF_EPSILON = 1e-6
 CD_EPSILON = 1e-6
@@ -61,7 +62,7 @@ def nmf(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Te
         The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         # In eager mode an outer tape would record the iterations, custom gradient or not, and keep them alive.
         x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
@@ -104,7 +105,7 @@ def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_st
         The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
         scale = _k_means_scale(_squared_norms(x))
@@ -143,7 +144,7 @@ def vector_quantization(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_step
     The gradient at a position grows as 1 / |X|: the last C depends on where a position points, not on how far.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
         squared_norms = _squared_norms(x)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from hamgan.architecture import CONVOLUTION_FORMS
 from hamgan.layers.class_lookup import class_rows
 from hamgan.layers.convolution import Resampling, convolve
+from hamgan.layers.gradients import custom_gradient
 
 
 def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -26,7 +27,7 @@ def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     Reference: Miyato et al., Spectral Normalization for GANs (ICLR 2018), algorithm 1; TF-GAN 2.1.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def iterate(matrix: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
         norm, new_u, v = _power_iteration(matrix, u)
 
@@ -78,31 +79,17 @@ class SpectrallyNormalized(keras.Layer):
     def _kernel_matrix(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.reshape(kernel, (-1, kernel.shape[-1]))
 
-    def _outer(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-        """u v^T, in the shape of the kernel."""
-        return tf.reshape(tf.matmul(u, v, transpose_b=True), self.kernel.shape)
+    def kernel_scale(self, training: bool | None) -> tf.Tensor:
+        """Returns 1 / max(norm_floor, norm), by which the kernel is multiplied; stores u' if ``training``."""
+        matrix = self._kernel_matrix(tf.convert_to_tensor(self.kernel))
+        norm, new_u = spectral_norm(matrix, tf.convert_to_tensor(self.u))
+        if training:
+            self.u.assign(new_u)
+        return 1.0 / tf.maximum(norm, self.norm_floor)
 
     def normalized_kernel(self, training: bool | None) -> tf.Tensor:
         """Returns the kernel over its norm, in the weights' dtype; stores u' if ``training``."""
-
-        @tf.custom_gradient
-        def normalize(kernel: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
-            # One custom gradient, for kernels are large: each pass over them that is saved shows.
-            kernel = tf.stop_gradient(kernel)
-            norm, new_u, v = _power_iteration(self._kernel_matrix(kernel), tf.convert_to_tensor(self.u))
-            divisor = tf.maximum(norm, self.norm_floor)
-
-            def grad(upstream: tf.Tensor, _to_new_u: tf.Tensor) -> tf.Tensor:
-                through_norm = tf.reduce_sum(upstream * kernel) / tf.square(divisor)
-                through_norm = tf.where(norm < self.norm_floor, tf.zeros_like(through_norm), through_norm)
-                return upstream / divisor - self._outer(through_norm * new_u, v)
-
-            return (kernel / divisor, new_u), grad
-
-        normalized, new_u = normalize(tf.convert_to_tensor(self.kernel))
-        if training:
-            self.u.assign(new_u)
-        return normalized
+        return tf.convert_to_tensor(self.kernel) * self.kernel_scale(training)
 
     def largest_singular_value(self) -> tf.Tensor:
         """Returns the norm of u^T W, a scalar: the kernel's largest singular value as far as u has converged."""
@@ -175,8 +162,9 @@ class SNConv2D(SpectrallyNormalized):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Convolves ``inputs``."""
-        kernel = self.normalized_kernel(training)
-        outputs = convolve(inputs, kernel, resampling=self.resampling, form=self.form)
+        kernel = tf.convert_to_tensor(self.kernel)
+        scale = self.kernel_scale(training)
+        outputs = convolve(inputs, kernel, scale=scale, resampling=self.resampling, form=self.form)
         return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -252,9 +240,6 @@ class SNEmbedding(SpectrallyNormalized):
 
     def _kernel_matrix(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.transpose(kernel)
-
-    def _outer(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(v, u, transpose_b=True)
 
     def call(self, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns one row of the normalised table per label."""

@@ -174,8 +174,10 @@ class TrainStep:
 
         def update_all(strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
             for target, source in zip(average.weights, generator.weights, strict=True):
-                share = decay if target.path in trainable else 0.0
-                strategy.extended.update(target.value, _move_towards, args=(source.value, share))
+                if target.path in trainable:
+                    strategy.extended.update(target.value, _move_towards, args=(source.value, 1.0 - decay))
+                else:
+                    strategy.extended.update(target.value, _copy, args=(source.value,))
 
         # Every replica holds the same weights: each moves its own copy and nothing is sent.
         tf.distribute.get_replica_context().merge_call(update_all, args=(decay,))
@@ -191,9 +193,16 @@ def _after(gradient_norm: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     return key + tf.cast(tf.equal(gradient_norm, -float("inf")), key.dtype)
 
 
-def _move_towards(target: tf.Variable, source: tf.Tensor, decay: tf.Tensor | float) -> tf.Operation:
-    decay = tf.cast(decay, target.dtype)
-    return target.assign(target * decay + source * (1.0 - decay))
+def _copy(target: tf.Variable, source: tf.Tensor) -> tf.Operation:
+    return target.assign(source)
+
+
+def _move_towards(target: tf.Variable, source: tf.Tensor, share: tf.Tensor) -> tf.Operation:
+    """Adds ``share * (source - target)``: one operation in place, and one temporary."""
+    source = tf.convert_to_tensor(source)
+    return tf.raw_ops.ResourceApplyGradientDescent(
+        var=target.handle, alpha=tf.cast(share, target.dtype), delta=target - source
+    )
 
 
 class StepsTaken(NamedTuple):

@@ -11,6 +11,7 @@ from hamgan.layers.convolution import convolve, downsample, upsample
 from hamgan.layers.target import tracing_for
 
 RESAMPLINGS = (None, "up", "down")
+SCALE = 0.3
 
 
 def normal(*shape, seed=0):
@@ -55,19 +56,21 @@ def test_gradients_are_the_adjoints_of_the_convolution_as_written(form, resampli
 
     def expected(argument, value_with_unit):
         units = np.eye(argument.size).reshape(-1, *argument.shape)
-        return np.array([np.sum(upstream * value_with_unit(unit)) for unit in units]).reshape(argument.shape)
+        return SCALE * np.array([np.sum(upstream * value_with_unit(unit)) for unit in units]).reshape(argument.shape)
 
-    inputs = tf.constant(images), tf.constant(kernel)
+    inputs = tf.constant(images), tf.constant(kernel), tf.constant(SCALE, tf.float64)
     with tf.GradientTape() as tape:
         tape.watch(inputs)
-        outputs = convolve(*inputs, resampling=resampling, form=form)
-    to_images, to_kernel = tape.gradient(outputs, inputs, tf.constant(upstream))
-    assert (
-        reference.relative_error(to_images, expected(images, lambda unit: as_written(unit, kernel, resampling))) < 1e-13
-    )
-    assert (
-        reference.relative_error(to_kernel, expected(kernel, lambda unit: as_written(images, unit, resampling))) < 1e-13
-    )
+        outputs = convolve(inputs[0], inputs[1], scale=inputs[2], resampling=resampling, form=form)
+    to_images, to_kernel, to_scale = tape.gradient(outputs, inputs, tf.constant(upstream))
+    unscaled = as_written(images, kernel, resampling)
+    assert reference.relative_error(outputs, SCALE * unscaled) < 1e-14
+    for found, exactly in (
+        (to_images, expected(images, lambda unit: as_written(unit, kernel, resampling))),
+        (to_kernel, expected(kernel, lambda unit: as_written(images, unit, resampling))),
+        (to_scale, np.sum(upstream * unscaled)),
+    ):
+        assert reference.relative_error(found, exactly) < 1e-13
 
 
 def operations(images_shape, kernel_shape, resampling, form, dtype=tf.float32):

@@ -1,0 +1,36 @@
+import tensorflow as tf
+
+from hamgan.layers.gradients import custom_gradient
+from hamgan.models.blocks import GeneratorBlock
+
+
+@custom_gradient
+def product(x, y):
+    return x * y, lambda upstream: (upstream * y, upstream * x)
+
+
+def test_it_is_a_custom_gradient_in_eager_mode_too():
+    x, y = tf.constant(3.0), tf.constant(5.0)
+    with tf.GradientTape() as tape:
+        tape.watch([x, y])
+        outputs = product(x, y)
+    assert float(outputs) == 15.0
+    assert [float(gradient) for gradient in tape.gradient(outputs, [x, y])] == [5.0, 3.0]
+
+
+def test_gradients_carry_the_name_of_their_layer():
+    block = GeneratorBlock(8, num_classes=3, convolution_form="products")
+    block.build((2, 4, 4, 8))
+
+    @tf.function
+    def gradients(images):
+        with tf.GradientTape() as tape:
+            outputs = block(images, tf.constant([0, 2]), training=True)
+        return tape.gradient(outputs, [variable.value for variable in block.trainable_variables])
+
+    graph = gradients.get_concrete_function(tf.TensorSpec((2, 4, 4, 8))).graph
+    products = [operation.name for operation in graph.get_operations() if operation.type == "BatchMatMulV2"]
+    of_gradients = [name for name in products if name.startswith("gradient_tape/")]
+    assert of_gradients
+    assert len(of_gradients) < len(products)
+    assert all("conv" in name.split("/")[-2] for name in products)
