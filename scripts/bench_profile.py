@@ -33,6 +33,7 @@ LAYERS_SHOWN = 40
 KINDS_SHOWN = 20
 FIGURE_INCHES = (8.0, 9.0)
 _SUFFIX = re.compile(r"_\d+$")
+_ONEDNN = re.compile(r"^_Mkl(Native)?")
 _BACKWARD = "gradient_tape"
 
 
@@ -86,7 +87,7 @@ def by_kind(seconds: Mapping[str, float]) -> dict[str, float]:
     """Returns the seconds by kind of operation, the slowest first."""
     found: collections.Counter[str] = collections.Counter()
     for name, taken in seconds.items():
-        found[name.rpartition(":")[2]] += taken
+        found[_ONEDNN.sub("", name.rpartition(":")[2])] += taken
     return dict(found.most_common())
 
 

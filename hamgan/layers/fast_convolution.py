@@ -234,16 +234,19 @@ def _analyze(x: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
     return tf.stack(algorithm.analyze(rows, WIDTH), axis=1)
 
 
+# Below, height comes before width: taking a tensor apart along its first axis copies nothing.
+
+
 def _analyze_adjoint(fields: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
-    rows = algorithm.analyze_adjoint(tf.unstack(fields, axis=1), WIDTH)
-    return algorithm.analyze_adjoint(tf.unstack(rows), HEIGHT)
+    columns = algorithm.analyze_adjoint(tf.unstack(fields), HEIGHT)
+    return algorithm.analyze_adjoint(tf.unstack(columns), WIDTH)
 
 
 def _synthesize(products: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
     """k^2 products, ``(k, k, batch, height, width, channels)``, to the output."""
     assert algorithm.synthesize is not None
-    rows = algorithm.synthesize(tf.unstack(products, axis=1), WIDTH)
-    return algorithm.synthesize(tf.unstack(rows), HEIGHT)
+    columns = algorithm.synthesize(tf.unstack(products), HEIGHT)
+    return algorithm.synthesize(tf.unstack(columns), WIDTH)
 
 
 def _synthesize_adjoint(y: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
@@ -281,11 +284,9 @@ def _multiply_and_add(fields: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
 def _multiply_and_add_adjoint(
     fields: tf.Tensor, transformed: tf.Tensor, upstream: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    gradients = tf.reshape(upstream, (-1, transformed.shape[-1]))
-    to_rows = tf.matmul(gradients, _on_top_of_each_other(transformed), transpose_b=True)
-    to_fields = tf.stack(tf.split(to_rows, transformed.shape[0], axis=-1))
-    to_transformed = tf.matmul(_side_by_side(fields), gradients, transpose_a=True)
-    return _reshape(to_fields, fields.shape), tf.reshape(to_transformed, transformed.shape)
+    gradients = tf.reshape(upstream, (1, -1, transformed.shape[-1]))  # The same for all fields.
+    to_fields = _reshape(tf.matmul(gradients, transformed, transpose_b=True), fields.shape)
+    return to_fields, tf.matmul(_matrices(fields), gradients, transpose_a=True)
 
 
 def _side_by_side(fields: tf.Tensor) -> tf.Tensor:
