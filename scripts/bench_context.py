@@ -25,7 +25,6 @@ import dataclasses
 import json
 import math
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -243,7 +242,6 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
                 row[quantity] = benchmarking.summary(values) if values else None
     channels = arguments.channels
     return {
-        "command": shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]]),
         **benchmarking.environment(),
         "config": {
             "batch": 1,

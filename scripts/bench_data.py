@@ -1,6 +1,6 @@
 """How fast is ImageNet prepared, and how fast is it read?
 
-  python scripts/bench_data.py --out bench_data.json [--folder DIR] [--images 30000] [--repeats 5]
+  python scripts/bench_data.py [--folder DIR] [--images 30000] [--repeats 5]
 
 Preparation: images/s of ``hamgan prepare imagenet`` (checking every image's structure, or decoding it) over those of
 the stock TFDS builder (which checks none), from the same tars, which are out of the page cache when each run begins.
@@ -10,25 +10,26 @@ Reading: shuffled training images/s of ``imagenet_hamgan/128`` over those of ``i
 cache.
 
 The images are crops of two real photographs, of about ILSVRC 2012's mean size in pixels and in bytes. Each run is a
-process of its own; the variants take turns; reported are medians and ranges, and the ratios of medians. Needs about 5
-times the size of the tars (105 KB an image) on disk, and nothing else running.
+process of its own; the variants take turns; reported are medians and ranges, and the ratios of medians.
+
+Writes JSON, a page and, beside it, its figure. Needs about 5 times the size of the tars (105 KB an image) on disk, and
+nothing else running.
 """
 
 import argparse
-import importlib.metadata
 import io
 import json
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import benchmarking
 import numpy as np
 import psutil
 
@@ -40,8 +41,13 @@ READ_CLASSES = 40
 BATCH = 64
 WARM_UP_BATCHES = 20
 READ_SECONDS = 8.0
-PREPARATIONS = ("stock", "hamgan_structure", "hamgan_full")
+PREPARATIONS = {
+    "stock": "TFDS's own builder, which checks nothing",
+    "hamgan_structure": "`hamgan prepare imagenet`",
+    "hamgan_full": "`hamgan prepare imagenet --check full`",
+}
 READINGS = {"original": "imagenet2012", "fast": "imagenet_hamgan/128"}
+FIGURE_INCHES = (8.0, 3.0)
 
 
 def make_source(folder: str, classes: int) -> None:
@@ -75,7 +81,9 @@ def make_source(folder: str, classes: int) -> None:
 
 
 def measure_preparation(variant: str, source: str, data_dir: str) -> dict[str, float]:
-    """Prepares the tars once; returns images/s and peak memory."""
+    """Prepares the tars once, into a folder that is emptied before; returns images/s and peak memory."""
+    shutil.rmtree(data_dir, ignore_errors=True)
+    os.sync()
     from data_prep.local_workers import start_importing
 
     if variant != "stock":
@@ -105,7 +113,7 @@ def measure_preparation(variant: str, source: str, data_dir: str) -> dict[str, f
     peak = memory.stop()
     info = tfds.builder("imagenet2012", data_dir=data_dir).info
     images = sum(info.splits[split].num_examples for split in SPLITS)
-    return {"images_per_second": images / seconds, "seconds": seconds, "peak_memory_mb": peak / 2**20}
+    return {"images_per_second": images / seconds, "seconds": seconds, "peak_bytes": peak}
 
 
 def measure_reading(variant: str, data_dir: str) -> dict[str, float]:
@@ -156,45 +164,85 @@ def _drop_from_page_cache(path: str) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _in_own_process(measurement: str, *arguments: str) -> dict[str, float]:
-    command = [sys.executable, os.path.abspath(__file__), "--measure", measurement, *arguments]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout
-    return json.loads(output.splitlines()[-1])
+def _command(kind: str, *values: str) -> list[str]:
+    return [sys.executable, os.path.abspath(__file__), "--measure", kind, *values]
 
 
-def _interleaved(
-    variants: list[str], repeats: int, measure: Callable[[str], dict[str, float]]
-) -> dict[str, dict[str, object]]:
-    runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in variants}
-    for _ in range(repeats):
-        for variant in variants:
-            runs[variant].append(measure(variant))
-            print(f"{variant:<14}{runs[variant][-1]['images_per_second']:>10,.0f} images/s", file=sys.stderr)
-    summary = {}
-    for variant, results in runs.items():
-        speeds = [result["images_per_second"] for result in results]
-        summary[variant] = {
-            "median_images_per_second": statistics.median(speeds),
-            "range": [min(speeds), max(speeds)],
-            "runs": results,
-        }
-    return summary
-
-
-def _over(summary: dict[str, dict[str, object]], variant: str, base: str) -> float:
-    speeds = [summary[name]["median_images_per_second"] for name in (variant, base)]
-    return float(speeds[0]) / float(speeds[1])  # type: ignore[arg-type]
+def _summaries(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        variant: {quantity: benchmarking.summary([run[quantity] for run in results]) for quantity in results[0]}
+        for variant, results in runs.items()
+    }
 
 
 def _disk_bytes(source: str) -> int:
     return sum(os.path.getsize(os.path.join(source, name)) for name in os.listdir(source))
 
 
+def measure_all(folder: str, images: int, repeats: int) -> dict[str, Any]:
+    """Makes images, and measures preparing and reading them; returns what is written as JSON."""
+    source, data_dir = os.path.join(folder, "source"), os.path.join(folder, "data")
+    make_source(source, images // IMAGES_PER_CLASS)
+    preparing = {variant: _command("preparation", variant, source, data_dir) for variant in PREPARATIONS}
+    preparation = _summaries(benchmarking.interleaved(preparing, repeats))
+    shutil.rmtree(data_dir)
+    source_bytes = _disk_bytes(source)
+    shutil.rmtree(source)
+
+    make_source(source, READ_CLASSES)
+    command = ["prepare", "imagenet", "--source", source, "--data_dir", data_dir, "--form", "original", "128"]
+    subprocess.run([sys.executable, "-c", "from hamgan.cli.main import run; run()", *command], check=True)
+    reading_commands = {variant: _command("reading", variant, data_dir) for variant in READINGS}
+    benchmarking.interleaved(reading_commands, 1)  # into the page cache
+    reading = _summaries(benchmarking.interleaved(reading_commands, repeats))
+    return {
+        **benchmarking.environment(),
+        "config": {"images": images, "source_bytes": source_bytes, "repeats": repeats, "batch": BATCH},
+        "preparation": preparation,
+        "reading": reading,
+    }
+
+
+def page(results: Mapping[str, Any], figure: str) -> str:
+    """Returns the results as Markdown."""
+    config = results["config"]
+    lines = [
+        "# Preparing and reading ImageNet",
+        "",
+        benchmarking.provenance(results),
+        "",
+        f"{config['images']:,} images in tars of {config['source_bytes'] / 1e9:.1f} GB, out of the page cache when "
+        f"a run begins. Images/s: medians (and ranges) of {config['repeats']} processes, which took turns.",
+    ]
+    for title, names, base in (("preparation", PREPARATIONS, "stock"), ("reading", READINGS, "original")):
+        speeds = {variant: row["images_per_second"] for variant, row in results[title].items()}
+        lines += ["", f"| {title} | images/s | times as fast |", "|---|---|---|"]
+        lines += [
+            f"| {names[variant]} | {speed['median']:,.0f} ({speed['min']:,.0f}-{speed['max']:,.0f}) "
+            f"| {speed['median'] / speeds[base]['median']:.2f} |"
+            for variant, speed in speeds.items()
+        ]
+    return "\n".join([*lines, "", f"![images/s]({figure})", ""])
+
+
+def draw(results: Mapping[str, Any], path: str) -> None:
+    """Draws images/s, preparing and reading."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=FIGURE_INCHES, layout="constrained")
+    for ax, title in zip(axes, ("preparation", "reading"), strict=True):
+        rows = dict(list(results[title].items())[::-1])
+        ax.barh(list(rows), [row["images_per_second"]["median"] for row in rows.values()])
+        ax.set(title=title, xlabel="images/s")
+    figure.savefig(path)
+    plt.close(figure)
+
+
 def main() -> None:
-    """Measures and writes JSON."""
+    """Measures, and writes JSON, page and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", metavar="FILE", help="where the JSON goes")
+    parser.add_argument("--out", default="docs/benchmarks/data.json", metavar="FILE")
+    parser.add_argument("--page", default="docs/benchmarks/data.md", metavar="FILE")
     parser.add_argument("--folder", metavar="DIR", help="where to work (default: a temporary folder)")
     parser.add_argument("--images", type=int, default=30_000, metavar="N", help="images to prepare (default: 30000)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
@@ -204,48 +252,13 @@ def main() -> None:
         kind, *rest = arguments.measure
         print(json.dumps(measure_preparation(*rest) if kind == "preparation" else measure_reading(*rest)))
         return
-    if not arguments.out:
-        parser.error("expected --out FILE")
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        results = _measure_all(folder, arguments.images, arguments.repeats)
-    with open(arguments.out, "w") as file:
-        json.dump(results, file, indent=1)
-    print(json.dumps({name: results[name] for name in ("preparation_over_stock", "reading_over_original")}, indent=1))
-
-
-def _measure_all(folder: str, images: int, repeats: int) -> dict[str, object]:
-    source, data_dir = os.path.join(folder, "source"), os.path.join(folder, "data")
-    make_source(source, images // IMAGES_PER_CLASS)
-
-    def prepare(variant: str) -> dict[str, float]:
-        shutil.rmtree(data_dir, ignore_errors=True)
-        os.sync()
-        return _in_own_process("preparation", variant, source, data_dir)
-
-    preparation = _interleaved(list(PREPARATIONS), repeats, prepare)
-    shutil.rmtree(data_dir)
-    source_bytes = _disk_bytes(source)
-    shutil.rmtree(source)
-
-    make_source(source, READ_CLASSES)
-    command = ["prepare", "imagenet", "--source", source, "--data_dir", data_dir, "--form", "original", "128"]
-    subprocess.run([sys.executable, "-c", "from hamgan.cli.main import run; run()", *command], check=True)
-    for variant in READINGS:  # into the page cache
-        _in_own_process("reading", variant, data_dir)
-    reading = _interleaved(list(READINGS), repeats, lambda variant: _in_own_process("reading", variant, data_dir))
-    return {
-        "device": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("tensorflow", "tensorflow-datasets", "simplejpeg")
-        },
-        "config": {"images": images, "source_bytes": source_bytes, "repeats": repeats, "batch": BATCH},
-        "preparation": preparation,
-        "reading": reading,
-        "preparation_over_stock": {
-            variant: _over(preparation, variant, "stock") for variant in PREPARATIONS if variant != "stock"
-        },
-        "reading_over_original": _over(reading, "fast", "original"),
-    }
+    try:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            results = measure_all(folder, arguments.images, arguments.repeats)
+    except benchmarking.BenchmarkError as error:
+        sys.exit(f"error: {error}")
+    benchmarking.write_json(arguments.out, results)
+    print(benchmarking.publish(results, arguments.page, page, draw))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
 """How long does it take, and how much memory, to score features that are on disk?
 
-  python scripts/bench_eval.py --out bench_eval.json [--images 50000] [--width 2048] [--classes 1008]
+  python scripts/bench_eval.py [--images 50000] [--width 2048] [--classes 1008]
 
 Writes made-up features of both splits and of the fakes to disk, and scores them as "hamgan evaluate" does, with all
 that can be asked for. Times and peak memory are of the whole process, TensorFlow and what it maps from disk included.
-Nothing else should be running; takes some minutes at the default size, and 2.5 GB of disk.
+
+Writes JSON, a page and, beside it, its figure. Nothing else should be running; takes some minutes at the default size,
+and 2.5 GB of disk.
 """
 
 import argparse
 import dataclasses
-import importlib.metadata
-import json
-import os
-import platform
-import resource
+import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import benchmarking
 import numpy as np
 
 from hamgan.config import EvaluationConfig
@@ -26,27 +24,19 @@ from hamgan.evaluation.feature_store import Features, FeatureStore
 from hamgan.evaluation.scores import RealReference, score_repeats
 
 ROWS_AT_ONCE = 2_500
+FIGURE_INCHES = (8.0, 3.0)
 
 
-def main() -> None:
-    """Measures and writes JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, metavar="FILE", help="where the JSON goes")
-    parser.add_argument("--images", type=int, default=50_000, metavar="N", help="of each split, and fakes")
-    parser.add_argument("--width", type=int, default=2_048, metavar="N", help="of pool_3")
-    parser.add_argument("--classes", type=int, default=1_008, metavar="N", help="logits")
-    parser.add_argument("--neighbors", type=int, default=10_000, metavar="N", help="images for precision and recall")
-    parser.add_argument("--bootstrap", type=int, default=2, metavar="N", help="resamples")
-    arguments = parser.parse_args()
-
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Writes features, scores them, and returns what each stage took, with the most memory until its end."""
     stages: dict[str, dict[str, float]] = {}
 
     def timed(name: str, function: Callable[[], Any]) -> Any:
-        begun = time.monotonic()
-        result = function()
-        stages[name] = {"seconds": time.monotonic() - begun, "peak_gib": _peak_gib()}
-        print(f"{name}: {stages[name]['seconds']:.1f} s, {stages[name]['peak_gib']:.2f} GiB at most so far", flush=True)
-        return result
+        found: list[Any] = []
+        taken = benchmarking.seconds(lambda: found.append(function()))
+        stages[name] = {"seconds": taken, "peak_bytes": benchmarking.peak_bytes()}
+        print(f"{name}: {taken:.1f} s", file=sys.stderr, flush=True)
+        return found[0]
 
     with tempfile.TemporaryDirectory() as folder:
         validation, train, fakes = timed(
@@ -60,21 +50,66 @@ def main() -> None:
             "scores, with bootstrap, FID at infinity and 10 classes",
             lambda: score_repeats([fakes], real, everything, range(10)),
         )
+    return {"stages": stages, "scores": plain["scores"]}
 
+
+def page(results: Mapping[str, Any], figure: str) -> str:
+    """Returns the results as Markdown."""
+    config = results["config"]
+    return "\n".join(
+        [
+            "# Scoring features",
+            "",
+            benchmarking.provenance(results),
+            "",
+            f"{config['images']:,} fakes and as many images of each split, pool_3 of {config['width']:,} and "
+            f"{config['classes']:,} logits, made up, on disk; precision and recall of {config['neighbors']:,}, "
+            f"{config['bootstrap']} resamples. Memory is the most until then, of the process. One run.",
+            "",
+            "| stage | seconds | peak memory |",
+            "|---|---|---|",
+            *(
+                f"| {name} | {stage['seconds']:.1f} | {stage['peak_bytes'] / 1e9:.2f} GB |"
+                for name, stage in results["stages"].items()
+            ),
+            "",
+            f"![seconds]({figure})",
+            "",
+        ]
+    )
+
+
+def draw(results: Mapping[str, Any], path: str) -> None:
+    """Draws the seconds of each stage."""
+    import matplotlib.pyplot as plt
+
+    stages = dict(list(results["stages"].items())[::-1])
+    figure, axes = plt.subplots(figsize=FIGURE_INCHES, layout="constrained")
+    axes.barh(list(stages), [stage["seconds"] for stage in stages.values()])
+    axes.set_xlabel("s")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Measures, and writes JSON, page and figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="docs/benchmarks/eval.json", metavar="FILE")
+    parser.add_argument("--page", default="docs/benchmarks/eval.md", metavar="FILE")
+    parser.add_argument("--images", type=int, default=50_000, metavar="N", help="of each split, and fakes")
+    parser.add_argument("--width", type=int, default=2_048, metavar="N", help="of pool_3")
+    parser.add_argument("--classes", type=int, default=1_008, metavar="N", help="logits")
+    parser.add_argument("--neighbors", type=int, default=10_000, metavar="N", help="images for precision and recall")
+    parser.add_argument("--bootstrap", type=int, default=2, metavar="N", help="resamples")
+    arguments = parser.parse_args()
+    config = {name: value for name, value in vars(arguments).items() if name not in ("out", "page")}
     results = {
-        "device": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "numpy")},
-        "arguments": {**vars(arguments), "out": None},
-        "stages": stages,
-        "peak_gib": _peak_gib(),
-        "scores": plain["scores"],
+        **benchmarking.environment(),
+        "config": config,
+        **measure(arguments),
     }
-    with open(arguments.out, "w") as file:
-        json.dump(results, file, indent=1)
-
-
-def _peak_gib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    benchmarking.write_json(arguments.out, results)
+    print(benchmarking.publish(results, arguments.page, page, draw))
 
 
 def _made_up(folder: str, arguments: argparse.Namespace, seed: int) -> Features:

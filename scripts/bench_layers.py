@@ -17,7 +17,6 @@ Writes JSON, a page and, beside it, its figure. Nothing else should be running.
 import argparse
 import json
 import os
-import shlex
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -144,7 +143,6 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
             )
     rates = {name: benchmarking.summary([run[name] for run in runs["machine"]]) for name in runs["machine"][0]}
     return {
-        "command": shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]]),
         **benchmarking.environment(),
         "config": {"calls": arguments.calls, "repeats": arguments.repeats},
         "machine": rates,
@@ -164,11 +162,10 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str,
 def page(results: Mapping[str, Any], figure: str) -> str:
     """Returns the results as Markdown."""
     rate = results["machine"]["convolution_flops"]["median"]
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [
         "# Convolutions, layer by layer",
         "",
-        f"`{results['command']}`, on {results['device']}; {versions}.",
+        benchmarking.provenance(results),
         "",
         f"The machine: {rate / 1e9:.0f} GFLOP/s in a 3x3 convolution. Milliseconds, medians of "
         f"{results['config']['repeats']} processes: forward / with the images' gradient / with the kernel's too. "

@@ -14,8 +14,6 @@ import collections
 import glob
 import os
 import re
-import shlex
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -127,7 +125,6 @@ def _rows(entries: Iterable[tuple[str, tuple[float, ...]]], total: float) -> lis
 def page(results: Mapping[str, Any], figure: str) -> str:
     """Returns the results as Markdown."""
     total = sum(results["kinds"].values())
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     layers = list(results["layers"].items())
     rest = [sum(passes[key] for _, passes in layers[LAYERS_SHOWN:]) for key in ("forward", "backward")]
     shown = [(name, (passes["forward"], passes["backward"])) for name, passes in layers[:LAYERS_SHOWN]]
@@ -138,7 +135,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         [
             "# A training step, layer by layer",
             "",
-            f"`{results['command']}`, on {results['device']}; {versions}.",
+            benchmarking.provenance(results),
             "",
             f"One operation at a time: {results['step_seconds']:.2f} s a step, of which {total:.2f} s in operations. "
             "Milliseconds a step; the generator runs forward twice and backward once, the discriminator forward on "
@@ -191,7 +188,6 @@ def main() -> None:
     except UserError as error:
         parser.error(str(error))
     results = {
-        "command": shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]]),
         **measure(config, arguments.steps),
         **benchmarking.environment(),
     }

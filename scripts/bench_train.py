@@ -18,7 +18,6 @@ import argparse
 import itertools
 import json
 import os
-import shlex
 import statistics
 import sys
 import time
@@ -164,7 +163,6 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
             row[f"share_of_{rate}"] = images * row["flop_per_image"] / machine[rate]["median"]
         row["share_as_written"] = images * row["flop_per_image_as_written"] / machine["convolution_flops"]["median"]
     return {
-        "command": shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:]]),
         **benchmarking.environment(),
         "config": {"steps": arguments.steps, "repeats": arguments.repeats},
         "machine": machine,
@@ -172,26 +170,45 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def labels(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """Returns what all variants have in common, and what each is beside that."""
+    parts = [
+        (
+            row["preset"],
+            f"{row['resolution']}px",
+            f"batch {row['batch']}",
+            row["precision"],
+            row["form"],
+            f"XLA {row['xla']}",
+            f"Hamburger {row['module']}",
+        )
+        for row in rows.values()
+    ]
+    is_common = [len(set(values)) == 1 for values in zip(*parts, strict=True)]
+    common = ", ".join(part for part, same in zip(parts[0], is_common, strict=True) if same)
+    own = [", ".join(part for part, same in zip(row, is_common, strict=True) if not same) for row in parts]
+    return common, [label or common for label in own]
+
+
 def page(results: Mapping[str, Any], figure: str) -> str:
     """Returns the results as Markdown."""
     machine = results["machine"]
+    common, names = labels(results["variants"])
     lines = [
         "# Training steps",
         "",
-        f"`{results['command']}`, on {results['device']}; "
-        + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-        + ".",
+        benchmarking.provenance(results),
         "",
         f"The machine: {machine['convolution_flops']['median'] / 1e9:.0f} GFLOP/s in a 3x3 convolution, "
         f"{machine['matmul_flops']['median'] / 1e9:.0f} GFLOP/s in a matrix product.",
         f"Medians (and ranges) of {results['config']['repeats']} processes a variant, which took turns; "
-        f"{results['config']['steps']} steps each after the first.",
+        f"{results['config']['steps']} steps each after the first. All of them: {common}.",
         "",
         "| variant | images/s | of the convolution rate, as written | GFLOP an image: computed (as written) "
         "| of the convolution rate, computed | peak memory | to the first step (building and tracing) |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, row in results["variants"].items():
+    for name, row in zip(names, results["variants"].values(), strict=True):
         images, peak = row["images_per_second"], row["peak_bytes"]
         tracing = row["seconds_building"]["median"] + row["seconds_tracing"]["median"]
         lines.append(
@@ -218,12 +235,13 @@ def draw(results: Mapping[str, Any], path: str) -> None:
     import matplotlib.pyplot as plt
 
     rows = results["variants"]
-    names = list(rows)[::-1]
+    common, names = labels(rows)
     figure, axes = plt.subplots(figsize=FIGURE_INCHES, layout="constrained")
-    axes.barh(names, [rows[name]["share_as_written"] for name in names])
+    axes.barh(names, [row["share_as_written"] for row in rows.values()])
+    axes.invert_yaxis()
     axes.axvline(PUBLISHED_SHARE, color="black", linestyle="--", label="the published graph")
-    axes.set_xlabel("images/s x FLOP as written / rate of a 3x3 convolution")
-    axes.legend()
+    axes.set(title=common, xlabel="images/s x FLOP as written / rate of a 3x3 convolution")
+    figure.legend(loc="outside lower right")
     figure.savefig(path)
     plt.close(figure)
 

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
@@ -30,7 +31,7 @@ class BenchmarkError(Exception):
 
 
 def environment() -> dict[str, Any]:
-    """Returns ``device``, one line of text, and ``versions`` by name."""
+    """Returns the ``command`` of this process, its ``device``, a line of text each, and ``versions`` by name."""
     import tensorflow as tf
 
     parts = [f"{_cpu_model()}, {len(_cores())} cores", f"{total_memory_bytes() / 1e9:.0f} GB of memory"]
@@ -41,7 +42,14 @@ def environment() -> dict[str, Any]:
             parts.append(f"{len(devices)} x {', '.join(sorted(names))}")
     versions = {"python": platform.python_version()}
     versions.update((name, importlib.metadata.version(name)) for name in PACKAGES)
-    return {"device": "; ".join(parts), "versions": versions}
+    command = shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    return {"command": command, "device": "; ".join(parts), "versions": versions}
+
+
+def provenance(results: Mapping[str, Any]) -> str:
+    """Returns what :func:`environment` found, as a sentence in Markdown."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return f"`{results['command']}`, on {results['device']}; {versions}."
 
 
 def _cpu_model() -> str:

@@ -13,6 +13,8 @@ import tensorflow as tf
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "scripts"))
 
 import bench_context
+import bench_data
+import bench_eval
 import bench_profile
 import bench_train
 import benchmarking
@@ -237,3 +239,51 @@ def test_profiles_are_read_by_operation(tmp_path):
     tf.profiler.experimental.stop()
     layers = bench_profile.by_layer(bench_profile.read_profile(str(tmp_path)))
     assert layers["generator norm"]["forward"] > 0
+
+
+PROVENANCE = {"command": "python bench.py", "device": "a device", "versions": {"tensorflow": "2.0"}}
+PAGES = {
+    "data": (
+        bench_data,
+        {
+            "config": {"images": 30_000, "source_bytes": 3.2e9, "repeats": 5},
+            "preparation": {
+                name: {"images_per_second": benchmarking.summary([speed])}
+                for name, speed in (("stock", 1_000), ("hamgan_structure", 2_500), ("hamgan_full", 1_500))
+            },
+            "reading": {
+                name: {"images_per_second": benchmarking.summary([speed])}
+                for name, speed in (("original", 1_000), ("fast", 7_000))
+            },
+        },
+        ["30,000 images in tars of 3.2 GB", "| `hamgan prepare imagenet` | 2,500 (2,500-2,500) | 2.50 |", "| 7.00 |"],
+    ),
+    "eval": (
+        bench_eval,
+        {
+            "config": {"images": 50_000, "width": 2_048, "classes": 1_008, "neighbors": 10_000, "bootstrap": 2},
+            "stages": {"scores": {"seconds": 62.04, "peak_bytes": 3.1e9}},
+        },
+        ["50,000 fakes", "| scores | 62.0 | 3.10 GB |"],
+    ),
+    "profile": (
+        bench_profile,
+        {
+            "step_seconds": 4.1,
+            "layers": {"generator norm": {"forward": 3.0, "backward": 1.0}},
+            "kinds": {"Mul": 3.0, "Conv2D": 1.0},
+        },
+        ["4.10 s a step", "| generator norm | 3000 | 1000 | 100.0 % |", "| Conv2D | 1000 | 25.0 % |"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_say_what_was_measured_and_show_it(name, tmp_path):
+    script, results, expected = PAGES[name]
+    path = tmp_path / "page.md"
+    text = benchmarking.publish({**PROVENANCE, **results}, str(path), script.page, script.draw)
+    assert path.read_text() == text
+    for part in ["`python bench.py`, on a device; tensorflow 2.0.", "(page.png)", *expected]:
+        assert part in text
+    assert (tmp_path / "page.png").stat().st_size > 5_000
