@@ -172,15 +172,15 @@ class TrainStep:
         generator = self.state.generator
         trainable = {variable.path for variable in average.trainable_variables}
 
-        def update_all(strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
+        def update_all(strategy: tf.distribute.Strategy, share: tf.Tensor) -> None:
             for target, source in zip(average.weights, generator.weights, strict=True):
                 if target.path in trainable:
-                    strategy.extended.update(target.value, _move_towards, args=(source.value, 1.0 - decay))
+                    strategy.extended.update(target.value, _move_towards, args=(source.value, share))
                 else:
                     strategy.extended.update(target.value, _copy, args=(source.value,))
 
         # Every replica holds the same weights: each moves its own copy and nothing is sent.
-        tf.distribute.get_replica_context().merge_call(update_all, args=(decay,))
+        tf.distribute.get_replica_context().merge_call(update_all, args=(1.0 - decay,))
 
 
 def _after(gradient_norm: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
