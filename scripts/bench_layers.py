@@ -107,6 +107,7 @@ def step_seconds(name: str, seconds: Mapping[str, float]) -> float:
 
 def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures every form at every batch; returns what is written as JSON."""
+    models = {preset: get_preset(preset).model for preset in arguments.presets}
     script = [sys.executable, os.path.abspath(__file__)]
     asked = {
         f"{preset}, batch {batch}, {form}": {"preset": preset, "batch": batch, "form": form, "calls": arguments.calls}
@@ -120,7 +121,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     runs = benchmarking.interleaved(commands, arguments.repeats)
     rows = []
     for name, values in asked.items():
-        for layer_name, layer in convolutions(get_preset(values["preset"]).model).items():
+        for layer_name, layer in convolutions(models[values["preset"]]).items():
             seconds = {
                 part: benchmarking.summary([run["seconds"][layer_name][part] for run in runs[name]]) for part in PASSES
             }
@@ -248,4 +249,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmarking.user_errors():
+        main()

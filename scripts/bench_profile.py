@@ -22,7 +22,6 @@ import benchmarking
 from bench_train import random_batches
 
 from hamgan.config import ExperimentConfig, override
-from hamgan.errors import UserError
 from hamgan.presets import get_preset
 
 OTHER = "everything else"
@@ -183,10 +182,7 @@ def main() -> None:
     parser.add_argument("--out", default="docs/benchmarks/profile.json", metavar="FILE")
     parser.add_argument("--page", default="docs/benchmarks/profile.md", metavar="FILE")
     arguments = parser.parse_args()
-    try:
-        config = override(get_preset(arguments.preset), [f"train.global_batch={arguments.batch}", *arguments.override])
-    except UserError as error:
-        parser.error(str(error))
+    config = override(get_preset(arguments.preset), [f"train.global_batch={arguments.batch}", *arguments.override])
     results = {
         **measure(config, arguments.steps),
         **benchmarking.environment(),
@@ -196,4 +192,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmarking.user_errors():
+        main()

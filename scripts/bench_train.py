@@ -280,4 +280,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with benchmarking.user_errors():
+        main()

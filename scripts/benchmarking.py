@@ -4,6 +4,7 @@ A benchmark is run as ``python scripts/bench_NAME.py`` and imports this from its
 a process of its own, by a command that prints one JSON object as the last line of its standard output.
 """
 
+import contextlib
 import ctypes
 import gc
 import importlib.metadata
@@ -16,10 +17,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
+
+from hamgan.errors import UserError
 
 PACKAGES = ("tensorflow", "keras", "numpy")
 TAIL_LINES = 3
@@ -28,6 +31,16 @@ _KIB = 1024
 
 class BenchmarkError(Exception):
     """What could not be measured and why, in one line."""
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Ends the process with one line and exit code 2 where settings are not understood."""
+    try:
+        yield
+    except UserError as error:
+        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def environment() -> dict[str, Any]:
