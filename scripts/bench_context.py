@@ -242,7 +242,6 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
                 row[quantity] = benchmarking.summary(values) if values else None
     channels = arguments.channels
     return {
-        **benchmarking.environment(),
         "config": {
             "batch": 1,
             "channels": channels,
@@ -509,47 +508,29 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 def main() -> None:
     """Measures, and writes JSON, the page and its figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="docs/benchmarks/context.json", metavar="FILE", help="where the JSON goes")
-    parser.add_argument(
-        "--page", default="docs/benchmarks/context.md", metavar="FILE", help="where the page goes; its figure beside it"
-    )
+    parser = benchmarking.new_parser(__doc__, "context")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[16, 32, 64, 128, 256], metavar="N", help="of feature maps, even"
     )
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="NAME", help="modules")
     parser.add_argument("--channels", type=int, default=512, metavar="N", help="C, a multiple of 8 (default: 512)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="processes of each run (default: 5)")
-    parser.add_argument("--calls", type=int, default=3, metavar="N", help="measured calls in each (default: 3)")
-    parser.add_argument("--xla", action="store_true", help="compile with XLA")
+    benchmarking.add_repeats(parser)
     parser.add_argument(
-        "--redraw", action="store_true", help="only the page and its figure, from the JSON that is there"
+        "--calls", type=benchmarking.positive, default=3, metavar="N", help="measured calls in each (default: 3)"
     )
+    parser.add_argument("--xla", action="store_true", help="compile with XLA")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.channels < 1 or arguments.channels % RANK_DIVISOR:
         parser.error(f"--channels must be a multiple of {RANK_DIVISOR}, found {arguments.channels}")
     if any(size < 2 or size % 2 for size in arguments.sizes):
         parser.error(f"--sizes must be even, found {arguments.sizes}")
-    if min(arguments.repeats, arguments.calls) < 1:
-        parser.error("--repeats and --calls must be positive")
     if arguments.measure:
         variant, size, mode = arguments.measure
         settings = {name: getattr(arguments, name) for name in ("channels", "calls", "xla")}
         print(json.dumps(measure(variant, int(size), mode, **settings)))
         return
-    if arguments.redraw:
-        with open(arguments.out) as file:
-            results = json.load(file)
-    else:
-        try:
-            results = measure_all(arguments)
-        except benchmarking.BenchmarkError as error:
-            sys.exit(f"error: {error}")
-        benchmarking.write_json(arguments.out, results)
-    benchmarking.publish(results, arguments.page, page, draw)
-    for heading, table in tables(results).items():
-        print(f"\n{heading}\n\n{table}")
+    benchmarking.run(arguments, lambda: measure_all(arguments), page, draw)
 
 
 if __name__ == "__main__":

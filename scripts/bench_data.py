@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -33,9 +34,12 @@ import benchmarking
 import numpy as np
 import psutil
 
+from hamgan.errors import UserError
+
 SPLITS = ("train", "validation")
 IMAGES_PER_CLASS = 100
 VALIDATION_PER_CLASS = 1
+MOST_IMAGES = IMAGES_PER_CLASS * 1_000
 DISTINCT_IMAGES = 200
 READ_CLASSES = 40
 BATCH = 64
@@ -48,6 +52,7 @@ PREPARATIONS = {
 }
 READINGS = {"original": "imagenet2012", "fast": "imagenet_hamgan/128"}
 FIGURE_INCHES = (8.0, 3.0)
+LABEL_WIDTH = 24
 
 
 def make_source(folder: str, classes: int) -> None:
@@ -179,8 +184,17 @@ def _disk_bytes(source: str) -> int:
     return sum(os.path.getsize(os.path.join(source, name)) for name in os.listdir(source))
 
 
-def measure_all(folder: str, images: int, repeats: int) -> dict[str, Any]:
+def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     """Makes images, and measures preparing and reading them; returns what is written as JSON."""
+    if not IMAGES_PER_CLASS <= arguments.images <= MOST_IMAGES:
+        raise UserError(f"--images must be from {IMAGES_PER_CLASS} to {MOST_IMAGES}, found {arguments.images}")
+    if arguments.folder and not os.path.isdir(arguments.folder):
+        raise UserError(f"--folder must be a folder that is there, found {arguments.folder}")
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        return _measure_in(folder, arguments.images, arguments.repeats)
+
+
+def _measure_in(folder: str, images: int, repeats: int) -> dict[str, Any]:
     source, data_dir = os.path.join(folder, "source"), os.path.join(folder, "data")
     make_source(source, images // IMAGES_PER_CLASS)
     preparing = {variant: _command("preparation", variant, source, data_dir) for variant in PREPARATIONS}
@@ -196,7 +210,6 @@ def measure_all(folder: str, images: int, repeats: int) -> dict[str, Any]:
     benchmarking.interleaved(reading_commands, 1)  # into the page cache
     reading = _summaries(benchmarking.interleaved(reading_commands, repeats))
     return {
-        **benchmarking.environment(),
         "config": {"images": images, "source_bytes": source_bytes, "repeats": repeats, "batch": BATCH},
         "preparation": preparation,
         "reading": reading,
@@ -230,9 +243,10 @@ def draw(results: Mapping[str, Any], path: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=FIGURE_INCHES, layout="constrained")
-    for ax, title in zip(axes, ("preparation", "reading"), strict=True):
-        rows = dict(list(results[title].items())[::-1])
-        ax.barh(list(rows), [row["images_per_second"]["median"] for row in rows.values()])
+    for ax, (title, names) in zip(axes, (("preparation", PREPARATIONS), ("reading", READINGS)), strict=True):
+        rows = list(results[title].items())[::-1]
+        labels = [textwrap.fill(names[variant].replace("`", ""), LABEL_WIDTH) for variant, _ in rows]
+        ax.barh(labels, [row["images_per_second"]["median"] for _, row in rows])
         ax.set(title=title, xlabel="images/s")
     figure.savefig(path)
     plt.close(figure)
@@ -240,25 +254,19 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 def main() -> None:
     """Measures, and writes JSON, page and figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="docs/benchmarks/data.json", metavar="FILE")
-    parser.add_argument("--page", default="docs/benchmarks/data.md", metavar="FILE")
+    parser = benchmarking.new_parser(__doc__, "data")
     parser.add_argument("--folder", metavar="DIR", help="where to work (default: a temporary folder)")
-    parser.add_argument("--images", type=int, default=30_000, metavar="N", help="images to prepare (default: 30000)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
+    parser.add_argument(
+        "--images", type=benchmarking.positive, default=30_000, metavar="N", help="images to prepare (default: 30000)"
+    )
+    benchmarking.add_repeats(parser)
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         kind, *rest = arguments.measure
         print(json.dumps(measure_preparation(*rest) if kind == "preparation" else measure_reading(*rest)))
         return
-    try:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            results = measure_all(folder, arguments.images, arguments.repeats)
-    except benchmarking.BenchmarkError as error:
-        sys.exit(f"error: {error}")
-    benchmarking.write_json(arguments.out, results)
-    print(benchmarking.publish(results, arguments.page, page, draw))
+    benchmarking.run(arguments, lambda: measure_all(arguments), page, draw)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from hamgan.config import EvaluationConfig
 from hamgan.evaluation.feature_store import Features, FeatureStore
 from hamgan.evaluation.scores import RealReference, score_repeats
 
+SETTINGS = ("images", "width", "classes", "neighbors", "bootstrap")
 ROWS_AT_ONCE = 2_500
 FIGURE_INCHES = (8.0, 3.0)
 
@@ -50,7 +51,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "scores, with bootstrap, FID at infinity and 10 classes",
             lambda: score_repeats([fakes], real, everything, range(10)),
         )
-    return {"stages": stages, "scores": plain["scores"]}
+    config = {name: getattr(arguments, name) for name in SETTINGS}
+    return {"config": config, "stages": stages, "scores": plain["scores"]}
 
 
 def page(results: Mapping[str, Any], figure: str) -> str:
@@ -93,23 +95,18 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 def main() -> None:
     """Measures, and writes JSON, page and figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="docs/benchmarks/eval.json", metavar="FILE")
-    parser.add_argument("--page", default="docs/benchmarks/eval.md", metavar="FILE")
-    parser.add_argument("--images", type=int, default=50_000, metavar="N", help="of each split, and fakes")
-    parser.add_argument("--width", type=int, default=2_048, metavar="N", help="of pool_3")
-    parser.add_argument("--classes", type=int, default=1_008, metavar="N", help="logits")
-    parser.add_argument("--neighbors", type=int, default=10_000, metavar="N", help="images for precision and recall")
-    parser.add_argument("--bootstrap", type=int, default=2, metavar="N", help="resamples")
+    parser = benchmarking.new_parser(__doc__, "eval")
+    parser.add_argument(
+        "--images", type=benchmarking.positive, default=50_000, metavar="N", help="of each split, and fakes"
+    )
+    parser.add_argument("--width", type=benchmarking.positive, default=2_048, metavar="N", help="of pool_3")
+    parser.add_argument("--classes", type=benchmarking.positive, default=1_008, metavar="N", help="logits")
+    parser.add_argument(
+        "--neighbors", type=benchmarking.positive, default=10_000, metavar="N", help="images for precision and recall"
+    )
+    parser.add_argument("--bootstrap", type=benchmarking.positive, default=2, metavar="N", help="resamples")
     arguments = parser.parse_args()
-    config = {name: value for name, value in vars(arguments).items() if name not in ("out", "page")}
-    results = {
-        **benchmarking.environment(),
-        "config": config,
-        **measure(arguments),
-    }
-    benchmarking.write_json(arguments.out, results)
-    print(benchmarking.publish(results, arguments.page, page, draw))
+    benchmarking.run(arguments, lambda: measure(arguments), page, draw)
 
 
 def _made_up(folder: str, arguments: argparse.Namespace, seed: int) -> Features:

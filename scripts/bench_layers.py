@@ -144,7 +144,6 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
             )
     rates = {name: benchmarking.summary([run[name] for run in runs["machine"]]) for name in runs["machine"][0]}
     return {
-        **benchmarking.environment(),
         "config": {"calls": arguments.calls, "repeats": arguments.repeats},
         "machine": rates,
         "measurements": rows,
@@ -225,29 +224,25 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 def main() -> None:
     """Measures, and writes JSON, page and figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmarking.new_parser(__doc__, "layers")
     parser.add_argument(
         "--presets", nargs="+", default=["hamgan_strong"], metavar="NAME", help="default: hamgan_strong"
     )
-    parser.add_argument("--batches", nargs="+", type=int, default=[8, 16], metavar="N", help="default: 8 16")
+    parser.add_argument(
+        "--batches", nargs="+", type=benchmarking.positive, default=[8, 16], metavar="N", help="default: 8 16"
+    )
     parser.add_argument("--forms", nargs="+", default=["plain", "strided", "products"], metavar="NAME")
-    parser.add_argument("--calls", type=int, default=5, metavar="N", help="in each process (default: 5)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="processes a variant (default: 5)")
-    parser.add_argument("--out", default="docs/benchmarks/layers.json", metavar="FILE")
-    parser.add_argument("--page", default="docs/benchmarks/layers.md", metavar="FILE")
+    parser.add_argument(
+        "--calls", type=benchmarking.positive, default=5, metavar="N", help="in each process (default: 5)"
+    )
+    benchmarking.add_repeats(parser)
     parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(measure(**json.loads(arguments.measure))))
         return
-    try:
-        results = measure_all(arguments)
-    except benchmarking.BenchmarkError as error:
-        sys.exit(f"error: {error}")
-    benchmarking.write_json(arguments.out, results)
-    print(benchmarking.publish(results, arguments.page, page, draw))
+    benchmarking.run(arguments, lambda: measure_all(arguments), page, draw)
 
 
 if __name__ == "__main__":
-    with benchmarking.user_errors():
-        main()
+    main()

@@ -21,7 +21,7 @@ from typing import Any
 import benchmarking
 from bench_train import random_batches
 
-from hamgan.config import ExperimentConfig, override
+from hamgan.config import override
 from hamgan.presets import get_preset
 
 OTHER = "everything else"
@@ -88,7 +88,7 @@ def by_kind(seconds: Mapping[str, float]) -> dict[str, float]:
     return dict(found.most_common())
 
 
-def measure(config: ExperimentConfig, steps: int) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Profiles steps in this process; returns seconds a step by layer and by kind."""
     import tensorflow as tf
 
@@ -96,6 +96,8 @@ def measure(config: ExperimentConfig, steps: int) -> dict[str, Any]:
     from hamgan.training.state import TrainState
     from hamgan.training.train_step import TrainStep, make_train_function
 
+    steps = arguments.steps
+    config = override(get_preset(arguments.preset), [f"train.global_batch={arguments.batch}", *arguments.override])
     tf.config.threading.set_inter_op_parallelism_threads(1)
     strategy = tf.distribute.get_strategy()
     train = make_train_function(TrainStep(TrainState(config), config, strategy), strategy)
@@ -174,23 +176,14 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 def main() -> None:
     """Measures, and writes JSON, page and figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmarking.new_parser(__doc__, "profile")
     parser.add_argument("--preset", default="hamgan_strong", metavar="NAME", help="default: hamgan_strong")
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="default: 8")
-    parser.add_argument("--steps", type=int, default=3, metavar="N", help="profiled (default: 3)")
+    parser.add_argument("--batch", type=benchmarking.positive, default=8, metavar="N", help="default: 8")
+    parser.add_argument("--steps", type=benchmarking.positive, default=3, metavar="N", help="profiled (default: 3)")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="of the preset's config")
-    parser.add_argument("--out", default="docs/benchmarks/profile.json", metavar="FILE")
-    parser.add_argument("--page", default="docs/benchmarks/profile.md", metavar="FILE")
     arguments = parser.parse_args()
-    config = override(get_preset(arguments.preset), [f"train.global_batch={arguments.batch}", *arguments.override])
-    results = {
-        **measure(config, arguments.steps),
-        **benchmarking.environment(),
-    }
-    benchmarking.write_json(arguments.out, results)
-    print(benchmarking.publish(results, arguments.page, page, draw))
+    benchmarking.run(arguments, lambda: measure(arguments), page, draw)
 
 
 if __name__ == "__main__":
-    with benchmarking.user_errors():
-        main()
+    main()

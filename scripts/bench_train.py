@@ -3,10 +3,11 @@
   python scripts/bench_train.py [--presets hamgan_strong] [--batches 8 16] [--forms plain auto] [--repeats 5]
 
 Measures whole steps of the real train function (a discriminator and a generator update each, on random images that wait
-in memory): images/s, seconds from nothing to the first step done (and of that, building and tracing), and peak memory.
-Every variant of preset, resolution, batch, precision, convolution form, XLA and module is a process of its own; they
-take turns, and reported are medians and ranges over the processes. One more process in every round measures the
-machine: its rate in a 3x3 convolution (16 x 64 x 64 x 128 with 128 filters) and in a product of 4096 x 4096 matrices.
+in memory, or with "--inputs files" on the preset's data set, as training reads it): images/s, seconds from nothing to
+the first step done (and of that, building and tracing), and peak memory. Every variant of preset, resolution, batch,
+precision, convolution form, XLA, module and input is a process of its own; they take turns, and reported are medians and
+ranges over the processes. One more process in every round measures the machine: its rate in a 3x3 convolution
+(16 x 64 x 64 x 128 with 128 filters) and in a product of 4096 x 4096 matrices.
 
 FLOP per image are by formula: as the networks are written, and as they are computed. Images/s times the former, over
 the machine's rate in convolutions, is a figure that carries over between machines; the published graph's is 0.64.
@@ -66,7 +67,7 @@ def measure_machine() -> dict[str, Any]:
     return rates
 
 
-def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, steps: int) -> dict[str, Any]:
+def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: str, steps: int) -> dict[str, Any]:
     """Measures the train function in this process; ``steps`` are taken by one call, after one that is not counted."""
     begun = time.perf_counter()
     import tensorflow as tf
@@ -81,7 +82,7 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, steps: int
     strategy = tf.distribute.get_strategy()
     state = TrainState(config)
     train = make_train_function(TrainStep(state, config, strategy), strategy)
-    iterator = iter(random_batches(config))
+    iterator = iter(random_batches(config) if inputs == "memory" else read_batches(config))
     stream = random_streams.run_stream(config.train.seed)
     built = time.perf_counter()
     train.get_concrete_function(iterator, tf.constant(0), stream)  # type: ignore[attr-defined]
@@ -109,10 +110,23 @@ def random_batches(config: ExperimentConfig) -> Any:
     return tf.data.Dataset.from_tensors((images, labels)).repeat()
 
 
+def read_batches(config: ExperimentConfig) -> Any:
+    """Returns the config's data set as training reads it."""
+    from hamgan.data.dataset import ClassificationDataset
+
+    return ClassificationDataset(config.data).training_batches(
+        resolution=config.model.resolution, batch=config.train.global_batch, seed=config.train.seed
+    )
+
+
 def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Returns every combination that was asked for, by name."""
     found = {}
-    for preset, resolution, batch, precision, form, xla, module in itertools.product(
+    data = [
+        *([f"data.dataset={arguments.dataset}"] if arguments.dataset else []),
+        *([f"data.data_dir={arguments.data_dir}"] if arguments.data_dir else []),
+    ]
+    for preset, resolution, batch, precision, form, xla, module, inputs in itertools.product(
         arguments.presets,
         arguments.resolutions or [None],
         arguments.batches,
@@ -120,6 +134,7 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         arguments.forms,
         arguments.xla,
         arguments.modules,
+        arguments.inputs,
     ):
         overrides = [
             f"train.global_batch={batch}",
@@ -127,9 +142,10 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             f"model.convolution_form={form}",
             *([f"model.resolution={resolution}"] if resolution else []),
             *(["model.generator.hamburger=none", "model.discriminator.hamburger=none"] if module == "off" else []),
+            *(data if inputs == "files" else []),
         ]
         model = override(get_preset(preset), overrides).model
-        name = f"{preset} {model.resolution}px batch {batch} {precision} {form} XLA {xla} Hamburger {module}"
+        name = f"{preset} {model.resolution}px batch {batch} {precision} {form} XLA {xla} Hamburger {module} {inputs}"
         found[name] = {
             "preset": preset,
             "resolution": model.resolution,
@@ -138,6 +154,7 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             "form": form,
             "xla": xla,
             "module": module,
+            "inputs": inputs,
             "overrides": overrides,
             "flop_per_image_as_written": step_cost.step_flops(model),
             "flop_per_image": step_cost.step_flops(model, form),
@@ -151,7 +168,12 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     script = [sys.executable, os.path.abspath(__file__)]
     commands = {"machine": [*script, "--measure", "machine"]}
     for name, row in rows.items():
-        asked = {"preset": row["preset"], "overrides": row["overrides"], "xla": row["xla"] == "on"}
+        asked = {
+            "preset": row["preset"],
+            "overrides": row["overrides"],
+            "xla": row["xla"] == "on",
+            "inputs": row["inputs"],
+        }
         commands[name] = [*script, "--measure", json.dumps({**asked, "steps": arguments.steps})]
     runs = benchmarking.interleaved(commands, arguments.repeats)
     machine = {name: benchmarking.summary([run[name] for run in runs["machine"]]) for name in runs["machine"][0]}
@@ -163,7 +185,6 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
             row[f"share_of_{rate}"] = images * row["flop_per_image"] / machine[rate]["median"]
         row["share_as_written"] = images * row["flop_per_image_as_written"] / machine["convolution_flops"]["median"]
     return {
-        **benchmarking.environment(),
         "config": {"steps": arguments.steps, "repeats": arguments.repeats},
         "machine": machine,
         "variants": rows,
@@ -181,6 +202,7 @@ def labels(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str]]:
             row["form"],
             f"XLA {row['xla']}",
             f"Hamburger {row['module']}",
+            f"images from {row.get('inputs', 'memory')}",
         )
         for row in rows.values()
     ]
@@ -248,22 +270,29 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 def main() -> None:
     """Measures, and writes JSON, page and figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmarking.new_parser(__doc__, "train")
     parser.add_argument(
         "--presets", nargs="+", default=["hamgan_strong"], metavar="NAME", help="default: hamgan_strong"
     )
-    parser.add_argument("--resolutions", nargs="+", type=int, default=[], metavar="N", help="default: the preset's")
-    parser.add_argument("--batches", nargs="+", type=int, default=[8, 16], metavar="N", help="default: 8 16")
+    parser.add_argument(
+        "--resolutions", nargs="+", type=benchmarking.positive, default=[], metavar="N", help="default: the preset's"
+    )
+    parser.add_argument(
+        "--batches", nargs="+", type=benchmarking.positive, default=[8, 16], metavar="N", help="default: 8 16"
+    )
     parser.add_argument("--precisions", nargs="+", default=["float32"], metavar="NAME", help="default: float32")
     parser.add_argument(
         "--forms", nargs="+", default=["plain", "strided", "auto"], metavar="NAME", help="default: all but products"
     )
     parser.add_argument("--xla", nargs="+", choices=("off", "on"), default=["off"])
     parser.add_argument("--modules", nargs="+", choices=("on", "off"), default=["on"], help="the Hamburgers")
-    parser.add_argument("--steps", type=int, default=3, metavar="N", help="measured in each process (default: 3)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="processes a variant (default: 5)")
-    parser.add_argument("--out", default="docs/benchmarks/train.json", metavar="FILE")
-    parser.add_argument("--page", default="docs/benchmarks/train.md", metavar="FILE")
+    parser.add_argument("--inputs", nargs="+", choices=("memory", "files"), default=["memory"])
+    parser.add_argument("--dataset", metavar="NAME", help="TFDS data set for --inputs files (default: the preset's)")
+    parser.add_argument("--data_dir", metavar="DIR", help="where it is")
+    parser.add_argument(
+        "--steps", type=benchmarking.positive, default=3, metavar="N", help="measured in each process (default: 3)"
+    )
+    benchmarking.add_repeats(parser)
     parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure == "machine":
@@ -271,14 +300,8 @@ def main() -> None:
     elif arguments.measure:
         print(json.dumps(measure_step(**json.loads(arguments.measure))))
     else:
-        try:
-            results = measure_all(arguments)
-        except benchmarking.BenchmarkError as error:
-            sys.exit(f"error: {error}")
-        benchmarking.write_json(arguments.out, results)
-        print(benchmarking.publish(results, arguments.page, page, draw))
+        benchmarking.run(arguments, lambda: measure_all(arguments), page, draw)
 
 
 if __name__ == "__main__":
-    with benchmarking.user_errors():
-        main()
+    main()

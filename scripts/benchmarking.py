@@ -4,7 +4,7 @@ A benchmark is run as ``python scripts/bench_NAME.py`` and imports this from its
 a process of its own, by a command that prints one JSON object as the last line of its standard output.
 """
 
-import contextlib
+import argparse
 import ctypes
 import gc
 import importlib.metadata
@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -33,14 +33,34 @@ class BenchmarkError(Exception):
     """What could not be measured and why, in one line."""
 
 
-@contextlib.contextmanager
-def user_errors() -> Iterator[None]:
-    """Ends the process with one line and exit code 2 where settings are not understood."""
-    try:
-        yield
-    except UserError as error:
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+def new_parser(description: str | None, name: str) -> argparse.ArgumentParser:
+    """Returns a parser with the options of every benchmark: where results go, and only to draw them again.
+
+    Args:
+        description: the script's docstring.
+        name: of its files under ``docs/benchmarks/``.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = f"docs/benchmarks/{name}"
+    parser.add_argument("--out", default=f"{default}.json", metavar="FILE", help=f"JSON (default: {default}.json)")
+    parser.add_argument(
+        "--page", default=f"{default}.md", metavar="FILE", help=f"page, its figure beside it (default: {default}.md)"
+    )
+    parser.add_argument("--redraw", action="store_true", help="only page and figure, from the JSON that is there")
+    return parser
+
+
+def positive(text: str) -> int:
+    """Returns the whole number that an option names, 1 or more; for argparse, which reports the ``ValueError``."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, found {text}")
+    return number
+
+
+def add_repeats(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that says how many processes measure each variant."""
+    parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="processes a variant (default: 5)")
 
 
 def environment() -> dict[str, Any]:
@@ -262,3 +282,43 @@ def publish(
     write_text(path, text)
     draw(results, figure)
     return text
+
+
+def run(
+    arguments: argparse.Namespace,
+    measure: Callable[[], Mapping[str, Any]],
+    page: Callable[[Mapping[str, Any], str], str],
+    draw: Callable[[Mapping[str, Any], str], None],
+) -> None:
+    """Measures, writes JSON, page and figure, and prints the page.
+
+    What goes wrong ends the process with one line: with exit code 2 where settings are not understood, 1 where a
+    variant cannot be measured.
+
+    Args:
+        arguments: of :func:`new_parser`.
+        measure: returns what was measured; :func:`environment` is put before it.
+        page: see :func:`publish`.
+        draw: see there.
+    """
+    try:
+        if arguments.redraw:
+            results = _read_json(arguments.out)
+        else:
+            measured = measure()
+            results = {**environment(), **measured}
+            write_json(arguments.out, results)
+    except (UserError, BenchmarkError) as error:
+        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    print(publish(results, arguments.page, page, draw))
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except OSError as error:
+        raise UserError(f"expected the results to draw at {path}: {error.strerror}; measure first") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"expected results as JSON at {path}: {error}; measure again") from error

@@ -21,6 +21,7 @@ import benchmarking
 import step_cost
 
 from hamgan.config import override
+from hamgan.errors import UserError
 from hamgan.networks import build_discriminator, build_generator
 from hamgan.presets import digits, hamgan_strong
 
@@ -188,13 +189,18 @@ def test_every_combination_is_a_variant_whose_config_is_valid():
         forms=["plain", "auto"],
         xla=["off"],
         modules=["on", "off"],
+        inputs=["memory", "files"],
+        dataset=None,
+        data_dir="records",
     )
     rows = bench_train.variants(arguments)
-    assert len(rows) == 16
+    assert len(rows) == 32
     assert {row["resolution"] for row in rows.values()} == {32, 64}
     assert all(row["flop_per_image"] <= row["flop_per_image_as_written"] for row in rows.values())
     without = override(digits(), next(row["overrides"] for row in rows.values() if row["module"] == "off"))
     assert without.model.generator.hamburger is None
+    read = override(digits(), next(row["overrides"] for row in rows.values() if row["inputs"] == "files"))
+    assert read.data.data_dir == "records"
 
 
 @pytest.mark.parametrize(
@@ -239,6 +245,45 @@ def test_profiles_are_read_by_operation(tmp_path):
     tf.profiler.experimental.stop()
     layers = bench_profile.by_layer(bench_profile.read_profile(str(tmp_path)))
     assert layers["generator norm"]["forward"] > 0
+
+
+def test_results_are_written_shown_and_drawn_again(tmp_path, capsys):
+    arguments = argparse.Namespace(out=f"{tmp_path}/a.json", page=f"{tmp_path}/a.md", redraw=False)
+
+    def page(results, figure):
+        return f"{results['answer']} {figure}"
+
+    def draw(results, path):
+        pathlib.Path(path).write_text(str(results["answer"]))
+
+    benchmarking.run(arguments, lambda: {"answer": 42}, page, draw)
+    assert capsys.readouterr().out == "42 a.png\n"
+    assert {"command", "device", "versions", "answer"} == set(json.loads((tmp_path / "a.json").read_text()))
+    assert (tmp_path / "a.md").read_text() == "42 a.png"
+    assert (tmp_path / "a.png").read_text() == "42"
+    again = argparse.Namespace(out=arguments.out, page=f"{tmp_path}/b.md", redraw=True)
+    benchmarking.run(again, lambda: pytest.fail("measured"), page, draw)
+    assert (tmp_path / "b.md").read_text() == "42 b.png"
+
+
+@pytest.mark.parametrize(
+    ("redraw", "error", "code"),
+    [
+        (False, UserError("no such preset"), 2),
+        (False, benchmarking.BenchmarkError("slow ended with exit code 1"), 1),
+        (True, UserError("expected the results to draw at {out}: No such file or directory; measure first"), 2),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line_and_leaves_nothing(redraw, error, code, tmp_path, capsys):
+    def measure():
+        raise error
+
+    arguments = argparse.Namespace(out=f"{tmp_path}/a.json", page=f"{tmp_path}/a.md", redraw=redraw)
+    with pytest.raises(SystemExit) as raised:
+        benchmarking.run(arguments, measure, lambda *_: "", lambda *_: None)
+    assert raised.value.code == code
+    assert capsys.readouterr().err.endswith(f": error: {str(error).format(out=arguments.out)}\n")
+    assert not os.listdir(tmp_path)
 
 
 PROVENANCE = {"command": "python bench.py", "device": "a device", "versions": {"tensorflow": "2.0"}}
