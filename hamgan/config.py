@@ -65,10 +65,13 @@ class GeneratorConfig:
     z_dim: int = 128
     batch_norm_momentum: float = 0.999
     hamburger: HamburgerConfig | None = HamburgerConfig()
+    recomputed_blocks: int = 2
+    """Of how many blocks, from the last, the first convolution is done again in the backward pass, on TPUs."""
 
     def __post_init__(self) -> None:
         """Validates."""
         _require_positive(self, "base_channels", "z_dim")
+        _require(self.recomputed_blocks >= 0, f"recomputed_blocks must not be negative, found {self.recomputed_blocks}")
         _require(
             0 <= self.batch_norm_momentum < 1,
             f"batch_norm_momentum must be in [0, 1), found {self.batch_norm_momentum}",
@@ -110,8 +113,14 @@ class ModelConfig:
             self.convolution_form in CONVOLUTION_FORMS,
             f"model.convolution_form must be one of {', '.join(CONVOLUTION_FORMS)}, found '{self.convolution_form}'",
         )
+        blocks = generator_stages(self.resolution)[1:]
+        _require(
+            self.generator.recomputed_blocks <= len(blocks),
+            f"model.generator.recomputed_blocks must be at most {len(blocks)}, the blocks at model.resolution "
+            f"{self.resolution}, found {self.generator.recomputed_blocks}",
+        )
         for name, network, stages in (
-            ("generator", self.generator, generator_stages(self.resolution)[1:]),
+            ("generator", self.generator, blocks),
             ("discriminator", self.discriminator, discriminator_stages(self.resolution)),
         ):
             if network.hamburger is not None:

@@ -15,6 +15,8 @@ def build_generator(config: ModelConfig, *, name: str = "generator", precision: 
         base_channels=config.generator.base_channels,
         z_dim=config.generator.z_dim,
         batch_norm_momentum=config.generator.batch_norm_momentum,
+        # "plain" is the networks as written.
+        recomputed_blocks=0 if config.convolution_form == "plain" else config.generator.recomputed_blocks,
         name=name,
         convolution_form=config.convolution_form,
         dtype=precision,

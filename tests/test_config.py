@@ -53,6 +53,8 @@ def test_overrides_that_only_fit_together_are_validated_together():
         ("train.ema_decay=1", r"train.ema_decay must be in \[0, 1\), found 1.0"),
         ("train.seed=-1", r"train.seed must be in"),
         ("evaluation.seed=-1", r"evaluation.seed must be in"),
+        ("model.generator.recomputed_blocks=-1", "recomputed_blocks must not be negative, found -1"),
+        ("model.generator.recomputed_blocks=4", "recomputed_blocks must be at most 3, the blocks at model.resolution"),
         ("model.resolution=48", "model.resolution must be one of 32, 64, 128, 256"),
         ("model.generator.hamburger.ham=nfm", "model.generator.hamburger.ham must be one of nmf, cd, vq, found 'nfm'"),
         ("model.discriminator.hamburger.version=v3", "version must be one of v1, v2"),

@@ -1,5 +1,6 @@
 """Batch normalisation over all replicas, plain and class-conditional."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import keras
@@ -18,6 +19,15 @@ def _mean_over_replicas(values: tf.Tensor) -> tf.Tensor:
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, values) / replica.num_replicas_in_sync
 
 
+def _statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance over batch, height, width and every replica."""
+    # One reduction over replicas for both; they hold equal shares of the batch.
+    moments = tf.stack([tf.reduce_mean(images, (0, 1, 2)), tf.reduce_mean(tf.square(images), (0, 1, 2))])
+    mean, mean_of_squares = tf.unstack(_mean_over_replicas(moments))
+    # Rounding can take the difference below zero.
+    return mean, tf.maximum(mean_of_squares - tf.square(mean), 0.0)
+
+
 def _affine(
     inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, inverse_deviation: tf.Tensor
 ) -> tf.Tensor:
@@ -27,23 +37,20 @@ def _affine(
 
 
 def _normalize_by_batch(
-    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, statistics: Sequence[tf.Tensor] | None
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Normalises by the statistics over batch, height, width and every replica; returns mean and variance too.
 
     gamma and beta have shape ``(channels,)`` or ``(batch, 1, 1, channels)``. The gradient is the closed form, with half
-    the passes over the images that differentiating operation by operation takes.
+    the passes over the images that differentiating operation by operation takes; it is the same where ``statistics``
+    are these inputs' mean and variance, known already.
     """
 
     @custom_gradient
     def call(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Any]:
         x, gamma = tf.stop_gradient(x), tf.stop_gradient(gamma)
         wide = tf.cast(x, gamma.dtype)
-        # One reduction over replicas for both; they hold equal shares of the batch.
-        moments = tf.stack([tf.reduce_mean(wide, (0, 1, 2)), tf.reduce_mean(tf.square(wide), (0, 1, 2))])
-        mean, mean_of_squares = tf.unstack(_mean_over_replicas(moments))
-        # Rounding can take the difference below zero.
-        variance = tf.maximum(mean_of_squares - tf.square(mean), 0.0)
+        mean, variance = statistics or _statistics(wide)
         inverse_deviation = tf.math.rsqrt(variance + epsilon)
 
         def grad(upstream: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -134,13 +141,24 @@ class BatchNormalization(keras.Layer):
         if not training and self.evaluation_statistics == "moving":
             mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
             return _affine(inputs, gamma, beta, mean, tf.math.rsqrt(variance + self.epsilon))
-        outputs, mean, variance = _normalize_by_batch(inputs, gamma, beta, self.epsilon)
-        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            if training:
-                average.assign(average * self.momentum + value * (1 - self.momentum))
-            elif self.evaluation_statistics == "accumulate":
+        outputs, *statistics = self.normalize_by_batch(inputs, gamma, beta)
+        if training:
+            self.update_averages(statistics)
+        elif self.evaluation_statistics == "accumulate":
+            for average, value in zip((self.moving_mean, self.moving_variance), statistics, strict=True):
                 average.assign(average + value * self.accumulation_weight)
         return outputs
+
+    def normalize_by_batch(
+        self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, statistics: Sequence[tf.Tensor] | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the outputs, mean and variance; ``statistics`` are the latter two, if they are known already."""
+        return _normalize_by_batch(inputs, gamma, beta, self.epsilon, statistics)
+
+    def update_averages(self, statistics: Sequence[tf.Tensor]) -> None:
+        """Moves the moving averages towards a batch's mean and variance."""
+        for average, value in zip((self.moving_mean, self.moving_variance), statistics, strict=True):
+            average.assign(average * self.momentum + value * (1 - self.momentum))
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Normalises ``inputs``."""
@@ -183,11 +201,15 @@ class ConditionalBatchNormalization(BatchNormalization):
 
     def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:  # type: ignore[override]
         """Normalises ``inputs`` with each image's own class's gamma and beta."""
+        return self._normalize(inputs, *self.affine_weights(labels), training)
+
+    def affine_weights(self, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns each image's gamma and beta, ``(batch, 1, 1, channels)``."""
         gamma, beta = (
             class_rows(tf.convert_to_tensor(table), labels)[:, tf.newaxis, tf.newaxis, :]
             for table in (self.gamma, self.beta)
         )
-        return self._normalize(inputs, gamma, beta, training)
+        return gamma, beta
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

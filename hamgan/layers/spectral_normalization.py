@@ -162,10 +162,19 @@ class SNConv2D(SpectrallyNormalized):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Convolves ``inputs``."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        scale = self.kernel_scale(training)
+        return self.convolve(inputs, *self.operands(training))
+
+    def operands(self, training: bool | None) -> tuple[tf.Tensor, ...]:
+        """Returns the kernel, its scale and, if there is one, the bias; stores u' if ``training``."""
+        kernel, scale = tf.convert_to_tensor(self.kernel), self.kernel_scale(training)
+        return (kernel, scale, tf.convert_to_tensor(self.bias)) if self.use_bias else (kernel, scale)
+
+    def convolve(
+        self, inputs: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Convolves ``inputs`` with what :meth:`operands` returned."""
         outputs = convolve(inputs, kernel, scale=scale, resampling=self.resampling, form=self.form)
-        return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+        return outputs if bias is None else tf.nn.bias_add(outputs, bias)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the input's shape with ``filters`` channels, height and width doubled or halved by resampling."""

@@ -1,5 +1,6 @@
 """The residual blocks of generator and discriminator (BigGAN style, spectrally normalised)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,6 +9,8 @@ import tensorflow as tf
 from hamgan.layers import ConditionalBatchNormalization, SNConv2D
 from hamgan.layers.activation import relu
 from hamgan.layers.convolution import Resampling
+from hamgan.layers.recomputation import recomputed
+from hamgan.layers.target import target
 
 Shape = tuple[int | None, ...]
 
@@ -21,6 +24,7 @@ class GeneratorBlock(keras.Layer):
         num_classes: of the conditional batch normalisation.
         batch_norm_momentum: decay of its moving averages.
         convolution_form: see :mod:`hamgan.layers.convolution`.
+        recompute: whether what the first convolution puts out is made anew in the backward pass, on TPUs.
 
     Images ``(batch, h, w, c)`` and labels ``(batch,)`` to ``(batch, 2h, 2w, channels)``.
     """
@@ -32,11 +36,13 @@ class GeneratorBlock(keras.Layer):
         num_classes: int,
         batch_norm_momentum: float = 0.999,
         convolution_form: str = "auto",
+        recompute: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.channels = channels
         self.num_classes = num_classes
+        self.recompute = recompute
         self.batch_norm_momentum = batch_norm_momentum
         self.convolution_form = convolution_form
         common = {"dtype": self.dtype_policy}
@@ -63,10 +69,34 @@ class GeneratorBlock(keras.Layer):
     def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Doubles height and width."""
         hidden = relu(self.norm1(inputs, labels, training=training))
-        hidden = self.conv1(hidden, training=training)
-        hidden = relu(self.norm2(hidden, labels, training=training))
-        hidden = self.conv2(hidden, training=training)
+        if self.recompute and training and target() == "tpu":
+            hidden = self._recomputed_convolutions(hidden, labels)
+        else:
+            hidden = self.conv1(hidden, training=training)
+            hidden = relu(self.norm2(hidden, labels, training=training))
+            hidden = self.conv2(hidden, training=training)
         return hidden + self.shortcut(inputs, training=training)
+
+    def _recomputed_convolutions(self, hidden: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        def convolutions(
+            kernel: tf.Tensor,
+            hidden: tf.Tensor,
+            scale: tf.Tensor,
+            bias: tf.Tensor,
+            gamma: tf.Tensor,
+            beta: tf.Tensor,
+            *second: tf.Tensor,
+            statistics: Sequence[tf.Tensor] | None,
+        ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
+            hidden = self.conv1.convolve(hidden, kernel, scale, bias)
+            hidden, mean, variance = self.norm2.normalize_by_batch(hidden, gamma, beta, statistics)
+            return self.conv2.convolve(relu(hidden), *second), (mean, variance)
+
+        kernel, scale, bias = self.conv1.operands(training=True)
+        affine, second = self.norm2.affine_weights(labels), self.conv2.operands(training=True)
+        hidden, statistics = recomputed(convolutions, kernel, hidden, scale, bias, *affine, *second)
+        self.norm2.update_averages(statistics)
+        return hidden
 
     def compute_output_shape(self, input_shape: Shape, *_: Shape) -> Shape:
         """Returns ``(batch, 2h, 2w, channels)``."""
@@ -81,6 +111,7 @@ class GeneratorBlock(keras.Layer):
             "num_classes": self.num_classes,
             "batch_norm_momentum": self.batch_norm_momentum,
             "convolution_form": self.convolution_form,
+            "recompute": self.recompute,
         }
 
 

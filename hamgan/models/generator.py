@@ -28,6 +28,8 @@ class Generator(keras.Model):
         z_dim: width of the latent vector.
         batch_norm_momentum: decay of the moving averages.
         convolution_form: see :mod:`hamgan.layers.convolution`.
+        recomputed_blocks: of how many blocks, from the last, the first convolution is done again in the backward pass
+            on TPUs, for less memory. These have the largest images, and the fewest multiplications for each number.
         hamburger: arguments of :class:`hamgan.layers.Hamburger` (latent_dim, rank, ...), or None to leave it out.
         hamburger_resolution: the feature map size at which it stands; a block's output.
 
@@ -48,6 +50,7 @@ class Generator(keras.Model):
         z_dim: int = 128,
         batch_norm_momentum: float = 0.999,
         convolution_form: str = "auto",
+        recomputed_blocks: int = 0,
         hamburger: Mapping[str, Any] | None = None,
         hamburger_resolution: int = 32,
         name: str = "generator",
@@ -64,6 +67,7 @@ class Generator(keras.Model):
         self.z_dim = z_dim
         self.batch_norm_momentum = batch_norm_momentum
         self.convolution_form = convolution_form
+        self.recomputed_blocks = recomputed_blocks
         self.hamburger_arguments = None if hamburger is None else dict(hamburger)
         self.hamburger_resolution = hamburger_resolution
 
@@ -78,6 +82,7 @@ class Generator(keras.Model):
                 num_classes=num_classes,
                 batch_norm_momentum=batch_norm_momentum,
                 convolution_form=convolution_form,
+                recompute=index >= len(widths) - recomputed_blocks,
                 name=f"block{index}",
                 **common,
             )
@@ -153,6 +158,7 @@ class Generator(keras.Model):
             "z_dim": self.z_dim,
             "batch_norm_momentum": self.batch_norm_momentum,
             "convolution_form": self.convolution_form,
+            "recomputed_blocks": self.recomputed_blocks,
             "hamburger": self.hamburger_arguments,
             "hamburger_resolution": self.hamburger_resolution,
         }

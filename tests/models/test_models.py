@@ -4,8 +4,11 @@ import pytest
 import tensorflow as tf
 
 from hamgan import architecture
+from hamgan.config import override
 from hamgan.layers.matrix_decomposition import HAMS
 from hamgan.models import Discriminator, Generator
+from hamgan.networks import build_generator
+from hamgan.presets import digits
 
 NUM_CLASSES, BATCH, Z_DIM = 3, 2, 8
 LABELS = np.array([2, 0])
@@ -156,6 +159,18 @@ def test_only_training_calls_change_state(make):
     network(inputs, LABELS, training=True)
     for weight, old in zip(network.weights, before, strict=True):
         assert (np.abs(weight.numpy() - old).max() > 0) == (not weight.trainable), weight.path
+
+
+@pytest.mark.parametrize(("form", "count"), [("auto", 2), ("plain", 0)])
+def test_networks_as_written_recompute_nothing(form, count):
+    blocks = build_generator(override(digits(), [f"model.convolution_form={form}"]).model).blocks
+    assert sum(block.recompute for block in blocks) == count
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_blocks_with_the_largest_images_are_recomputed(count):
+    blocks = generator(recomputed_blocks=count).blocks
+    assert [block.recompute for block in blocks] == [False] * (len(blocks) - count) + [True] * count
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import override
+from hamgan.layers.target import tracing_for
 from hamgan.training.adam import FusedAdam
 from hamgan.training.state import TrainState
 from hamgan.training.train_step import TrainStep, make_train_function
@@ -141,16 +142,22 @@ def test_mixed_bfloat16_trains_close_to_float32_with_float32_state(tiny):
         np.testing.assert_allclose(moved, other.norm1.moving_variance.numpy(), rtol=1e-2)
 
 
-@pytest.mark.parametrize("form", ["strided", "products"])
-def test_ten_steps_are_the_same_however_convolutions_are_computed(tiny, form):
+def _train_ten_steps(config, form):
     # In float64, where rounding flips no relu: what differs then differs in the mathematics.
-    precise = ["train.precision=float64"]
-    plain, metrics = _train(
-        override(tiny, [*precise, "model.convolution_form=plain"]), tf.distribute.get_strategy(), 10
-    )
-    state, others = _train(
-        override(tiny, [*precise, f"model.convolution_form={form}"]), tf.distribute.get_strategy(), 10
-    )
+    config = override(config, ["train.precision=float64", f"model.convolution_form={form}"])
+    return _train(config, tf.distribute.get_strategy(), 10)
+
+
+@pytest.fixture(scope="module")
+def ten_plain_steps(tiny):
+    return _train_ten_steps(tiny, "plain")
+
+
+@pytest.mark.parametrize(("form", "device"), [("strided", "cpu"), ("products", "cpu"), ("auto", "tpu")])
+def test_ten_steps_are_the_same_however_convolutions_are_computed(tiny, ten_plain_steps, form, device):
+    plain, metrics = ten_plain_steps
+    with tracing_for(device):
+        state, others = _train_ten_steps(tiny, form)
     expected = plain.variables()
     for name, variable in state.variables().items():
         if expected[name].dtype.is_floating:

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan.layers.recomputation import recomputed
+from hamgan.layers.target import tracing_for
+from hamgan.models.blocks import GeneratorBlock
+
+NUM_CLASSES = 3
+LABELS = (0, 2)
+
+
+def images():
+    return tf.random.stateless_normal((2, 4, 4, 6), (0, 1), dtype=tf.float64)
+
+
+def built_block(**arguments):
+    block = GeneratorBlock(5, num_classes=NUM_CLASSES, convolution_form="strided", dtype="float64", **arguments)
+    block.build(images().shape)
+    for index, variable in enumerate(block.weights):
+        variable.assign(tf.random.stateless_uniform(variable.shape, (index, 2), 0.5, 1.5, dtype=tf.float64))
+    return block
+
+
+def results(block):
+    """Outputs, gradients and the state after one pass."""
+    variables = [variable.value for variable in block.trainable_variables]
+    with tf.GradientTape() as tape:
+        inputs = images()
+        tape.watch(inputs)
+        outputs = block(inputs, tf.constant(LABELS), training=True)
+        upstream = tf.random.stateless_normal(outputs.shape, (0, 3), dtype=tf.float64)
+    gradients = tape.gradient(outputs, [inputs, *variables], upstream)
+    tensors = [tf.convert_to_tensor(tensor) for tensor in (outputs, *gradients)]
+    return [tensor.numpy() for tensor in tensors] + [variable.numpy() for variable in block.weights]
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_a_block_that_is_recomputed_is_the_same_block(mode):
+    tf.config.run_functions_eagerly(mode == "eager")
+    try:
+        expected = results(built_block())
+        with tracing_for("tpu"):
+            found = results(built_block(recompute=True))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_statistics_over_all_replicas_are_not_reduced_again(monkeypatch):
+    monkeypatch.setattr("hamgan.models.blocks.target", lambda: "tpu")  # Replicas are traced in threads of their own.
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+    def gradients(recompute):
+        with strategy.scope():
+            block = built_block(recompute=recompute)
+
+        @tf.function
+        def step():
+            def of_replica():
+                replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+                inputs = images() * tf.cast(1 + replica, tf.float64)
+                with tf.GradientTape() as tape:
+                    outputs = block(inputs, tf.constant(LABELS), training=True)
+                    loss = tf.reduce_sum(outputs**3)
+                return tape.gradient(loss, [variable.value for variable in block.trainable_variables])
+
+            return strategy.run(of_replica)
+
+        reductions = step.get_concrete_function().graph.as_graph_def()
+        count = sum(node.op == "CollectiveReduceV2" or node.op == "AddN" for node in reductions.node)
+        return count, [value.numpy() for each in step() for value in strategy.experimental_local_results(each)]
+
+    (count, expected), (count_again, found) = gradients(False), gradients(True)
+    assert count == count_again > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_xla_makes_it_anew():
+    def products(recompute):
+        def function(weight, x, statistics):
+            hidden = tf.sin(x @ weight)
+            return hidden @ hidden, [tf.reduce_mean(hidden) if statistics is None else statistics[0]]
+
+        @tf.function(jit_compile=True)
+        def gradient(weight, x, upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(weight)
+                outputs, _ = recomputed(function, weight, x) if recompute else function(weight, x, None)
+            return tape.gradient(outputs, weight, upstream), outputs
+
+        square = tf.ones((300, 300))
+        return gradient.experimental_get_compiler_ir(square, square, square)(stage="optimized_hlo").count(" dot(")
+
+    # Two forward and three backward; and one of the former again, for the other's result is not needed.
+    assert products(False) == 5
+    assert products(True) == 6
