@@ -301,6 +301,8 @@ def main() -> None:
     benchmarking.add_repeats(parser)
     parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if (arguments.dataset or arguments.data_dir) and "files" not in arguments.inputs:
+        parser.error("--dataset and --data_dir are for --inputs files, which was not given")
     if arguments.measure == "machine":
         print(json.dumps(measure_machine()))
     elif arguments.measure:

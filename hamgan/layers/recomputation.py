@@ -18,7 +18,7 @@ def recomputed(
     Args:
         function: of the weight, the others and ``statistics``, to its outputs and its statistics. The latter are not
             differentiated as outputs; in the backward pass they are handed in, to be used and not reduced once more.
-        weight: small; and the function has nothing to start with that does not depend on it.
+        weight: small, and every intermediate result depends on it.
         others: all other tensors that gradients go to. The function captures no variables.
 
     Returns:
