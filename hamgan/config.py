@@ -66,7 +66,8 @@ class GeneratorConfig:
     batch_norm_momentum: float = 0.999
     hamburger: HamburgerConfig | None = HamburgerConfig()
     recomputed_blocks: int = 2
-    """Of how many blocks, from the last, the first convolution is done again in the backward pass, on TPUs."""
+    """Of how many blocks, from the last, the first convolution is done again in the backward pass: on TPUs only, and
+    not with model.convolution_form=plain."""
 
     def __post_init__(self) -> None:
         """Validates."""
