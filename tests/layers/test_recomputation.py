@@ -48,6 +48,25 @@ def test_a_block_that_is_recomputed_is_the_same_block(mode):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize(("device", "recompute", "count"), [("tpu", True, 1), ("tpu", False, 0), ("cpu", True, 0)])
+def test_a_block_convolves_again_where_it_is_told_to_on_tpus(device, recompute, count):
+    block = built_block(recompute=recompute)
+
+    @tf.function
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = block(inputs, tf.constant(LABELS), training=True)
+        return tape.gradient(outputs, inputs)
+
+    with tracing_for(device):
+        operations = gradient.get_concrete_function(images()).graph.get_operations()
+    # In the strided form a convolution after upsampling is a transposed one; of its gradients none is.
+    names = [operation.name for operation in operations if operation.type == "Conv2DBackpropInput"]
+    again = [name for name in names if name.startswith("gradient_tape/") and name.endswith("conv2d_transpose")]
+    assert len(again) == count
+
+
 def test_statistics_over_all_replicas_are_not_reduced_again(monkeypatch):
     monkeypatch.setattr("hamgan.models.blocks.target", lambda: "tpu")  # Replicas are traced in threads of their own.
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
