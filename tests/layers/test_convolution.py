@@ -179,6 +179,20 @@ def test_kernels_may_be_of_a_wider_type_than_images(form, resampling):
     assert reference.relative_error(tf.cast(outputs, tf.float64), expected) < 2e-2
 
 
+@pytest.mark.parametrize("form", ["strided", "products"])
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_tensorflow_lite_computes_the_same(form, resampling):
+    images, kernel = normal(2, 4, 4, 8).astype(np.float32), normal(3, 3, 8, 4, seed=1).astype(np.float32)
+    function = tf.function(
+        lambda images: convolve(images, tf.constant(kernel), resampling=resampling, form=form),
+        input_signature=[tf.TensorSpec(images.shape)],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], tf.Module())
+    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    (outputs,) = interpreter.get_signature_runner()(images=images).values()
+    assert reference.relative_error(outputs, as_written(images, kernel, resampling)) < 1e-6
+
+
 def test_resampling_is_nearest_and_mean():
     images = normal(2, 4, 6, 3)
     np.testing.assert_array_equal(upsample(tf.constant(images)), images.repeat(2, axis=1).repeat(2, axis=2))

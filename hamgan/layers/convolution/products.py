@@ -180,8 +180,10 @@ def _convolution(algorithm: _Algorithm) -> Contraction:
         transformed = transform(kernel, scale, needed_for=images)
         if not is_sum:
             return _fields(tf.matmul(_matrices(fields), transformed), fields)
-        # The sum of all products, as one product of longer rows.
-        rows = tf.concat(tf.unstack(_matrices(fields)), axis=-1)
+        # The sum of all products, as one product of longer rows. The reshape of each field is for TensorFlow Lite: its
+        # converter mistakes tf.concat(tf.unstack()) alone for a reshape of the whole.
+        fields_in_a_row = tf.unstack(_reshape(fields, [num_products, *fields.shape[2:]]))
+        rows = tf.concat([tf.reshape(field, (-1, field.shape[-1])) for field in fields_in_a_row], axis=-1)
         outputs = tf.matmul(rows, tf.reshape(transformed, (-1, transformed.shape[-1])))
         return _reshape(outputs, [*fields.shape[2:-1], transformed.shape[-1]])
 
