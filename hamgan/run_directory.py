@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, experiment_from_json, to_json
 from hamgan.errors import UserError, reason_of
+from hamgan.literal_paths import check_remote
 from hamgan.protocols import most_comparable
 
 gfile = tf.io.gfile
@@ -23,9 +24,16 @@ class RunDirectory:
 
     It holds ``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``samples/``, ``evaluations/``, ``tensorboard/`` and
     ``report.html``.
+
+    Args:
+        path: path of the folder.
+
+    Raises:
+        UserError: it is in a bucket and TensorFlow would take it for a pattern.
     """
 
     def __init__(self, path: str) -> None:
+        check_remote(path)
         self.path = path
         self.config_path = os.path.join(path, "config.json")
         self.metrics_path = os.path.join(path, "metrics.jsonl")
