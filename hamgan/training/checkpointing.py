@@ -207,7 +207,7 @@ def _shapes(path: str) -> dict[str, tuple[int, ...]]:
 
 
 def _check_readable(path: str) -> None:
-    """Tells a missing checkpoint, and one that cannot be read for want of permission for instance, from a damaged one."""
+    """Tells a checkpoint that is missing or cannot be read, for want of permission say, from a damaged one."""
     directory, name = os.path.split(path)
     try:
         if not tf.io.gfile.exists(f"{path}.index"):
