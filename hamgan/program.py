@@ -64,7 +64,7 @@ def run_program(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
             found = "an empty one" if not argument else ascii(argument)
             sys.exit(_end(f"{name}: error: expected arguments that are text, found {found}", EXIT_USER_ERROR))
     try:
-        code = main(arguments)
+        code = exit_code_of(name, lambda: main(arguments))
     except SystemExit as stop:  # of argparse
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else _end(stop.code, EXIT_FAILED)
     output = _flush_output(name)
@@ -107,5 +107,5 @@ def _drop(stream: TextIO) -> None:
 
 def _end(text: object, code: int) -> int:
     with contextlib.suppress(OSError):  # Nobody reads it.
-        print(text, file=sys.stderr, flush=True)
+        print(str(text).replace("\n", "\\n"), file=sys.stderr, flush=True)  # A path may have line breaks.
     return code
