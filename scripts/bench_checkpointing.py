@@ -21,6 +21,7 @@ from unittest import mock
 import benchmarking
 import tensorflow as tf
 
+from hamgan.cli.options import check_output
 from hamgan.config import override, to_dict
 from hamgan.distribution import create_strategy
 from hamgan.presets import get_preset
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--preset", default="digits", metavar="NAME", help="the settings (default: digits)")
     parser.add_argument("--intervals", type=int, default=5, metavar="N", help="how many are measured (default: 5)")
     arguments = parser.parse_args()
-    benchmarking.check_writable("--out", arguments.out)
+    check_output("--out", arguments.out)
 
     config = get_preset(arguments.preset)
     steps = (arguments.intervals + 1) * config.train.checkpoint_every

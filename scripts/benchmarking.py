@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from hamgan.cli.options import check_output
 from hamgan.errors import FailedError, UserError, reason_of
 from hamgan.program import run_program
 
@@ -290,7 +291,7 @@ def write_text(path: str, text: str) -> None:
     """Writes text, whole or not at all, and the folders above."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.tmp"
-    with open(temporary, "w") as file:
+    with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(temporary, path)
 
@@ -338,7 +339,8 @@ def run(
         results = _read_json(arguments.out)
     else:
         for option, path in (("--out", arguments.out), ("--page", arguments.page)):
-            check_writable(option, path)
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            check_output(option, path)
         measured = measure()
         results = {**environment(), **measured}
         write_json(arguments.out, results)
@@ -350,22 +352,11 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     run_program(os.path.basename(sys.argv[0]), lambda _: main())
 
 
-def check_writable(option: str, path: str) -> None:
-    """Raises UserError if the file that an option names cannot be written."""
-    try:
-        if os.path.isdir(path):
-            raise UserError(f"{option} {path} is a folder, expected a file")
-        write_text(f"{path}.check", "")
-        os.remove(f"{path}.check")
-    except OSError as error:
-        raise UserError(f"{option}: cannot write {reason_of(error)}") from error
-
-
 def _read_json(path: str) -> dict[str, Any]:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
         raise UserError(f"expected the results to draw at {reason_of(error)}; measure first") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no text
         raise UserError(f"expected results as JSON at {path}: {error}; measure again") from error

@@ -47,7 +47,10 @@ def test_the_exit_code_is_that_of_the_work():
 
 
 def _run(monkeypatch, main, *arguments):
+    """Runs a program and returns its exit code; standard output and error are then as they were."""
     monkeypatch.setattr(sys, "argv", ["hamgan", *arguments])
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
     with pytest.raises(SystemExit) as stop:
         run_program("hamgan", main)
     return stop.value.code
