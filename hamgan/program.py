@@ -1,6 +1,5 @@
 """How a program ends: with an exit code and, if it did not do its work, one line on standard error."""
 
-import contextlib
 import errno
 import io
 import os
@@ -78,11 +77,11 @@ def run_program(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
 
 
 class _OutputRefusedError(OSError):
-    """Standard output or standard error cannot be written."""
+    """Standard output cannot be written."""
 
 
 class _Output(io.FileIO):
-    """A file that says of its errors that they are its own."""
+    """Standard output, which says of its errors that they are its own."""
 
     def write(self, data: Any) -> int:
         try:
@@ -91,14 +90,24 @@ class _Output(io.FileIO):
             raise _OutputRefusedError(error.errno, error.strerror) from error
 
 
+class _Messages(io.FileIO):
+    """Standard error, which drops what is refused: no work is given up because nobody hears of its progress."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
 def _prepare_output() -> None:
-    for name in ("stdout", "stderr"):
+    for name, kind in (("stdout", _Output), ("stderr", _Messages)):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller
             setattr(sys, name, _nowhere())
             continue
         try:
-            raw = _Output(stream.fileno(), "w", closefd=False)
+            raw = kind(stream.fileno(), "w", closefd=False)
         except OSError:  # no file, but something in memory
             continue
         prepared = io.TextIOWrapper(
@@ -124,6 +133,5 @@ def _nowhere() -> TextIO:
 
 def _end(text: object, code: int) -> int:
     line = str(text).replace("\n", "\\n")  # A path may have line breaks.
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+    print(line, file=sys.stderr, flush=True)
     return code

@@ -103,6 +103,22 @@ def test_a_failure_keeps_its_exit_code_when_output_is_refused_too(monkeypatch):
         assert _run(monkeypatch, main) == 2
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+def test_messages_that_are_refused_do_not_end_the_work(monkeypatch):
+    done = []
+
+    def main(_):
+        for step in range(3):
+            print(f"step {step}", file=sys.stderr, flush=True)
+            done.append(step)
+
+    for stderr in (FULL.open("w"), _no_reader()):
+        with stderr:
+            monkeypatch.setattr(sys, "stderr", stderr)
+            assert _run(monkeypatch, main) == 0
+    assert done == [0, 1, 2] * 2
+
+
 def test_what_an_encoding_lacks_is_escaped(tmp_path, monkeypatch):
     with (
         open(tmp_path / "out", "w", encoding="ascii") as stdout,
