@@ -155,32 +155,37 @@ def test_block_trains_in_a_functional_model_and_survives_saving(tmp_path):
     model.compile("adam", "mse")
     x = [np.random.default_rng(4).normal(size=(BATCH, 8, 8, 3)).astype(np.float32), LABELS, bases(1, "cd")]
     block.sigma.assign(0.5)
-    before = [weight.numpy() for weight in block.weights]
+    changing = [weight for weight in block.weights if weight.name != "fixed_bases"]
+    assert len(changing) == len(block.weights) - 1
+    before = [weight.numpy() for weight in changing]
     history = model.fit(x, np.ones((BATCH, 1)), batch_size=BATCH, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"][0])
-    assert all(np.abs(weight.numpy() - old).max() > 0 for weight, old in zip(block.weights, before, strict=True))
+    assert all(np.abs(weight.numpy() - old).max() > 0 for weight, old in zip(changing, before, strict=True))
 
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-6, atol=1e-7)
 
 
-def test_block_draws_its_own_bases_in_a_functional_model(tmp_path):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [keras.Input((8, 8, 3)), Hamburger(LATENT_DIM, RANK, num_steps=0, name="context"), keras.layers.Flatten()]
-    )
+@pytest.mark.parametrize("evaluation_bases", ["random", "fixed"])
+def test_block_finds_bases_of_its_own_in_a_functional_model(tmp_path, evaluation_bases):
+    block = Hamburger(LATENT_DIM, RANK, num_steps=0, evaluation_bases=evaluation_bases, name="context")
+    model = keras.Sequential([keras.Input((8, 8, 3)), block, keras.layers.Flatten()])
     model.compile("sgd", "mse")
     x = np.random.default_rng(4).normal(size=(2, 8, 8, 3)).astype(np.float32)
     model.fit(x, np.zeros((2, 192)), epochs=1, verbose=0)
-    model.get_layer("context").sigma.assign(1.0)
-    assert np.abs(model.predict(x, verbose=0) - model.predict(x, verbose=0)).max() > 1e-4
+    block.sigma.assign(1.0)
+    first, second = (model.predict(x, verbose=0) for _ in range(2))
+    assert (np.abs(first - second).max() > 1e-4) == (evaluation_bases == "random")
+    if evaluation_bases == "fixed":
+        np.testing.assert_array_equal(first, second)
 
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for weight, expected in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
-    assert loaded.predict(x, verbose=0).shape == (2, 192)
+    if evaluation_bases == "fixed":
+        np.testing.assert_array_equal(loaded.predict(x, verbose=0), first)
 
 
 @pytest.mark.parametrize(

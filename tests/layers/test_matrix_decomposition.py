@@ -250,7 +250,7 @@ def test_layer_draws_fresh_bases_in_a_sequence_given_by_its_seed(ham, mode):
     inputs = example(ham)[0]
 
     def sequence(seed, mode):
-        layer = LAYERS[ham](rank=RANK, num_steps=1, seed=seed)
+        layer = LAYERS[ham](rank=RANK, num_steps=1, evaluation_bases="random", seed=seed, name="ham")
         layer.build(inputs.shape)
         call = layer if mode == "eager" else tf.function(layer, jit_compile=mode == "xla")
         return np.stack([call(inputs) for _ in range(3)])
@@ -277,7 +277,7 @@ def test_layer_bases_differ_between_examples_and_have_the_stated_distribution(ha
 @every_ham
 def test_layer_uses_the_given_bases_and_its_own_steps(ham):
     inputs, bases, _ = example(ham)
-    outputs = LAYERS[ham](rank=RANK, num_steps=3)(inputs, initial_bases=bases)
+    outputs = LAYERS[ham](rank=RANK, num_steps=3)(inputs, initial_bases=bases, training=True)
     np.testing.assert_array_equal(outputs, FUNCTIONS[ham](inputs, bases, num_steps=3))
 
 
