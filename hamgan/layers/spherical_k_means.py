@@ -1,10 +1,12 @@
 """Concept decomposition and vector quantisation: soft spherical k-means with two different last steps."""
 
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from hamgan.layers.gradients import custom_gradient
 from hamgan.layers.one_step import checked_bases, constants, in_float32
 
 EPSILON = 1e-6
@@ -146,8 +148,7 @@ def vector_quantization_and_bases(
         directions = tf.math.l2_normalize(bases, axis=1)
     # The floor changes no value; it keeps the root's derivative finite where X is zero.
     scale = inverse_temperature / (EPSILON + tf.sqrt(tf.maximum(squared_norms, SMALLEST_SQUARE)))
-    coefficients = tf.nn.softmax(scale * tf.matmul(x, directions))
-    outputs = tf.matmul(coefficients, bases, transpose_b=True)
+    outputs = tf.matmul(_softmax(scale * tf.matmul(x, directions)), bases, transpose_b=True)
     return tf.cast(outputs, inputs.dtype), bases
 
 
@@ -166,6 +167,24 @@ def _k_means_step(x: tf.Tensor, scale: tf.Tensor, directions: tf.Tensor) -> tf.T
     # C / (eps + sum_N C), divided where there are D rows and not N.
     weights = EPSILON + tf.reduce_sum(coefficients, axis=1, keepdims=True)
     return tf.matmul(x, coefficients, transpose_a=True) / weights
+
+
+@custom_gradient
+def _softmax(scores: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """Softmax with an accurate gradient where one coefficient is nearly 1, as they are at a temperature of 1/100.
+
+    In c * (g - c^T g) equal numbers cancel there. A constant added to g changes nothing, and with the one that takes g
+    to 0 at the largest coefficient the small numbers that remain are exact.
+    """
+    coefficients = tf.nn.softmax(scores)
+
+    def grad(upstream: tf.Tensor) -> tf.Tensor:
+        is_largest = coefficients >= tf.reduce_max(coefficients, axis=-1, keepdims=True)
+        at_largest = tf.reduce_max(tf.where(is_largest, upstream, upstream.dtype.min), axis=-1, keepdims=True)
+        centered = upstream - tf.stop_gradient(at_largest)
+        return coefficients * (centered - tf.reduce_sum(coefficients * centered, axis=-1, keepdims=True))
+
+    return coefficients, grad
 
 
 def _solve(gram: tf.Tensor, bases: tf.Tensor) -> tf.Tensor:
