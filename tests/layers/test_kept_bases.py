@@ -109,36 +109,51 @@ def test_layers_of_one_model_with_the_same_seed_draw_different_bases(evaluation_
     assert np.abs(drawn[0] - drawn[1]).max() > 0.1
 
 
-def test_replicas_draw_different_random_bases_and_share_running_ones():
+def test_replicas_draw_different_random_bases():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
-        random = built(num_sections=1, evaluation_bases="random")
-        # Strategies of one process share the collectives' keys, which go with a dtype: here as in other tests.
-        running = built(num_sections=1, bases="running", evaluation_bases="running", dtype="float64")
-    start = running.running_bases.numpy()
+        layer = built(evaluation_bases="random")
 
     @tf.function
     def draw():
-        return strategy.run(lambda: random.draw_bases(2, LATENT_DIM))
+        return strategy.run(lambda: layer.draw_bases(2, LATENT_DIM))
 
     first, second = strategy.experimental_local_results(draw())
     assert np.abs(first - second).max() > 0.1
 
-    # Three images on one replica, one on the other: each counts once.
-    whole = tf.cast(inputs(4), tf.float64)
-    shares = strategy.experimental_distribute_values_from_function(
-        lambda context: whole[:3] if context.replica_id_in_sync_group == 0 else whole[3:]
-    )
 
-    @tf.function
-    def train(share):
-        strategy.run(lambda share: running(share, training=True), args=(share,))
+class Replica:
+    """The context of one of two replicas, whose reductions add what the other one would."""
 
-    train(shares)
-    alone = built(num_sections=1, bases="running", dtype="float64")
+    num_replicas_in_sync = 2
+    replica_id_in_sync_group = 0
+
+    def __init__(self, others=None):
+        self.others = others
+        self.own = None
+
+    def all_reduce(self, operation, values):
+        assert operation == tf.distribute.ReduceOp.SUM
+        self.own = values
+        return values if self.others is None else [a + b for a, b in zip(values, self.others, strict=True)]
+
+
+def test_running_bases_move_to_the_mean_over_all_replicas(monkeypatch):
+    """Three images on one replica, one on the other: each counts once."""
+    whole = inputs(4)
+    alone = built(num_sections=1, bases="running")
+    start = alone.running_bases.numpy()
     alone(whole, training=True)
-    np.testing.assert_allclose(running.running_bases, alone.running_bases, rtol=0, atol=1e-12)
-    assert np.abs(running.running_bases - start).max() > 1e-3
+
+    second = Replica()
+    monkeypatch.setattr("tensorflow.distribute.get_replica_context", lambda: second)
+    built(num_sections=1, bases="running")(whole[3:], training=True)
+    first = Replica(others=second.own)
+    monkeypatch.setattr("tensorflow.distribute.get_replica_context", lambda: first)
+    spread = built(num_sections=1, bases="running")
+    spread(whole[:3], training=True)
+    np.testing.assert_allclose(spread.running_bases, alone.running_bases, rtol=0, atol=1e-6)
+    assert np.abs(spread.running_bases - start).max() > 1e-3
 
 
 def test_an_empty_batch_leaves_running_bases_as_they_are():
@@ -282,5 +297,5 @@ def test_what_cannot_be_fixed_is_refused():
         fix_bases(dense)
     opaque = Opaque(name="opaque")
     opaque(images())
-    with pytest.raises(ValueError, match="get_config.* of opaque does not say what .*ham is made of"):
+    with pytest.raises(ValueError, match=r"get_config.* of opaque does not say what .*ham is made of"):
         fix_bases(opaque)
