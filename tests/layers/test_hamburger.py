@@ -218,3 +218,28 @@ def test_other_shapes_are_rejected(shape):
 def test_conditional_block_asks_for_labels():
     with pytest.raises(ValueError, match="expects labels"):
         built_block(batch_norm="conditional", num_classes=NUM_CLASSES)(images())
+
+
+def test_labels_without_conditional_normalisation_are_refused():
+    with pytest.raises(ValueError, match="has batch_norm='plain' and expects no labels"):
+        built_block(batch_norm="plain")(images(), LABELS)
+
+
+def test_inputs_of_another_rank_or_width_are_refused():
+    layer = built_block()
+    with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
+        layer(images()[0])
+    with pytest.raises(ValueError, match=f"expected axis -1 of input shape to have value {CHANNELS}"):
+        layer(images()[..., :1])
+
+
+@pytest.mark.parametrize("num_sections", [1, 2])
+@pytest.mark.parametrize("rows", [1, BATCH, 2 * BATCH, 4 * BATCH])
+def test_initial_bases_of_another_number_of_sections_are_refused(num_sections, rows):
+    layer = built_block(num_sections=num_sections)
+    given = bases(1, batch=rows)
+    if rows == BATCH * num_sections:
+        assert layer(images(), initial_bases=given).shape == images().shape
+    else:
+        with pytest.raises(ValueError, match=r"initial_bases must have shape .*one for each section of each image"):
+            layer(images(), initial_bases=given)

@@ -1,6 +1,8 @@
 """Where hams take their initial bases from, in training and in evaluation."""
 
 import itertools
+import json
+import zipfile
 
 import keras
 import numpy as np
@@ -227,6 +229,26 @@ def test_a_config_from_before_fixed_bases_gives_a_layer_without_them(cls):
     layer = cls.from_config(config)
     assert layer.get_config()["evaluation_bases"] == "random"
     assert cls(**config).get_config()["evaluation_bases"] == "fixed"
+
+
+def test_a_keras_file_from_before_fixed_bases_loads_without_them(tmp_path):
+    model = functional_model(evaluation_bases="random")
+    model.save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                for layer in config["config"]["layers"][1:]:
+                    for argument in ("evaluation_steps", "bases", "evaluation_bases", "bases_momentum", "gradient"):
+                        del layer["config"][argument]
+                content = json.dumps(config)
+            old.writestr(name, content)
+    loaded = keras.models.load_model(tmp_path / "old.keras")
+    for weight, expected in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    fixed = fix_bases(loaded)
+    np.testing.assert_array_equal(fixed.predict(images(), verbose=0), fixed.predict(images(), verbose=0))
 
 
 def test_a_trained_model_is_given_fixed_bases(tmp_path):
