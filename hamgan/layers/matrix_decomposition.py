@@ -101,6 +101,8 @@ class MatrixDecomposition(keras.Layer):
         # Keras's own generators take this one of Python for their seeds: keras.utils.set_random_seed sets it.
         self._stream_seed = random.getrandbits(31) if seed is None else random_streams.non_negative(seed)
         self.seed_generator = keras.random.SeedGenerator(self._stream_seed)
+        self.fixed_bases: keras.Variable | None = None
+        self.running_bases: keras.Variable | None = None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Checks the input's shape, and creates the fixed and the running bases if there are any."""
