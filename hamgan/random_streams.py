@@ -28,15 +28,24 @@ class Purpose(enum.IntEnum):
     DISCRIMINATOR_BASES_FAKE = 7
     ROLLBACK = 8
     STANDING_STATISTICS = 9
+    KEPT_BASES = 10
+
+
+def non_negative(number: int) -> int:
+    """Returns the lowest 31 bits of an integer of any size: itself, where it may be part of a key as it is."""
+    return number & tf.int32.max
+
+
+def _non_negative_key(key: tf.Tensor) -> tf.Tensor:
+    # A negative key would mean other streams under XLA, which extends its sign differently.
+    return tf.bitwise.bitwise_and(key, tf.int32.max)
 
 
 def fold(seed: int | tf.Tensor, *data: int | tf.Tensor) -> tf.Tensor:
     """Derives a stream's key, int32 of shape ``(2,)``, from a seed or another key and any number of integers."""
-    key = tf.constant([seed, 0], tf.int32) if isinstance(seed, int) else seed
+    key = tf.constant([non_negative(seed), 0], tf.int32) if isinstance(seed, int) else _non_negative_key(seed)
     for item in data:
-        key = tf.random.fold_in(key, tf.cast(item, tf.int32), alg="philox")
-        # A negative key would mean other streams under XLA, which extends its sign differently.
-        key = tf.bitwise.bitwise_and(key, tf.int32.max)
+        key = _non_negative_key(tf.random.fold_in(key, tf.cast(item, tf.int32), alg="philox"))
     return key
 
 
@@ -46,7 +55,7 @@ def run_stream(seed: int, rollbacks: int = 0) -> tf.Tensor:
 
 
 def _key_and_counter(key: tf.Tensor, first: int | tf.Tensor, numbers_per_example: int) -> tuple[tf.Tensor, tf.Tensor]:
-    stream_key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=key)
+    stream_key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=_non_negative_key(key))
     offset = tf.cast(first, tf.uint64) * tf.constant(numbers_per_example // _NUMBERS_PER_COUNT, tf.uint64)
     return stream_key, counter + tf.stack([offset, tf.zeros((), tf.uint64)])
 

@@ -36,6 +36,23 @@ def test_numbers_do_not_depend_on_xla():
             np.testing.assert_allclose(tf.function(draw, jit_compile=True)(), draw(), rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("seed", [-1, -(2**31), 2**31, 2**70 + 3])
+def test_seeds_outside_int32_and_negative_keys_do_not_depend_on_xla(seed):
+    for key in (
+        lambda: random_streams.fold(seed),
+        lambda: random_streams.fold(seed, -3),
+        lambda: tf.constant([-7, -1]),
+    ):
+
+        def draw(key=key):
+            return random_streams.draw("uniform", key(), first=0, count=4, shape=(4,)), random_streams.draw_labels(
+                random_streams.fold(key(), 2), first=0, count=4, num_classes=10
+            )
+
+        for ours, theirs in zip(tf.function(draw, jit_compile=True)(), draw(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_distributions_have_their_moments():
     uniform = random_streams.draw("uniform", KEY, first=0, count=20_000, shape=(5,)).numpy()
     assert uniform.min() >= 0

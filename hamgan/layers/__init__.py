@@ -1,17 +1,13 @@
 """Keras 3 layers of HamGAN, for its networks and for anybody's functional models."""
 
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
+from hamgan.layers.fixed_bases import fix_bases
 from hamgan.layers.hamburger import Hamburger
-from hamgan.layers.matrix_decomposition import (
-    NMF,
-    ConceptDecomposition,
-    VectorQuantization,
-    concept_decomposition,
-    nmf,
-    vector_quantization,
-)
+from hamgan.layers.matrix_decomposition import NMF, ConceptDecomposition, VectorQuantization
+from hamgan.layers.nmf import nmf
 from hamgan.layers.self_attention import SelfAttention
 from hamgan.layers.spectral_normalization import SNConv2D, SNDense, SNEmbedding, spectral_norm
+from hamgan.layers.spherical_k_means import concept_decomposition, vector_quantization
 
 __all__ = [
     "NMF",
@@ -25,6 +21,7 @@ __all__ = [
     "SelfAttention",
     "VectorQuantization",
     "concept_decomposition",
+    "fix_bases",
     "nmf",
     "spectral_norm",
     "vector_quantization",

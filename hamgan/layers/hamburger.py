@@ -25,19 +25,33 @@ class Hamburger(keras.Layer):
     Args:
         latent_dim: D, the channels of one section.
         rank: R, the number of bases.
-        num_steps: K, the iterations of the ham.
-        num_sections: S, the number of independent decompositions side by side.
+        num_steps: number of iterations K of the ham.
+        evaluation_steps: K outside of training; ``num_steps`` if absent.
+        num_sections: number of sections S, independent decompositions side by side.
         ham: "nmf", "cd" (concept decomposition) or "vq" (vector quantisation).
         version: "v1" or "v2".
         batch_norm: None (as in a discriminator), "plain", or "conditional" (as in a generator, called with labels).
-        num_classes: of the conditional batch normalisation.
+        num_classes: number of classes of the conditional batch normalisation.
         batch_norm_momentum: decay of its moving averages.
-        seed: of the stream that initial bases are drawn from when a call brings none.
+        bases: initial bases in training when a call brings none: "random" (drawn at each call, as published), "fixed"
+            (drawn once, kept in a weight) or "running" (a moving average of the final bases).
+        evaluation_bases: initial bases outside of training, one of the same. Except with "random" the same image gives
+            the same result each time, and a model can be exported to TFLite and ONNX; :func:`hamgan.layers.fix_bases`
+            changes a trained model.
+        bases_momentum: share of the old running bases that a call in training leaves.
+        gradient: "one_step" (through the ham's last update alone) or "unrolled" (through all iterations).
+        rectify: whether the ham applies relu to its inputs ("nmf" only, the default is True).
+        normalize_bases: whether initial bases are L2-normalised ("nmf" only, the default is False).
+        inverse_temperature: factor of the scores inside the softmax ("cd" and "vq" only, the default is 100).
+        ridge: weight of the identity in the regression ("cd" only, the default is 0.01).
+        seed: integer from which bases are drawn, together with the layer's path.
 
-    Input and output ``(batch, height, width, channels)``; height and width may be unknown.
+    Input and output ``(batch, height, width, channels)``; height and width may be unknown. The arguments of the ham are
+    described at :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`.
 
     Raises:
-        ValueError: an argument is out of its range, or labels are missing under conditional batch normalisation.
+        ValueError: an argument is out of its range or does not go with the others, or labels are missing under
+            conditional batch normalisation.
 
     Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.3 and appendix.
     """
@@ -48,12 +62,21 @@ class Hamburger(keras.Layer):
         rank: int,
         *,
         num_steps: int = 6,
+        evaluation_steps: int | None = None,
         num_sections: int = 1,
         ham: str = "nmf",
         version: str = "v1",
         batch_norm: str | None = None,
         num_classes: int | None = None,
         batch_norm_momentum: float = 0.999,
+        bases: str = "random",
+        evaluation_bases: str = "fixed",
+        bases_momentum: float = 0.1,
+        gradient: str = "one_step",
+        rectify: bool | None = None,
+        normalize_bases: bool | None = None,
+        inverse_temperature: float | None = None,
+        ridge: float | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -78,7 +101,33 @@ class Hamburger(keras.Layer):
         self.batch_norm = batch_norm
         self.num_classes = num_classes
         self.batch_norm_momentum = batch_norm_momentum
-        self.ham = HAMS[ham](rank=rank, num_steps=num_steps, seed=seed, name="ham", dtype=self.dtype_policy)
+        # What only some hams have. None leaves them their own default.
+        self.ham_settings: dict[str, Any] = {
+            "rectify": rectify,
+            "normalize_bases": normalize_bases,
+            "inverse_temperature": inverse_temperature,
+            "ridge": ridge,
+        }
+        given = {name: value for name, value in self.ham_settings.items() if value is not None}
+        for name in given:
+            if name not in HAMS[ham].settings:
+                raise ValueError(
+                    f"{name} is not a setting of ham {ham!r}, which has {' and '.join(HAMS[ham].settings)}"
+                )
+        self.ham = HAMS[ham](
+            rank=rank,
+            num_steps=num_steps,
+            evaluation_steps=evaluation_steps,
+            num_sections=num_sections,
+            bases=bases,
+            evaluation_bases=evaluation_bases,
+            bases_momentum=bases_momentum,
+            gradient=gradient,
+            seed=seed,
+            name="ham",
+            dtype=self.dtype_policy,
+            **given,
+        )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the breads, the cheese, the batch normalisation and sigma."""
@@ -87,6 +136,7 @@ class Hamburger(keras.Layer):
             raise ValueError(
                 f"{self.name} expects (batch, height, width, channels) with channels known, received {input_shape}"
             )
+        self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
         inner = self.num_sections * self.latent_dim
 
         def conv(name: str, inputs: int, outputs: int) -> SNConv2D:
@@ -131,9 +181,11 @@ class Hamburger(keras.Layer):
             inputs: shape ``(batch, height, width, channels)``.
             labels: integers, shape ``(batch,)``; only with ``batch_norm="conditional"``, and then required.
             training: whether batch statistics are used and state is updated.
-            initial_bases: shape ``(batch * num_sections, latent_dim, rank)``, sections of one image side by side;
-                drawn from the layer's own stream if absent.
+            initial_bases: shape ``(batch * num_sections, latent_dim, rank)``, sections of one image side by side; if
+                absent, they are as ``bases`` or ``evaluation_bases`` says.
         """
+        if labels is not None and self.batch_norm != "conditional":
+            raise ValueError(f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels, received some")
         shape = tf.shape(inputs)
         batch, positions = shape[0], shape[1] * shape[2]
         sections, latent_dim = self.num_sections, self.latent_dim
@@ -143,7 +195,8 @@ class Hamburger(keras.Layer):
         if sections > 1:
             latent = tf.transpose(latent, (0, 2, 1, 3))
         latent = tf.reshape(latent, (batch * sections, positions, latent_dim))
-        context = tf.reshape(self.ham(latent, initial_bases=initial_bases), (batch, sections, positions, latent_dim))
+        context = self.ham(latent, initial_bases=initial_bases, training=training)
+        context = tf.reshape(context, (batch, sections, positions, latent_dim))
         if sections > 1:
             context = tf.transpose(context, (0, 2, 1, 3))
         context = tf.reshape(context, (batch, shape[1], shape[2], sections * latent_dim))
@@ -178,11 +231,22 @@ class Hamburger(keras.Layer):
             "latent_dim": self.latent_dim,
             "rank": self.ham.rank,
             "num_steps": self.ham.num_steps,
+            "evaluation_steps": self.ham.evaluation_steps,
             "num_sections": self.num_sections,
             "ham": self.ham_name,
             "version": self.version,
             "batch_norm": self.batch_norm,
             "num_classes": self.num_classes,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "bases": self.ham.bases,
+            "evaluation_bases": self.ham.evaluation_bases,
+            "bases_momentum": self.ham.bases_momentum,
+            "gradient": self.ham.gradient,
+            **self.ham_settings,
             "seed": self.ham.seed,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Hamburger":
+        """Creates a layer; a config from before there were fixed bases gives one without them."""
+        return cls(**{"evaluation_bases": "random", **config})

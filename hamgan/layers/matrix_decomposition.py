@@ -1,9 +1,8 @@
-"""Matrix decompositions ("ham") with the one-step gradient: NMF, concept decomposition and vector quantisation.
+"""Matrix decompositions ("ham") as layers: NMF, concept decomposition and vector quantisation.
 
 The input X, N positions in a D-dimensional space, is approximated by R bases A times coefficients C: X ~ A C^T.
-K iterations of an optimiser find A and C; the gradient treats them as constants and differentiates one last update
-of the coefficients. It is a custom gradient in closed form, so nothing of the iterations is kept for the backward
-pass and its cost does not depend on K. No intermediate result has more than N * max(D, R) elements an example.
+K iterations of an optimiser find A and C from initial bases. No intermediate result has more than N * max(D, R)
+elements an example.
 
 Throughout, positions come before the latent dimension, ``(batch, N, D)``: the transpose of the paper's X, and how
 feature maps lie in memory.
@@ -11,212 +10,196 @@ feature maps lie in memory.
 Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), sections 2.2, 2.3 and 3.
 """
 
-from typing import Any, ClassVar, Literal
+import random
+import zlib
+from typing import Any, ClassVar, Literal, get_args
 
 import keras
 import tensorflow as tf
 
 from hamgan import random_streams
-from hamgan.layers.gradients import custom_gradient
+from hamgan.layers.nmf import nmf_and_bases
+from hamgan.layers.one_step import check_gradient, checked_bases
+from hamgan.layers.spherical_k_means import (
+    INVERSE_TEMPERATURE,
+    RIDGE,
+    concept_decomposition_and_bases,
+    vector_quantization_and_bases,
+)
 
-NMF_EPSILON = 1e-6
-CD_EPSILON = 1e-6
-CD_INVERSE_TEMPERATURE = 100.0
-CD_RIDGE = 0.01
-VQ_EPSILON = 1e-6
-
-
-def _gram(matrix: tf.Tensor) -> tf.Tensor:
-    return tf.matmul(matrix, matrix, transpose_a=True)
-
-
-def _squared_norms(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
-
-
-def _k_means_scale(squared_norms: tf.Tensor) -> tf.Tensor:
-    """100 / |X|, shape ``(batch, N, 1)``: what takes X^T A to 100 x_hat^T A, without an x_hat that is as large as X."""
-    return CD_INVERSE_TEMPERATURE * tf.math.rsqrt(tf.maximum(squared_norms, CD_EPSILON**2))
-
-
-def _k_means_step(x: tf.Tensor, scale: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-    """One step of soft spherical k-means, from normalised bases to X C, the means of the positions near each."""
-    coefficients = tf.nn.softmax(scale * tf.matmul(x, directions))
-    # C / (eps + sum_N C), divided where there are D rows and not N.
-    weights = CD_EPSILON + tf.reduce_sum(coefficients, axis=1, keepdims=True)
-    return tf.matmul(x, coefficients, transpose_a=True) / weights
-
-
-def nmf(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Tensor:
-    """Non-negative matrix factorisation by multiplicative updates (Lee and Seung).
-
-    X <- relu(X), C = softmax_R(X^T A); K times C <- C * (X^T A) / (C A^T A + eps) and
-    A <- A * (X C) / (A C^T C + eps); then, differentiably in X, once more C, and Y = A C^T.
-
-    Args:
-        inputs: shape ``(batch, N, D)``.
-        initial_bases: non-negative, shape ``(batch, D, R)``.
-        num_steps: K.
-
-    Returns:
-        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
-    """
-
-    @custom_gradient
-    def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        # In eager mode an outer tape would record the iterations, custom gradient or not, and keep them alive.
-        x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
-        positive = tf.nn.relu(x)
-        scores = tf.matmul(positive, bases)
-        coefficients = tf.nn.softmax(scores)
-        for _ in range(num_steps):
-            coefficients *= scores / (tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON)
-            bases *= tf.matmul(positive, coefficients, transpose_a=True) / (
-                tf.matmul(bases, _gram(coefficients)) + NMF_EPSILON
-            )
-            scores = tf.matmul(positive, bases)
-        # The last update is linear in X^T A, so this ratio is all that the backward pass needs of C.
-        ratio = coefficients / (tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON)
-        outputs = tf.matmul(ratio * scores, bases, transpose_b=True)
-        # And of X no more than this, a quarter of its size.
-        is_positive = x > 0
-
-        def grad(upstream: tf.Tensor) -> tf.Tensor:
-            downstream = tf.matmul(ratio * tf.matmul(upstream, bases), bases, transpose_b=True)
-            return tf.where(is_positive, downstream, tf.zeros_like(downstream))
-
-        return outputs, grad
-
-    return one_step(inputs)
-
-
-def concept_decomposition(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Tensor:
-    """Concept decomposition: soft spherical k-means, then ridge regression on its centroids.
-
-    K times C = softmax_R(100 x_hat^T A), C <- C / (eps + sum_N C), A <- l2n(X C); then, differentiably in X,
-    C = X^T A (A^T A + 0.01 I)^-1 and Y = A C^T. Norms are at least 1e-6: a basis that no position is near stays finite.
-
-    Args:
-        inputs: shape ``(batch, N, D)``.
-        initial_bases: shape ``(batch, D, R)``; normalised along D here.
-        num_steps: K.
-
-    Returns:
-        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
-    """
-
-    @custom_gradient
-    def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
-        scale = _k_means_scale(_squared_norms(x))
-        bases = tf.math.l2_normalize(bases, axis=1)
-        for _ in range(num_steps):
-            bases = tf.math.l2_normalize(_k_means_step(x, scale, bases), axis=1)
-        rank = bases.shape[-1]
-        factor = tf.linalg.cholesky(_gram(bases) + CD_RIDGE * tf.eye(rank, dtype=x.dtype))
-        # A (A^T A + ridge)^-1, shape (batch, D, R).
-        dual = tf.linalg.matrix_transpose(tf.linalg.cholesky_solve(factor, tf.linalg.matrix_transpose(bases)))
-
-        def project(y: tf.Tensor) -> tf.Tensor:
-            return tf.matmul(tf.matmul(y, dual), bases, transpose_b=True)
-
-        # Y = A (A^T A + ridge)^-1 A^T X is linear and symmetric in X: the backward pass is the forward one.
-        return project(x), project
-
-    return one_step(inputs)
-
-
-def vector_quantization(inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int) -> tf.Tensor:
-    """Vector quantisation: soft spherical k-means, then soft assignment to its centroids.
-
-    A_hat is A L2-normalised along D. K times C = softmax_R(100 x_hat^T A_hat), C <- C / (eps + sum_N C), A <- X C;
-    then, differentiably in X with |X| a constant, C = softmax_R(100 (X / (eps + |X|))^T A_hat) and Y = A C^T. Bases are
-    as long as the positions near them, and what comes out at a position is a weighted mean of bases.
-
-    Args:
-        inputs: shape ``(batch, N, D)``.
-        initial_bases: shape ``(batch, D, R)``; normalised along D here.
-        num_steps: K.
-
-    Returns:
-        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
-
-    The gradient at a position grows as 1 / |X|: the last C depends on where a position points, not on how far.
-    """
-
-    @custom_gradient
-    def one_step(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        x, bases = tf.stop_gradient(x), tf.stop_gradient(initial_bases)
-        squared_norms = _squared_norms(x)
-        k_means_scale = _k_means_scale(squared_norms)
-        bases = directions = tf.math.l2_normalize(bases, axis=1)
-        for _ in range(num_steps):
-            bases = _k_means_step(x, k_means_scale, directions)
-            directions = tf.math.l2_normalize(bases, axis=1)
-        scale = CD_INVERSE_TEMPERATURE / (VQ_EPSILON + tf.sqrt(squared_norms))
-        coefficients = tf.nn.softmax(scale * tf.matmul(x, directions))
-        outputs = tf.matmul(coefficients, bases, transpose_b=True)
-
-        def grad(upstream: tf.Tensor) -> tf.Tensor:
-            to_coefficients = tf.matmul(upstream, bases)
-            mean = tf.reduce_sum(coefficients * to_coefficients, axis=-1, keepdims=True)
-            to_scores = coefficients * (to_coefficients - mean)
-            return tf.matmul(scale * to_scores, directions, transpose_b=True)
-
-        return outputs, grad
-
-    return one_step(inputs)
+Bases = Literal["random", "fixed", "running"]
+"""Where initial bases come from when a call brings none; see :class:`MatrixDecomposition`."""
 
 
 class MatrixDecomposition(keras.Layer):
     """Base of the hams: ``(batch, N, D)`` to its approximation of rank R, same shape.
 
     Args:
-        rank: R, the number of bases.
-        num_steps: K, the iterations of the inner optimiser.
-        seed: of the stream that initial bases are drawn from when a call brings none.
+        rank: number of bases R.
+        num_steps: number of iterations K of the inner optimiser.
+        evaluation_steps: K outside of training; ``num_steps`` if absent.
+        num_sections: number of sections S of an image. Row b * S + s of the inputs is section s of image b, and each
+            section has fixed and running bases of its own.
+        bases: initial bases in training when a call brings none. "random": drawn for each example and call, as
+            published. "fixed": one set, drawn once from the seed, kept in a weight. "running": one set, which each
+            call in training moves towards the mean of the final bases, normalised along D.
+        evaluation_bases: initial bases outside of training, one of the same. With "random" each call has another
+            result; otherwise results repeat, and the layer can be exported to TFLite and ONNX.
+        bases_momentum: share of the old running bases that a call in training leaves.
+        gradient: "one_step" differentiates the last update of the coefficients alone, "unrolled" all iterations.
+        seed: integer from which bases are drawn, together with the layer's path: layers of different names draw
+            different bases. Replicas draw different random bases too. Without a seed, another one in each process.
 
-    The computation is in the policy's variable dtype, float32 also with mixed_bfloat16: its denominators need it.
+    The weights ``fixed_bases`` and ``running_bases``, shape ``(num_sections, D, rank)``, are not trainable and exist
+    only where ``bases`` or ``evaluation_bases`` names them.
+
+    The computation is in the inputs' precision, but at least in float32: its denominators need it.
     """
 
     initial_distribution: ClassVar[Literal["uniform", "normal"]]
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Names of the arguments that not every ham has."""
 
-    def __init__(self, *, rank: int, num_steps: int = 6, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        rank: int,
+        num_steps: int = 6,
+        evaluation_steps: int | None = None,
+        num_sections: int = 1,
+        bases: str = "random",
+        evaluation_bases: str = "fixed",
+        bases_momentum: float = 0.1,
+        gradient: str = "one_step",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if rank < 1 or num_steps < 0:
             raise ValueError(f"rank must be positive and num_steps not negative, received {rank} and {num_steps}")
+        if evaluation_steps is not None and evaluation_steps < 0:
+            raise ValueError(f"evaluation_steps must not be negative, received {evaluation_steps}")
+        if num_sections < 1:
+            raise ValueError(f"num_sections must be positive, received {num_sections}")
+        for name, value in (("bases", bases), ("evaluation_bases", evaluation_bases)):
+            if value not in get_args(Bases):
+                raise ValueError(f"{name} must be one of {get_args(Bases)}, received {value!r}")
+        if not 0 <= bases_momentum < 1:
+            raise ValueError(f"bases_momentum must be in [0, 1), received {bases_momentum}")
+        check_gradient(gradient)
+        if seed is not None and not isinstance(seed, int):
+            raise ValueError(f"seed must be an integer or None, received {seed!r}")
         self.rank = rank
         self.num_steps = num_steps
+        self.evaluation_steps = evaluation_steps
+        self.num_sections = num_sections
+        self.bases = bases
+        self.evaluation_bases = evaluation_bases
+        self.bases_momentum = bases_momentum
+        self.gradient = gradient
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        # Keras's own generators take this one of Python for their seeds: keras.utils.set_random_seed sets it.
+        self._stream_seed = random.getrandbits(31) if seed is None else random_streams.non_negative(seed)
+        self.seed_generator = keras.random.SeedGenerator(self._stream_seed)
+        self.fixed_bases: keras.Variable | None = None
+        self.running_bases: keras.Variable | None = None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Checks the input's shape; there are no weights."""
+        """Checks the input's shape, and creates the fixed and the running bases if there are any."""
         if len(input_shape) != 3 or input_shape[-1] is None:
             raise ValueError(
                 f"{self.name} expects (batch, positions, latent_dim) with latent_dim known, received {input_shape}"
             )
+        self.input_spec = keras.InputSpec(ndim=3, axes={-1: input_shape[-1]})
+        self.fixed_bases, self.running_bases = (
+            self.add_weight(
+                name=f"{kind}_bases",
+                shape=(self.num_sections, input_shape[-1], self.rank),
+                initializer=self._draw_kept_bases,
+                trainable=False,
+                autocast=False,
+                dtype="float64" if self.variable_dtype == "float64" else "float32",
+                aggregation="only_first_replica",
+            )
+            if kind in (self.bases, self.evaluation_bases)
+            else None
+            for kind in ("fixed", "running")
+        )
 
-    def call(self, inputs: tf.Tensor, initial_bases: tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self, inputs: tf.Tensor, initial_bases: tf.Tensor | None = None, training: bool | None = None
+    ) -> tf.Tensor:
         """Approximates ``inputs``.
 
         Args:
             inputs: shape ``(batch, N, D)``.
-            initial_bases: shape ``(batch, D, R)``; drawn from the layer's own stream if absent.
+            initial_bases: shape ``(batch, D, R)``; if absent, they are as ``bases`` or ``evaluation_bases`` says.
+            training: whether ``bases`` and ``num_steps`` hold, and the running bases are updated.
         """
-        if initial_bases is None:
-            initial_bases = self.draw_bases(tf.shape(inputs)[0], inputs.shape[-1])
-        outputs = self.decompose(tf.cast(inputs, self.variable_dtype), tf.cast(initial_bases, self.variable_dtype))
-        return tf.cast(outputs, inputs.dtype)
+        given = initial_bases is not None
+        if given:
+            initial_bases = checked_bases(inputs, initial_bases, self.rank)
+        else:
+            initial_bases = self._own_bases(inputs, self.bases if training else self.evaluation_bases)
+        outputs, final_bases = self.decompose(inputs, initial_bases, training=bool(training))
+        if training and not given and self.running_bases is not None:
+            self._update(self.running_bases, final_bases)
+        return outputs
+
+    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the approximation and the final bases."""
+        raise TypeError(f"{type(self).__name__} must define decompose()")
+
+    def steps(self, training: bool) -> int:
+        """Returns the number of iterations."""
+        return self.num_steps if training or self.evaluation_steps is None else self.evaluation_steps
+
+    def _own_bases(self, inputs: tf.Tensor, kind: str) -> tf.Tensor:
+        batch = tf.shape(inputs)[0]
+        if kind == "random":
+            return self.draw_bases(batch, inputs.shape[-1])
+        kept = tf.convert_to_tensor(self.fixed_bases if kind == "fixed" else self.running_bases)
+        return tf.tile(kept, (batch // self.num_sections, 1, 1))
 
     def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
-        """Draws fresh initial bases, shape ``(batch, latent_dim, rank)``, from the layer's own stream."""
-        key = tf.cast(self.seed_generator.next(), tf.int32)
-        return random_streams.draw(self.initial_distribution, key, first=0, count=batch, shape=(latent_dim, self.rank))
+        """Draws fresh initial bases, shape ``(batch, latent_dim, rank)``; other ones at each call and replica."""
+        replica = tf.distribute.get_replica_context()
+        replica_id = 0 if replica is None else replica.replica_id_in_sync_group
+        state = tf.cast(self.seed_generator.next(), tf.int32)
+        return self._draw(random_streams.fold(state, self._path_digest(), replica_id), batch, latent_dim)
 
-    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
-        """The decomposition itself."""
-        raise TypeError(f"{type(self).__name__} must define decompose()")
+    def _draw_kept_bases(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        """The fixed bases, and the running bases at first: a function of seed, path and shape."""
+        purpose = random_streams.Purpose.KEPT_BASES
+        sections, latent_dim, _ = shape
+        bases = self._draw(random_streams.fold(self._stream_seed, self._path_digest(), purpose), sections, latent_dim)
+        return tf.cast(bases, dtype)
+
+    def _draw(self, key: tf.Tensor, count: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
+        return random_streams.draw(self.initial_distribution, key, first=0, count=count, shape=(latent_dim, self.rank))
+
+    def _path_digest(self) -> int:
+        return random_streams.non_negative(zlib.crc32((self.path or self.name).encode()))
+
+    def _update(self, variable: keras.Variable, final_bases: tf.Tensor) -> None:
+        """m <- l2n(momentum * m + (1 - momentum) * mean of the final bases over all images on all replicas)."""
+        running = tf.convert_to_tensor(variable)
+        final_bases = tf.reshape(tf.stop_gradient(tf.cast(final_bases, running.dtype)), (-1, *running.shape))
+        total, count = tf.reduce_sum(final_bases, axis=0), tf.cast(tf.shape(final_bases)[0], running.dtype)
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and replica.num_replicas_in_sync > 1:
+            total, count = replica.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+        mean = total / tf.maximum(count, 1)
+        moved = self.bases_momentum * running + (1 - self.bases_momentum) * mean
+        variable.assign(tf.math.l2_normalize(moved, axis=1))
+
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        children = super()._trackable_children(save_type, **kwargs)
+        # Keras hides the generator's state from TensorFlow, whose SavedModels may hold no variable that they do not
+        # track. Checkpoints never held it.
+        if save_type == "savedmodel":
+            children["seed_generator_state"] = self.seed_generator.state
+        return children
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
@@ -226,40 +209,133 @@ class MatrixDecomposition(keras.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "rank": self.rank, "num_steps": self.num_steps, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "rank": self.rank,
+            "num_steps": self.num_steps,
+            "evaluation_steps": self.evaluation_steps,
+            "num_sections": self.num_sections,
+            "bases": self.bases,
+            "evaluation_bases": self.evaluation_bases,
+            "bases_momentum": self.bases_momentum,
+            "gradient": self.gradient,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "MatrixDecomposition":
+        """Creates a layer; a config from before there were fixed bases gives one without them."""
+        return cls(**{"evaluation_bases": "random", **config})
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class NMF(MatrixDecomposition):
-    """Non-negative matrix factorisation; initial bases uniform in [0, 1). See :func:`nmf`."""
+    """Non-negative matrix factorisation; initial bases uniform in [0, 1). See :func:`hamgan.layers.nmf`.
+
+    Args:
+        rectify: whether relu is applied to the inputs; without it they must not be negative.
+        normalize_bases: whether initial bases are L2-normalised along D.
+
+    The other arguments are those of :class:`MatrixDecomposition`.
+    """
 
     initial_distribution = "uniform"
+    settings = ("rectify", "normalize_bases")
 
-    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
-        """See :func:`nmf`."""
-        return nmf(inputs, initial_bases, num_steps=self.num_steps)
+    def __init__(self, *, rectify: bool = True, normalize_bases: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rectify = rectify
+        self.normalize_bases = normalize_bases
+
+    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """See :func:`hamgan.layers.nmf`."""
+        return nmf_and_bases(
+            inputs,
+            initial_bases,
+            num_steps=self.steps(training),
+            gradient=self.gradient,
+            rectify=self.rectify,
+            normalize_bases=self.normalize_bases,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "rectify": self.rectify, "normalize_bases": self.normalize_bases}
+
+
+class SphericalKMeans(MatrixDecomposition):
+    """Base of the hams on soft spherical k-means; initial bases standard normal, then normalised.
+
+    Args:
+        inverse_temperature: factor of the scores inside the softmax.
+    """
+
+    initial_distribution = "normal"
+    settings: ClassVar[tuple[str, ...]] = ("inverse_temperature",)
+
+    def __init__(self, *, inverse_temperature: float = INVERSE_TEMPERATURE, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not inverse_temperature > 0:
+            raise ValueError(f"inverse_temperature must be positive, received {inverse_temperature}")
+        self.inverse_temperature = inverse_temperature
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "inverse_temperature": self.inverse_temperature}
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
-class ConceptDecomposition(MatrixDecomposition):
-    """Concept decomposition; initial bases standard normal, then normalised. See :func:`concept_decomposition`."""
+class ConceptDecomposition(SphericalKMeans):
+    """Concept decomposition. See :func:`hamgan.layers.concept_decomposition`.
 
-    initial_distribution = "normal"
+    Args:
+        ridge: weight of the identity in the regression.
 
-    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
-        """See :func:`concept_decomposition`."""
-        return concept_decomposition(inputs, initial_bases, num_steps=self.num_steps)
+    The other arguments are those of :class:`SphericalKMeans` and :class:`MatrixDecomposition`. Outside of training the
+    regression is solved by matrix products alone, so that the layer can be exported.
+    """
+
+    settings = ("inverse_temperature", "ridge")
+
+    def __init__(self, *, ridge: float = RIDGE, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not ridge > 0:
+            raise ValueError(f"ridge must be positive, received {ridge}")
+        self.ridge = ridge
+
+    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """See :func:`hamgan.layers.concept_decomposition`."""
+        return concept_decomposition_and_bases(
+            inputs,
+            initial_bases,
+            num_steps=self.steps(training),
+            gradient=self.gradient,
+            inverse_temperature=self.inverse_temperature,
+            ridge=self.ridge,
+            by_products=not training,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "ridge": self.ridge}
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
-class VectorQuantization(MatrixDecomposition):
-    """Vector quantisation; initial bases standard normal, then normalised. See :func:`vector_quantization`."""
+class VectorQuantization(SphericalKMeans):
+    """Vector quantisation. See :func:`hamgan.layers.vector_quantization`.
 
-    initial_distribution = "normal"
+    The arguments are those of :class:`SphericalKMeans` and :class:`MatrixDecomposition`.
+    """
 
-    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor) -> tf.Tensor:
-        """See :func:`vector_quantization`."""
-        return vector_quantization(inputs, initial_bases, num_steps=self.num_steps)
+    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """See :func:`hamgan.layers.vector_quantization`."""
+        return vector_quantization_and_bases(
+            inputs,
+            initial_bases,
+            num_steps=self.steps(training),
+            gradient=self.gradient,
+            inverse_temperature=self.inverse_temperature,
+        )
 
 
 HAMS: dict[str, type[MatrixDecomposition]] = {"nmf": NMF, "cd": ConceptDecomposition, "vq": VectorQuantization}

@@ -16,8 +16,9 @@ class SelfAttention(keras.Layer):
     theta, phi (C to C / 8), g (C to C / 2) and attend (C / 2 to C) are 1x1 convolutions without bias, divided by their
     spectral norm; phi and g are max-pooled 2x2. sigma is a scalar, initially 0.
 
-    Input and output ``(batch, height, width, channels)``; height and width even, channels a multiple of 8. Time and
-    memory grow with the square of the number of positions.
+    Input and output ``(batch, height, width, channels)``; height and width at least 2, perhaps unknown, and channels a
+    multiple of 8. Pooling leaves out the last row of an odd height and the last column of an odd width. Time and memory
+    grow with the square of the number of positions.
 
     Reference: Zhang et al., Self-Attention Generative Adversarial Networks (ICML 2019), section 3.
     """
@@ -30,6 +31,7 @@ class SelfAttention(keras.Layer):
                 f"{self.name} expects (batch, height, width, channels) with channels a multiple of {KEY_DIVISOR}, "
                 f"received {input_shape}"
             )
+        self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
 
         def conv(name: str, inputs: int, outputs: int) -> SNConv2D:
             layer = SNConv2D(outputs, 1, use_bias=False, norm_floor=0.0, name=name, dtype=self.dtype_policy)
@@ -44,15 +46,21 @@ class SelfAttention(keras.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Adds global context to ``inputs``."""
+        if 1 in inputs.shape[1:3]:
+            raise ValueError(
+                f"{self.name} pools 2x2 and expects height and width of at least 2, received {inputs.shape}"
+            )
         shape = tf.shape(inputs)
-        batch = shape[0]
+        batch, rows, columns = shape[0], shape[1] // 2, shape[2] // 2
 
         def positions(features: tf.Tensor) -> tf.Tensor:
             return tf.reshape(features, (batch, -1, features.shape[-1]))
 
         def pooled(features: tf.Tensor) -> tf.Tensor:
             # As a maximum over 2x2 tiles: XLA has no deterministic gradient of max pooling.
-            tiles = tf.reshape(features, (batch, shape[1] // 2, 2, shape[2] // 2, 2, features.shape[-1]))
+            if any(size is None or size % 2 for size in features.shape[1:3]):
+                features = features[:, : 2 * rows, : 2 * columns]
+            tiles = tf.reshape(features, (batch, rows, 2, columns, 2, features.shape[-1]))
             return positions(tf.reduce_max(tiles, axis=(2, 4)))
 
         queries = positions(self.theta(inputs, training=training))

@@ -11,10 +11,11 @@ from hamgan.layers import Hamburger, SNDense, SNEmbedding
 from hamgan.layers.activation import relu
 from hamgan.layers.class_lookup import class_labels
 from hamgan.models.blocks import DiscriminatorBlock
+from hamgan.models.served import ServedModel
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
-class Discriminator(keras.Model):
+class Discriminator(ServedModel):
     """Images and labels to one logit each: dense(h) + <h, embedding(label)>.
 
     Args:
@@ -22,7 +23,8 @@ class Discriminator(keras.Model):
         num_classes: labels are in [0, num_classes).
         base_channels: channels after the first block ("ch"; 64 in the published networks).
         convolution_form: see :mod:`hamgan.layers.convolution`.
-        hamburger: arguments of :class:`hamgan.layers.Hamburger` (latent_dim, rank, ...), or None to leave it out.
+        hamburger: arguments of :class:`hamgan.layers.Hamburger` (latent_dim, rank, ...), or None to leave it out. Here
+            ``evaluation_bases`` is "random" unless it is given.
         hamburger_resolution: the feature map size at which it stands; a pooling block's output.
 
     All weights exist after construction.
@@ -55,7 +57,8 @@ class Discriminator(keras.Model):
         self.num_classes = num_classes
         self.base_channels = base_channels
         self.convolution_form = convolution_form
-        self.hamburger_arguments = None if hamburger is None else dict(hamburger)
+        # As published; the trainer and the sampler bring bases of their own.
+        self.hamburger_arguments = None if hamburger is None else {"evaluation_bases": "random", **hamburger}
         self.hamburger_resolution = hamburger_resolution
 
         common: dict[str, Any] = {"dtype": self.dtype_policy}
@@ -71,9 +74,9 @@ class Discriminator(keras.Model):
         )
         self.hamburger = None
         self.blocks_before_hamburger = 0
-        if hamburger is not None:
+        if self.hamburger_arguments is not None:
             self.blocks_before_hamburger = [size for size, _ in stages].index(hamburger_resolution) + 1
-            self.hamburger = Hamburger(**hamburger, name="hamburger", **common)
+            self.hamburger = Hamburger(**self.hamburger_arguments, name="hamburger", **common)
         self.dense = SNDense(1, name="dense", **common)
         self.embedding = SNEmbedding(num_classes, widths[-1], name="embedding", **common)
         self.build((None, resolution, resolution, 3))
@@ -117,6 +120,14 @@ class Discriminator(keras.Model):
         features = tf.reduce_sum(relu(hidden), (1, 2))
         projection = tf.reduce_sum(features * self.embedding(labels, training=training), axis=1, keepdims=True)
         return tf.cast(self.dense(features, training=training) + projection, self.variable_dtype)
+
+    def input_signature(self) -> list[keras.InputSpec]:
+        """Returns the specifications of images and labels."""
+        images = (None, self.resolution, self.resolution, 3)
+        return [
+            keras.InputSpec(shape=images, dtype=self.variable_dtype, name="images"),
+            keras.InputSpec(shape=(None,), dtype="int32", name="labels"),
+        ]
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]

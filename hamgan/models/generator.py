@@ -16,10 +16,11 @@ from hamgan.layers import BatchNormalization, Hamburger, SNConv2D, SNDense
 from hamgan.layers.activation import relu
 from hamgan.layers.class_lookup import class_labels
 from hamgan.models.blocks import GeneratorBlock
+from hamgan.models.served import ServedModel
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
-class Generator(keras.Model):
+class Generator(ServedModel):
     """Latent vectors and labels to images in [-1, 1].
 
     Args:
@@ -31,7 +32,8 @@ class Generator(keras.Model):
         convolution_form: see :mod:`hamgan.layers.convolution`.
         recomputed_blocks: of how many blocks, from the last, the first convolution is done again in the backward pass
             on TPUs, for less memory. These have the largest images, and the fewest multiplications for each number.
-        hamburger: arguments of :class:`hamgan.layers.Hamburger` (latent_dim, rank, ...), or None to leave it out.
+        hamburger: arguments of :class:`hamgan.layers.Hamburger` (latent_dim, rank, ...), or None to leave it out. Here
+            ``evaluation_bases`` is "random" unless it is given.
         hamburger_resolution: the feature map size at which it stands; a block's output.
 
     All weights exist after construction.
@@ -70,7 +72,8 @@ class Generator(keras.Model):
         self.batch_norm_momentum = batch_norm_momentum
         self.convolution_form = convolution_form
         self.recomputed_blocks = recomputed_blocks
-        self.hamburger_arguments = None if hamburger is None else dict(hamburger)
+        # As published; the trainer and the sampler bring bases of their own.
+        self.hamburger_arguments = None if hamburger is None else {"evaluation_bases": "random", **hamburger}
         self.hamburger_resolution = hamburger_resolution
 
         common: dict[str, Any] = {"dtype": self.dtype_policy}
@@ -92,10 +95,10 @@ class Generator(keras.Model):
         )
         self.hamburger = None
         self.blocks_before_hamburger = 0
-        if hamburger is not None:
+        if self.hamburger_arguments is not None:
             self.blocks_before_hamburger = [size for size, _ in stages].index(hamburger_resolution)
             self.hamburger = Hamburger(
-                **hamburger,
+                **self.hamburger_arguments,
                 batch_norm="conditional",
                 num_classes=num_classes,
                 batch_norm_momentum=batch_norm_momentum,
@@ -146,6 +149,13 @@ class Generator(keras.Model):
                 hidden = self.hamburger(hidden, labels, training=training, initial_bases=initial_bases)
         hidden = self.to_rgb(relu(self.norm(hidden, training=training)), training=training)
         return tf.cast(tf.tanh(hidden), self.variable_dtype)
+
+    def input_signature(self) -> list[keras.InputSpec]:
+        """Returns the specifications of z and labels."""
+        return [
+            keras.InputSpec(shape=(None, self.z_dim), dtype=self.variable_dtype, name="z"),
+            keras.InputSpec(shape=(None,), dtype="int32", name="labels"),
+        ]
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]

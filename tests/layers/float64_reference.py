@@ -38,11 +38,11 @@ def nmf(x, bases, num_steps):
     return a @ transpose(c * (transpose(x) @ a) / (c @ transpose(a) @ a + 1e-6))
 
 
-def cd_bases(x, bases, num_steps):
+def cd_bases(x, bases, num_steps, inverse_temperature=100):
     x, a = np.asarray(x, np.float64), l2_normalize(np.asarray(bases, np.float64), axis=1)
     x_hat = l2_normalize(x, axis=1)
     for _ in range(num_steps):
-        c = softmax(100 * transpose(x_hat) @ a)
+        c = softmax(inverse_temperature * transpose(x_hat) @ a)
         c = c / (1e-6 + c.sum(1, keepdims=True))
         a = l2_normalize(x @ c, axis=1)
     return a
@@ -54,11 +54,11 @@ def cd(x, bases, num_steps):
     return a @ transpose(transpose(np.asarray(x, np.float64)) @ a @ np.linalg.inv(ridge))
 
 
-def vq_bases(x, bases, num_steps):
+def vq_bases(x, bases, num_steps, inverse_temperature=100):
     x, a = np.asarray(x, np.float64), l2_normalize(np.asarray(bases, np.float64), axis=1)
     x_hat = l2_normalize(x, axis=1)
     for _ in range(num_steps):
-        c = softmax(100 * transpose(x_hat) @ l2_normalize(a, axis=1))
+        c = softmax(inverse_temperature * transpose(x_hat) @ l2_normalize(a, axis=1))
         a = x @ (c / (1e-6 + c.sum(1, keepdims=True)))
     return a
 

@@ -155,32 +155,37 @@ def test_block_trains_in_a_functional_model_and_survives_saving(tmp_path):
     model.compile("adam", "mse")
     x = [np.random.default_rng(4).normal(size=(BATCH, 8, 8, 3)).astype(np.float32), LABELS, bases(1, "cd")]
     block.sigma.assign(0.5)
-    before = [weight.numpy() for weight in block.weights]
+    changing = [weight for weight in block.weights if weight.name != "fixed_bases"]
+    assert len(changing) == len(block.weights) - 1
+    before = [weight.numpy() for weight in changing]
     history = model.fit(x, np.ones((BATCH, 1)), batch_size=BATCH, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"][0])
-    assert all(np.abs(weight.numpy() - old).max() > 0 for weight, old in zip(block.weights, before, strict=True))
+    assert all(np.abs(weight.numpy() - old).max() > 0 for weight, old in zip(changing, before, strict=True))
 
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-6, atol=1e-7)
 
 
-def test_block_draws_its_own_bases_in_a_functional_model(tmp_path):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [keras.Input((8, 8, 3)), Hamburger(LATENT_DIM, RANK, num_steps=0, name="context"), keras.layers.Flatten()]
-    )
+@pytest.mark.parametrize("evaluation_bases", ["random", "fixed"])
+def test_block_finds_bases_of_its_own_in_a_functional_model(tmp_path, evaluation_bases):
+    block = Hamburger(LATENT_DIM, RANK, num_steps=0, evaluation_bases=evaluation_bases, name="context")
+    model = keras.Sequential([keras.Input((8, 8, 3)), block, keras.layers.Flatten()])
     model.compile("sgd", "mse")
     x = np.random.default_rng(4).normal(size=(2, 8, 8, 3)).astype(np.float32)
     model.fit(x, np.zeros((2, 192)), epochs=1, verbose=0)
-    model.get_layer("context").sigma.assign(1.0)
-    assert np.abs(model.predict(x, verbose=0) - model.predict(x, verbose=0)).max() > 1e-4
+    block.sigma.assign(1.0)
+    first, second = (model.predict(x, verbose=0) for _ in range(2))
+    assert (np.abs(first - second).max() > 1e-4) == (evaluation_bases == "random")
+    if evaluation_bases == "fixed":
+        np.testing.assert_array_equal(first, second)
 
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for weight, expected in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
-    assert loaded.predict(x, verbose=0).shape == (2, 192)
+    if evaluation_bases == "fixed":
+        np.testing.assert_array_equal(loaded.predict(x, verbose=0), first)
 
 
 @pytest.mark.parametrize(
@@ -213,3 +218,28 @@ def test_other_shapes_are_rejected(shape):
 def test_conditional_block_asks_for_labels():
     with pytest.raises(ValueError, match="expects labels"):
         built_block(batch_norm="conditional", num_classes=NUM_CLASSES)(images())
+
+
+def test_labels_without_conditional_normalisation_are_refused():
+    with pytest.raises(ValueError, match="has batch_norm='plain' and expects no labels"):
+        built_block(batch_norm="plain")(images(), LABELS)
+
+
+def test_inputs_of_another_rank_or_width_are_refused():
+    layer = built_block()
+    with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
+        layer(images()[0])
+    with pytest.raises(ValueError, match=f"expected axis -1 of input shape to have value {CHANNELS}"):
+        layer(images()[..., :1])
+
+
+@pytest.mark.parametrize("num_sections", [1, 2])
+@pytest.mark.parametrize("rows", [1, BATCH, 2 * BATCH, 4 * BATCH])
+def test_initial_bases_of_another_number_of_sections_are_refused(num_sections, rows):
+    layer = built_block(num_sections=num_sections)
+    given = bases(1, batch=rows)
+    if rows == BATCH * num_sections:
+        assert layer(images(), initial_bases=given).shape == images().shape
+    else:
+        with pytest.raises(ValueError, match=r"initial_bases must have shape .*one for each section of each image"):
+            layer(images(), initial_bases=given)

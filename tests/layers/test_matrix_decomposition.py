@@ -256,7 +256,7 @@ def test_layer_draws_fresh_bases_in_a_sequence_given_by_its_seed(ham, mode):
     inputs = example(ham)[0]
 
     def sequence(seed, mode):
-        layer = LAYERS[ham](rank=RANK, num_steps=1, seed=seed)
+        layer = LAYERS[ham](rank=RANK, num_steps=1, evaluation_bases="random", seed=seed, name="ham")
         layer.build(inputs.shape)
         call = layer if mode == "eager" else tf.function(layer, jit_compile=mode == "xla")
         return np.stack([call(inputs) for _ in range(3)])
@@ -283,7 +283,7 @@ def test_layer_bases_differ_between_examples_and_have_the_stated_distribution(ha
 @every_ham
 def test_layer_uses_the_given_bases_and_its_own_steps(ham):
     inputs, bases, _ = example(ham)
-    outputs = LAYERS[ham](rank=RANK, num_steps=3)(inputs, initial_bases=bases)
+    outputs = LAYERS[ham](rank=RANK, num_steps=3)(inputs, initial_bases=bases, training=True)
     np.testing.assert_array_equal(outputs, FUNCTIONS[ham](inputs, bases, num_steps=3))
 
 
@@ -292,6 +292,104 @@ def test_layer_uses_the_given_bases_and_its_own_steps(ham):
 def test_layer_rejects_other_shapes(ham, shape):
     with pytest.raises(ValueError, match=r"expects \(batch, positions, latent_dim\)"):
         LAYERS[ham](rank=2).build(shape)
+
+
+WRONG_BASES = [
+    (1, LATENT_DIM, RANK),
+    (2 * BATCH, LATENT_DIM, RANK),
+    (BATCH, LATENT_DIM, 1),
+    (BATCH, 1, RANK),
+    (BATCH, RANK, LATENT_DIM),
+    (LATENT_DIM, RANK),
+    (),
+]
+
+
+@every_ham
+@pytest.mark.parametrize("shape", WRONG_BASES)
+def test_initial_bases_that_would_broadcast_are_refused(ham, shape):
+    layer = LAYERS[ham](rank=RANK)
+    with pytest.raises(
+        ValueError, match=r"initial_bases must have shape \(batch, latent_dim, rank\), here \(3, 7, 4\)"
+    ):
+        layer(example(ham)[0], initial_bases=np.ones(shape, np.float32))
+    if shape != (BATCH, LATENT_DIM, 1):  # The function takes any rank.
+        with pytest.raises(ValueError, match="initial_bases must have shape"):
+            FUNCTIONS[ham](example(ham)[0], tf.ones(shape), num_steps=1)
+
+
+@pytest.mark.parametrize("shape", WRONG_BASES[:4])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_initial_bases_of_shapes_unknown_to_the_graph_are_refused_when_it_runs(shape, jit_compile):
+    layer = LAYERS["nmf"](rank=RANK)
+    inputs, bases, _ = example("nmf")
+    unknown = [tf.TensorSpec((None, None, LATENT_DIM)), tf.TensorSpec((None, None, None))]
+    call = tf.function(lambda x, bases: layer(x, initial_bases=bases), unknown, jit_compile=jit_compile)
+    np.testing.assert_allclose(call(inputs, bases), layer(inputs, initial_bases=bases), rtol=1e-4, atol=1e-5)
+    message = "requested shape|reshape" if jit_compile else "initial_bases must have shape"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        call(inputs, tf.ones(shape))
+
+
+@every_ham
+def test_inputs_of_another_rank_are_refused(ham):
+    layer = LAYERS[ham](rank=RANK)
+    layer(example(ham)[0])
+    with pytest.raises(ValueError, match="expected ndim=3, found ndim=2"):
+        layer(example(ham)[0][0])
+    with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 7"):
+        layer(example(ham)[0][:, :, :3])
+    with pytest.raises(
+        ValueError, match=r"inputs must have shape \(batch, positions, latent_dim\), received \(10, 7\)"
+    ):
+        FUNCTIONS[ham](example(ham)[0][0], example(ham)[1], num_steps=1)
+
+
+@every_ham
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("training", [False, True])
+def test_half_precision_is_computed_in_float32(ham, dtype, training):
+    """Also in a layer of half precision alone: no kernel of Cholesky's has it, and 1e-6 is nothing there."""
+    inputs, bases, upstream = (tf.cast(tensor, dtype) for tensor in example(ham))
+    settings = {"bases": "running", "evaluation_bases": "running", "seed": 0, "name": "ham"}
+    layer, wide = (LAYERS[ham](rank=RANK, dtype=each, **settings) for each in (dtype, "float32"))
+
+    def results(layer, inputs, bases, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, initial_bases=bases, training=training)
+        gradient = tape.gradient(outputs, inputs, upstream)
+        return outputs, gradient, layer(inputs, training=training)
+
+    found = results(layer, inputs, bases, upstream)
+    expected = results(wide, *(tf.cast(tensor, tf.float32) for tensor in (inputs, bases, upstream)))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_array_equal(ours, tf.cast(theirs, dtype))
+    assert layer.running_bases.dtype == "float32"
+    np.testing.assert_array_equal(layer.running_bases, wide.running_bases)
+
+
+@pytest.mark.parametrize("ridge", [0.01, 0.1])
+@pytest.mark.parametrize(("latent_dim", "rank"), [(64, 32), (16, 4), (16, 64)])
+@pytest.mark.parametrize("spread", [0.0, 0.01, 0.1, 10.0])
+def test_regression_by_products_is_that_by_cholesky(ridge, latent_dim, rank, spread):
+    """Evaluation's way against training's, with bases from all alike to unrelated."""
+    rng = np.random.default_rng(0)
+    bases = rng.normal(size=(2, latent_dim, 1)) + spread * rng.normal(size=(2, latent_dim, rank))
+    bases = (bases / np.linalg.norm(bases, axis=1, keepdims=True)).astype(np.float32)
+    mixed = reference.transpose(bases @ rng.dirichlet(np.ones(rank), (2, 50)).swapaxes(1, 2))
+    inputs = (3 * mixed + 0.3 * rng.normal(size=(2, 50, latent_dim))).astype(np.float32)
+    layer = ConceptDecomposition(rank=rank, num_steps=0, ridge=ridge)
+    by_products, by_cholesky = (layer(inputs, initial_bases=bases, training=training) for training in (False, True))
+    assert reference.relative_error(by_products, by_cholesky) < 1e-5
+
+
+def test_regression_by_products_is_exact_in_float64():
+    inputs, bases, _ = (tf.cast(tensor, tf.float64) for tensor in example("cd"))
+    layer = ConceptDecomposition(rank=RANK, dtype="float64")
+    by_products, by_cholesky = (layer(inputs, initial_bases=bases, training=training) for training in (False, True))
+    assert reference.relative_error(by_products, by_cholesky) < 1e-13
 
 
 @every_ham
