@@ -22,6 +22,8 @@ LOCK_NAME = "train.lock"
 
 _TEMPORARY = ".tmp"
 _LEFT_BY_CREATE = re.compile(rf"{re.escape(LOCK_NAME)}|(config\.json)?(\.[0-9a-f]+)?\.tmp")
+_COLLAPSE = {"step", "what", "action", "resumed_from"}
+"""Entries of a collapse that readers need; see :mod:`hamgan.training.collapse`."""
 _GRID = re.compile(r"step_(\d+)\.png")
 _EVALUATION = re.compile(r"step_(\d+)_([0-9a-f]+)\.json")
 
@@ -199,7 +201,7 @@ class RunDirectory:
         if not gfile.exists(self.collapses_path):
             return []
         collapses = _read_json(self.collapses_path)
-        if not (isinstance(collapses, list) and all(isinstance(c, dict) and "action" in c for c in collapses)):
+        if not (isinstance(collapses, list) and all(isinstance(c, dict) and c.keys() >= _COLLAPSE for c in collapses)):
             raise UserError(f"{self.collapses_path} is damaged (expected a list of collapses); delete it")
         return collapses
 
@@ -264,6 +266,9 @@ def check_writable(folder: str) -> None:
         while not os.path.lexists(folder):
             folder = os.path.dirname(folder)
     probe = os.path.join(folder, f".{uuid.uuid4().hex}{_TEMPORARY}")
-    with gfile.GFile(probe, "wb") as file:
-        file.write(b"\n")
-    gfile.remove(probe)
+    try:
+        with gfile.GFile(probe, "wb") as file:
+            file.write(b"\n")
+    finally:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            gfile.remove(probe)

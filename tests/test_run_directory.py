@@ -96,7 +96,9 @@ def test_what_cannot_be_read_is_named(tmp_path, name, read):
         read(run)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xff", b"{}", b"[3]", b'[{"step": 3}]', b"null"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xff", b"{}", b"[3]", b'[{"step": 3, "action": "stop"}]', b"null"]
+)
 def test_a_damaged_record_of_collapses_is_named(run, content):
     write_atomically(run.collapses_path, content)
     with pytest.raises(UserError, match=r"collapses\.json is damaged [^\n]+$"):
@@ -135,6 +137,16 @@ def test_folders_that_can_be_written_are_told_apart(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(tf.errors.OpError):
         check_writable(str(tmp_path / "file" / "below"))
+
+
+def test_a_check_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.io.gfile.GFile, "write", refuse)
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        check_writable(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_grids_are_listed_by_step(run):

@@ -46,7 +46,7 @@ MAY_CHANGE = (
     "train.max_rollbacks",
     "evaluation.",
 )
-"""What a resumed run may set anew: nothing that the weights at a given step depend on."""
+"""Settings that a resumed run may change: the weights at a given step do not depend on them."""
 
 BAD_DATA = (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.NotFoundError)
 """What a step raises when the input pipeline finds records or labels that cannot be used."""
@@ -356,7 +356,7 @@ class _Loop:
             advice = (
                 f"it was rolled back {self.rollbacks} times before (train.max_rollbacks)"
                 if self.config.on_collapse == "rollback"
-                else "--on_collapse rollback goes on from it with other noise and data order"
+                else "--on_collapse rollback resumes from it with other noise and data order"
             )
             raise TrainingDivergedError(f"{collapse['what']}. The last checkpoint is {path}; {advice}")
         _logger.warning(
