@@ -6,7 +6,7 @@ The widths are the published ones at 128x128 and follow the same rule elsewhere.
 HAM_NAMES = ("nmf", "cd", "vq")
 HAMBURGER_VERSIONS = ("v1", "v2")
 CONVOLUTION_FORMS = ("auto", "plain", "strided", "products")
-"""Ways to compute a 3x3 convolution and the resampling beside it: see hamgan/layers/convolution.py."""
+"""Ways to compute a 3x3 convolution and the resampling beside it: see hamgan/layers/convolution."""
 
 RESOLUTIONS = (32, 64, 128, 256)
 SMALLEST_FEATURE_MAP = 4

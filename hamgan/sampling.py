@@ -11,6 +11,7 @@ import tensorflow as tf
 from hamgan import random_streams
 from hamgan.config import BATCH_NORM_MODES
 from hamgan.layers.batch_normalization import batch_normalization_layers
+from hamgan.layers.class_lookup import class_labels
 from hamgan.models import Generator
 from hamgan.random_streams import Purpose
 from hamgan.replicas import on_all_replicas
@@ -126,23 +127,28 @@ class Sampler:
         """Yields images ``first``, ``first + 1``, ..., one per label.
 
         Args:
-            labels: integers, shape ``(n,)``.
+            labels: integers in [0, num_classes), shape ``(n,)``.
             first: index of the image of ``labels[0]``.
+
+        Raises:
+            ValueError: labels of another shape, dtype or range.
 
         Yields:
             Float32 in [-1, 1], shape ``(<= batch, resolution, resolution, 3)``, or what ``postprocess`` made of them.
         """
+        # On the host: a compiled generator may drop its own check.
+        labels = class_labels(labels, self.generator.num_classes, layer="Sampler").numpy()
         generate = self._compiled_generate()
         for done in range(0, len(labels), self.batch):
             wanted = labels[done : done + self.batch]
             # One traced shape: the last batch is filled up and cut.
-            padded = np.resize(wanted, self.batch).astype(np.int32)
+            padded = np.resize(wanted, self.batch)
             indices = np.arange(first + done, first + done + self.batch, dtype=np.int64)
             yield tf.nest.map_structure(operator.itemgetter(slice(len(wanted))), generate(padded, indices))
 
     def grid(self, classes: list[int], per_class: int) -> np.ndarray:
         """Returns a picture with one class per row, uint8 ``(rows * resolution, columns * resolution, 3)``."""
-        labels = np.repeat(np.asarray(classes, np.int32), per_class)
+        labels = np.repeat(np.asarray(classes), per_class)
         images = np.concatenate(list(self.batches(labels)))
         return image_grid(images, columns=per_class)
 

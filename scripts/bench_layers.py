@@ -2,7 +2,7 @@
 
   python scripts/bench_layers.py [--presets hamgan_strong] [--batches 8 16] [--forms plain strided products]
 
-For every convolution of a preset's networks, resampling included, in each form of hamgan/layers/convolution.py: the
+For every convolution of a preset's networks, resampling included, in each form of hamgan/layers/convolution: the
 time of the forward pass, with the images' gradient, and with the kernel's too. The generator's are measured at the
 batch, the discriminator's at twice the batch, as in its own update. Each form and batch is a process of its own; they
 take turns, and reported are medians and ranges over the processes. The inputs are random.
@@ -245,4 +245,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    benchmarking.run_script(main)

@@ -18,18 +18,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from hamgan.errors import UserError
+from hamgan.cli.options import check_output
+from hamgan.errors import FailedError, UserError, reason_of
+from hamgan.program import run_program
 
 PACKAGES = ("tensorflow", "keras", "numpy")
 TAIL_LINES = 3
+KNOWN_BYTES = 2**26
+"""Result of the call that :func:`check_extra_memory` measures."""
+PROCESS = "/proc/self"
 _KIB = 1024
 
 
-class BenchmarkError(Exception):
+class BenchmarkError(FailedError):
     """What could not be measured and why, in one line."""
 
 
@@ -120,19 +125,27 @@ def available_memory_bytes() -> int:
     return _proc_bytes("/proc/meminfo", "MemAvailable") or total_memory_bytes()
 
 
-def peak_bytes() -> int:
-    """Returns the most memory that was resident since this process began, or since :func:`reset_peak`."""
-    peak = _proc_bytes("/proc/self/status", "VmHWM")
+def peak_bytes(process: str = PROCESS) -> int:
+    """Returns the most memory that was resident since this process began, or since :func:`reset_peak`.
+
+    Args:
+        process: folder in which Linux describes this process.
+    """
+    peak = _proc_bytes(f"{process}/status", "VmHWM")
     if peak is not None:
         return peak
     in_bytes = sys.platform == "darwin"
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if in_bytes else _KIB)
 
 
-def reset_peak() -> bool:
-    """Sets the peak to what is resident now; returns whether this system can."""
+def reset_peak(process: str = PROCESS) -> bool:
+    """Sets the peak to what is resident now; returns whether this system can.
+
+    Args:
+        process: folder in which Linux describes this process.
+    """
     try:
-        with open("/proc/self/clear_refs", "w") as file:
+        with open(f"{process}/clear_refs", "w") as file:
             file.write("5")
     except OSError:
         return False
@@ -165,6 +178,26 @@ def extra_memory(function: Callable[[], Any]) -> dict[str, Any]:
     seconds(function)
     peak = tf.config.experimental.get_memory_info(device)["peak"]
     return {"extra_bytes": peak - before, "memory_of": f"TensorFlow's allocator, {device}"}
+
+
+def check_extra_memory() -> None:
+    """Measures a call whose memory is known.
+
+    Raises:
+        BenchmarkError: :func:`extra_memory` does not see it here.
+    """
+    import tensorflow as tf
+
+    tensor = tf.ones((KNOWN_BYTES // 4,))
+    seconds(lambda: tensor + tensor)
+    found = extra_memory(lambda: tensor + tensor)
+    extra = found["extra_bytes"]
+    # Resident memory shrinks a little when something else is freed; an allocator gives out up to twice the size.
+    if extra is not None and not 0.9 * KNOWN_BYTES <= extra <= 2.1 * KNOWN_BYTES:
+        raise BenchmarkError(
+            f"expected a call that needs {KNOWN_BYTES:,} bytes to need up to twice that of {found['memory_of']}, "
+            f"found {extra:,}; memory cannot be measured here"
+        )
 
 
 def _extra_resident_memory(function: Callable[[], Any]) -> dict[str, Any]:
@@ -258,7 +291,7 @@ def write_text(path: str, text: str) -> None:
     """Writes text, whole or not at all, and the folders above."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.tmp"
-    with open(temporary, "w") as file:
+    with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(temporary, path)
 
@@ -292,33 +325,38 @@ def run(
 ) -> None:
     """Measures, writes JSON, page and figure, and prints the page.
 
-    What goes wrong ends the process with one line: with exit code 2 where settings are not understood, 1 where a
-    variant cannot be measured.
-
     Args:
-        arguments: of :func:`new_parser`.
-        measure: returns what was measured; :func:`environment` is put before it.
+        arguments: options of :func:`new_parser`.
+        measure: function that returns what was measured; :func:`environment` is put before it.
         page: see :func:`publish`.
         draw: see there.
+
+    Raises:
+        UserError: settings are not understood, or the results could not be written.
+        BenchmarkError: a variant cannot be measured.
     """
-    try:
-        if arguments.redraw:
-            results = _read_json(arguments.out)
-        else:
-            measured = measure()
-            results = {**environment(), **measured}
-            write_json(arguments.out, results)
-    except (UserError, BenchmarkError) as error:
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UserError) else 1)
+    if arguments.redraw:
+        results = _read_json(arguments.out)
+    else:
+        for option, path in (("--out", arguments.out), ("--page", arguments.page)):
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            check_output(option, path)
+        measured = measure()
+        results = {**environment(), **measured}
+        write_json(arguments.out, results)
     print(publish(results, arguments.page, page, draw))
+
+
+def run_script(main: Callable[[], None]) -> NoReturn:
+    """Runs a script's main function and exits; see :func:`hamgan.program.run_program`."""
+    run_program(os.path.basename(sys.argv[0]), lambda _: main())
 
 
 def _read_json(path: str) -> dict[str, Any]:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise UserError(f"expected the results to draw at {path}: {error.strerror}; measure first") from error
-    except json.JSONDecodeError as error:
+        raise UserError(f"expected the results to draw at {reason_of(error)}; measure first") from error
+    except ValueError as error:  # no JSON, or no text
         raise UserError(f"expected results as JSON at {path}: {error}; measure again") from error

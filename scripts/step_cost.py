@@ -36,7 +36,7 @@ class Convolution:
         return 2.0 * self.size**2 * self.kernel_size**2 * self.in_channels * self.out_channels
 
     def flops(self, form: str) -> float:
-        """Forward, in a form of hamgan/layers/convolution.py; "auto" is what a CPU takes."""
+        """Forward, in a form of hamgan/layers/convolution; "auto" is what a CPU takes."""
         if form == "auto":
             form = self.form_on_cpu()
         if self.kernel_size == 1:
@@ -46,7 +46,7 @@ class Convolution:
 
     def form_on_cpu(self) -> str:
         """What "auto" is there."""
-        from hamgan.layers.convolution import cpu_form
+        from hamgan.layers.convolution.choice import cpu_form
 
         return cpu_form(self.kernel_size, self.in_channels, self.out_channels, self.resampling)  # type: ignore[arg-type]
 

@@ -37,7 +37,7 @@ def _imports(path):
 
 @pytest.mark.parametrize("folder", FORBIDDEN)
 def test_imports_point_along_the_flow(folder):
-    files = sorted((PACKAGE / folder).glob("*.py"))
+    files = sorted((PACKAGE / folder).rglob("*.py"))
     assert files
     for path in files:
         wrong = [name for name in _imports(path) if name.startswith((*FORBIDDEN[folder], "absl.flags", "argparse"))]

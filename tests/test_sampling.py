@@ -57,6 +57,12 @@ def _samples(generator, labels=LABELS, *, first=0, batch=7, **arguments):
     return np.concatenate(list(Sampler(generator, seed=1, batch=batch, **arguments).batches(labels, first=first)))
 
 
+@pytest.mark.parametrize("labels", [[0, -1], [10, 3], [0.5, 1.0], [[1, 2], [3, 4]]])
+def test_labels_that_are_no_classes_are_refused_before_anything_is_sampled(generator, labels):
+    with pytest.raises(ValueError, match="Sampler expects labels"):
+        next(Sampler(generator, seed=1, batch=2).batches(np.array(labels)))
+
+
 def test_sampling_may_begin_at_any_image(generator):
     at_once = _samples(generator)
     for first in (2, 5):

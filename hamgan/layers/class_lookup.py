@@ -1,30 +1,79 @@
-"""Rows of a per-class table, with a dense gradient."""
+"""Class labels, checked, and the rows of per-class tables that they pick."""
 
 import tensorflow as tf
 
 from hamgan.layers.gradients import custom_gradient
+from hamgan.layers.precision import HALF_PRECISION, accumulation_dtype
+
+
+def class_labels(labels: tf.Tensor, num_classes: int, *, layer: str, examples: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns labels as int32 of shape ``(batch,)``, or says what is wrong with them.
+
+    Args:
+        labels: shape ``(batch,)`` or ``(batch, 1)``; integers in ``[0, num_classes)``, or the same numbers as float32
+            or float64.
+        num_classes: number of classes.
+        layer: name of the layer, for errors.
+        examples: tensor with the batch that the labels belong to; a single label is not broadcast to it.
+
+    Raises:
+        ValueError: another shape or dtype; in eager mode also a label out of range.
+        tf.errors.InvalidArgumentError: a label out of range, or the wrong number of labels, found when a graph runs.
+            XLA drops these two checks.
+    """
+    labels = tf.convert_to_tensor(labels)
+    is_float = labels.dtype.is_floating and labels.dtype not in HALF_PRECISION
+    if not (labels.dtype.is_integer or is_float):
+        raise ValueError(
+            f"{layer} expects labels as integers, or as whole numbers in float32 or float64, "
+            f"received {labels.dtype.name}"
+        )
+    shape = labels.shape
+    batch = None if examples is None else examples.shape[0]
+    if not (shape.is_compatible_with((batch,)) or shape.is_compatible_with((batch, 1))):
+        expected = "batch" if batch is None else batch
+        raise ValueError(f"{layer} expects labels of shape ({expected},) or ({expected}, 1), received {shape}")
+
+    integers = tf.cast(labels, tf.int64)
+    in_range = tf.logical_and(integers >= 0, integers < num_classes)
+    if is_float:
+        in_range = tf.logical_and(in_range, tf.equal(tf.cast(integers, labels.dtype), labels))
+    all_in_range = tf.reduce_all(in_range)
+    requirement = f"{layer} expects labels in [0, {num_classes}), received"
+    if tf.executing_eagerly():
+        if not all_in_range:
+            raise ValueError(f"{requirement} {labels[tf.logical_not(in_range)][0].numpy()}")
+    else:
+        tf.debugging.Assert(all_in_range, [requirement, labels])
+        if examples is not None and None in (batch, shape.rank and shape[0]):
+            expected = tf.shape(examples)[0]
+            tf.debugging.Assert(
+                tf.equal(tf.size(labels), expected),
+                [f"{layer} expects one label for each of this many examples, then received", expected, labels],
+            )
+    return tf.reshape(tf.cast(integers, tf.int32), (-1,))
 
 
 def class_rows(table: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Returns ``table[labels]``, one row per label, with a gradient that is a dense tensor.
 
     ``tf.gather`` alone hands optimizers IndexedSlices in which a class that occurs twice stands twice; Keras
-    optimizers do not add such rows up and Adam then takes a wrong step.
+    optimizers do not add such rows up and Adam then takes a wrong step. Rows are added up in float32 or wider.
 
     Args:
-        table: float, shape ``(num_classes, width)``.
-        labels: integers in ``[0, num_classes)``, shape ``(batch,)``.
+        table: float, shape ``(num_classes, width)``; in the variable's own dtype, so that its gradient is too.
+        labels: int32 in ``[0, num_classes)``, shape ``(batch,)``; see :func:`class_labels`.
 
     Returns:
         Float, shape ``(batch, width)``.
     """
-    labels = tf.cast(labels, tf.int32)
     num_classes = table.shape[0]
 
     @custom_gradient
     def lookup(rows: tf.Tensor) -> tuple[tf.Tensor, object]:
         def grad(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.math.unsorted_segment_sum(upstream, labels, num_classes)
+            wide = tf.cast(upstream, accumulation_dtype(upstream.dtype))
+            return tf.cast(tf.math.unsorted_segment_sum(wide, labels, num_classes), upstream.dtype)
 
         return tf.gather(rows, labels), grad
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from hamgan.architecture import HAMBURGER_VERSIONS
 from hamgan.layers.activation import relu
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
+from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.matrix_decomposition import HAMS
 from hamgan.layers.spectral_normalization import SNConv2D
 
@@ -81,6 +82,7 @@ class Hamburger(keras.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.autocast = False  # Labels that come as floats must not be rounded; call() casts the images.
         for name, value, known in (
             ("ham", ham, tuple(HAMS)),
             ("version", version, HAMBURGER_VERSIONS),
@@ -131,12 +133,7 @@ class Hamburger(keras.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the breads, the cheese, the batch normalisation and sigma."""
-        channels = input_shape[-1]
-        if len(input_shape) != 4 or channels is None:
-            raise ValueError(
-                f"{self.name} expects (batch, height, width, channels) with channels known, received {input_shape}"
-            )
-        self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
+        channels = image_channels(self, input_shape)
         inner = self.num_sections * self.latent_dim
 
         def conv(name: str, inputs: int, outputs: int) -> SNConv2D:
@@ -179,13 +176,15 @@ class Hamburger(keras.Layer):
 
         Args:
             inputs: shape ``(batch, height, width, channels)``.
-            labels: integers, shape ``(batch,)``; only with ``batch_norm="conditional"``, and then required.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``; only with
+                ``batch_norm="conditional"``, and then required.
             training: whether batch statistics are used and state is updated.
             initial_bases: shape ``(batch * num_sections, latent_dim, rank)``, sections of one image side by side; if
                 absent, they are as ``bases`` or ``evaluation_bases`` says.
         """
         if labels is not None and self.batch_norm != "conditional":
             raise ValueError(f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels, received some")
+        inputs = tf.cast(inputs, self.compute_dtype)
         shape = tf.shape(inputs)
         batch, positions = shape[0], shape[1] * shape[2]
         sections, latent_dim = self.num_sections, self.latent_dim

@@ -1,4 +1,4 @@
-"""Less memory for more multiplications: what a function makes on its way is made anew for its gradient."""
+"""Less memory for more multiplications: intermediate results are recomputed for the gradient."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,8 +27,7 @@ def recomputed(
 
     @custom_gradient
     def call(weight: tf.Tensor, *others: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
-        weight, *kept = (tf.stop_gradient(argument) for argument in (weight, *others))
-        outputs, statistics = function(weight, *kept, statistics=None)
+        outputs, statistics = function(weight, *others, statistics=None)
 
         def grad(upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor]:
             # Not before the gradient is there; and XLA must not find that it has been made already. XLA drops control
@@ -36,7 +35,7 @@ def recomputed(
             # gradient, which is made anyway: reading the images' own for this would keep them in float32 on a TPU.
             to_bias = tf.reduce_sum(upstream, tuple(range(upstream.shape.rank - 1)))
             again = weight + tf.cast(tf.equal(to_bias[0], -float("inf")), weight.dtype)
-            arguments = [again, *kept]
+            arguments = [again, *others]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(arguments)
                 outputs_again = function(*arguments, statistics=statistics)[0]

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.spectral_normalization import SNConv2D
 
 KEY_DIVISOR = 8
@@ -25,13 +26,9 @@ class SelfAttention(keras.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the convolutions and sigma."""
-        channels = input_shape[-1]
-        if len(input_shape) != 4 or channels is None or channels % KEY_DIVISOR:
-            raise ValueError(
-                f"{self.name} expects (batch, height, width, channels) with channels a multiple of {KEY_DIVISOR}, "
-                f"received {input_shape}"
-            )
-        self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
+        channels = image_channels(self, input_shape)
+        if channels % KEY_DIVISOR:
+            raise ValueError(f"{self.name} expects channels a multiple of {KEY_DIVISOR}, received {input_shape}")
 
         def conv(name: str, inputs: int, outputs: int) -> SNConv2D:
             layer = SNConv2D(outputs, 1, use_bias=False, norm_floor=0.0, name=name, dtype=self.dtype_policy)

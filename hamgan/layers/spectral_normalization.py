@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 
 from hamgan.architecture import CONVOLUTION_FORMS
-from hamgan.layers.class_lookup import class_rows
+from hamgan.layers.class_lookup import class_labels, class_rows
 from hamgan.layers.convolution import Resampling, convolve
 from hamgan.layers.gradients import custom_gradient
+from hamgan.layers.input_shapes import image_channels
+from hamgan.layers.precision import accumulation_dtype, add_bias
 
 
 def spectral_norm(matrix: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -65,27 +67,34 @@ class SpectrallyNormalized(keras.Layer):
         self.norm_floor = norm_floor
 
     def _add_kernel(self, shape: tuple[int, ...], num_rows: int, name: str = "kernel") -> None:
-        # Normalised in the weights' dtype and cast afterwards: autocast would hand out bfloat16 singular vectors.
+        # Normalised in float32 or wider and cast afterwards: autocast would hand out bfloat16 singular vectors.
         self.kernel = self.add_weight(name=name, shape=shape, initializer="glorot_uniform", autocast=False)
         self.u = self.add_weight(
             name="u",
             shape=(num_rows, 1),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
             trainable=False,
+            dtype=accumulation_dtype(self.variable_dtype).name,
             autocast=False,
             aggregation="only_first_replica",
         )
 
-    def _kernel_matrix(self, kernel: tf.Tensor) -> tf.Tensor:
+    def _add_bias(self, width: int) -> None:
+        # Added by add_bias(), which casts it: autocast would sum its gradient in half precision.
+        self.bias = self.add_weight(name="bias", shape=(width,), initializer="zeros", autocast=False)
+
+    def _matrix(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.reshape(kernel, (-1, kernel.shape[-1]))
+
+    def _kernel_matrix(self) -> tf.Tensor:
+        return self._matrix(tf.cast(tf.convert_to_tensor(self.kernel), self.u.dtype))
 
     def kernel_scale(self, training: bool | None) -> tf.Tensor:
         """Returns 1 / max(norm_floor, norm), by which the kernel is multiplied; stores u' if ``training``."""
-        matrix = self._kernel_matrix(tf.convert_to_tensor(self.kernel))
-        norm, new_u = spectral_norm(matrix, tf.convert_to_tensor(self.u))
+        norm, new_u = spectral_norm(self._kernel_matrix(), tf.convert_to_tensor(self.u))
         if training:
             self.u.assign(new_u)
-        return 1.0 / tf.maximum(norm, self.norm_floor)
+        return tf.cast(1.0 / tf.maximum(norm, self.norm_floor), self.kernel.dtype)
 
     def normalized_kernel(self, training: bool | None) -> tf.Tensor:
         """Returns the kernel over its norm, in the weights' dtype; stores u' if ``training``."""
@@ -94,7 +103,7 @@ class SpectrallyNormalized(keras.Layer):
     def largest_singular_value(self) -> tf.Tensor:
         """Returns the norm of u^T W, a scalar: the kernel's largest singular value as far as u has converged."""
         u = tf.math.l2_normalize(tf.convert_to_tensor(self.u))
-        return tf.norm(tf.matmul(self._kernel_matrix(tf.convert_to_tensor(self.kernel)), u, transpose_a=True))
+        return tf.norm(tf.matmul(self._kernel_matrix(), u, transpose_a=True))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -150,15 +159,11 @@ class SNConv2D(SpectrallyNormalized):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates kernel, u and bias."""
-        channels = input_shape[-1]
-        if len(input_shape) != 4 or channels is None:
-            raise ValueError(
-                f"{self.name} expects (batch, height, width, channels) with channels known, received {input_shape}"
-            )
+        channels = image_channels(self, input_shape)
         size = self.kernel_size
         self._add_kernel((size, size, channels, self.filters), size * size * channels)
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+            self._add_bias(self.filters)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Convolves ``inputs``."""
@@ -174,7 +179,7 @@ class SNConv2D(SpectrallyNormalized):
     ) -> tf.Tensor:
         """Convolves ``inputs`` with what :meth:`operands` returned."""
         outputs = convolve(inputs, kernel, scale=scale, resampling=self.resampling, form=self.form)
-        return outputs if bias is None else tf.nn.bias_add(outputs, bias)
+        return outputs if bias is None else add_bias(outputs, bias)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the input's shape with ``filters`` channels, height and width doubled or halved by resampling."""
@@ -212,13 +217,14 @@ class SNDense(SpectrallyNormalized):
         features = input_shape[-1]
         if len(input_shape) != 2 or features is None:
             raise ValueError(f"{self.name} expects (batch, features) with features known, received {input_shape}")
+        self.input_spec = keras.InputSpec(ndim=2, axes={-1: features})
         self._add_kernel((features, self.units), features)
-        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+        self._add_bias(self.units)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns ``inputs @ kernel + bias``."""
         kernel = tf.cast(self.normalized_kernel(training), inputs.dtype)
-        return tf.nn.bias_add(tf.matmul(inputs, kernel), self.bias)
+        return add_bias(tf.matmul(inputs, kernel), tf.convert_to_tensor(self.bias))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns ``(batch, units)``."""
@@ -231,9 +237,10 @@ class SNDense(SpectrallyNormalized):
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class SNEmbedding(SpectrallyNormalized):
-    """Spectrally normalised class embedding: integer labels ``(batch,)`` to vectors ``(batch, width)``.
+    """Spectrally normalised class embedding: labels, ``(batch,)`` or ``(batch, 1)``, to vectors ``(batch, width)``.
 
-    The table ``(num_classes, width)`` is normalised as its transpose, so u has shape ``(width, 1)``.
+    Labels are checked by :func:`hamgan.layers.class_lookup.class_labels`. The table ``(num_classes, width)`` is
+    normalised as its transpose, so u has shape ``(width, 1)``.
     """
 
     def __init__(self, num_classes: int, width: int, *, norm_floor: float = 1.0, **kwargs: Any) -> None:
@@ -242,21 +249,23 @@ class SNEmbedding(SpectrallyNormalized):
             raise ValueError(f"num_classes and width must be positive, received {num_classes} and {width}")
         self.num_classes = num_classes
         self.width = width
+        self.autocast = False  # Labels that come as floats must not be rounded.
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the table and u."""
         self._add_kernel((self.num_classes, self.width), self.width, name="embeddings")
 
-    def _kernel_matrix(self, kernel: tf.Tensor) -> tf.Tensor:
+    def _matrix(self, kernel: tf.Tensor) -> tf.Tensor:
         return tf.transpose(kernel)
 
     def call(self, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns one row of the normalised table per label."""
-        return class_rows(tf.cast(self.normalized_kernel(training), self.compute_dtype), labels)
+        labels = class_labels(labels, self.num_classes, layer=self.name)
+        return tf.cast(class_rows(self.normalized_kernel(training), labels), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns ``(batch, width)``."""
-        return (*input_shape, self.width)
+        return (input_shape[0], self.width)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

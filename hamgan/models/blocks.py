@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from hamgan.layers import ConditionalBatchNormalization, SNConv2D
 from hamgan.layers.activation import relu
+from hamgan.layers.class_lookup import class_labels
 from hamgan.layers.convolution import Resampling
+from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.recomputation import recomputed
 from hamgan.layers.target import target
 
@@ -21,12 +23,12 @@ class GeneratorBlock(keras.Layer):
 
     Args:
         channels: output channels.
-        num_classes: of the conditional batch normalisation.
-        batch_norm_momentum: decay of its moving averages.
+        num_classes: number of classes of the conditional batch normalisation.
+        batch_norm_momentum: decay of the moving averages.
         convolution_form: see :mod:`hamgan.layers.convolution`.
-        recompute: whether what the first convolution puts out is made anew in the backward pass, on TPUs.
+        recompute: whether the first convolution's output is recomputed in the backward pass, on TPUs.
 
-    Images ``(batch, h, w, c)`` and labels ``(batch,)`` to ``(batch, 2h, 2w, channels)``.
+    Images ``(batch, h, w, c)`` and labels, ``(batch,)`` or ``(batch, 1)``, to ``(batch, 2h, 2w, channels)``.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class GeneratorBlock(keras.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.autocast = False  # Labels that come as floats must not be rounded; call() casts the images.
         self.channels = channels
         self.num_classes = num_classes
         self.recompute = recompute
@@ -56,6 +59,7 @@ class GeneratorBlock(keras.Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights of all sublayers."""
+        image_channels(self, input_shape)
         inner = self.compute_output_shape(input_shape)
         for layer, shape in (
             (self.norm1, input_shape),
@@ -68,6 +72,7 @@ class GeneratorBlock(keras.Layer):
 
     def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Doubles height and width."""
+        inputs = tf.cast(inputs, self.compute_dtype)
         hidden = relu(self.norm1(inputs, labels, training=training))
         if self.recompute and training and target() == "tpu":
             hidden = self._recomputed_convolutions(hidden, labels)
@@ -89,10 +94,11 @@ class GeneratorBlock(keras.Layer):
             statistics: Sequence[tf.Tensor] | None,
         ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
             hidden = self.conv1.convolve(hidden, kernel, scale, bias)
-            hidden, mean, variance = self.norm2.normalize_by_batch(hidden, gamma, beta, statistics)
-            return self.conv2.convolve(relu(hidden), *second), (mean, variance)
+            hidden, statistics = self.norm2.normalize_by_batch(hidden, gamma, beta, statistics)
+            return self.conv2.convolve(relu(hidden), *second), statistics
 
         kernel, scale, bias = self.conv1.operands(training=True)
+        labels = class_labels(labels, self.num_classes, layer=self.norm2.name, examples=hidden)
         affine, second = self.norm2.affine_weights(labels), self.conv2.operands(training=True)
         hidden, statistics = recomputed(convolutions, kernel, hidden, scale, bias, *affine, *second)
         self.norm2.update_averages(statistics)
@@ -145,7 +151,8 @@ class DiscriminatorBlock(keras.Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights of all sublayers."""
-        if self.shortcut is None and input_shape[-1] != self.channels:
+        channels = image_channels(self, input_shape)
+        if self.shortcut is None and channels != self.channels:
             raise ValueError(
                 f"{self.name} has an identity shortcut and expects {self.channels} channels, received {input_shape}"
             )

@@ -9,6 +9,7 @@ import tensorflow as tf
 from hamgan.architecture import check_hamburger_resolution, check_resolution, discriminator_stages
 from hamgan.layers import Hamburger, SNDense, SNEmbedding
 from hamgan.layers.activation import relu
+from hamgan.layers.class_lookup import class_labels
 from hamgan.models.blocks import DiscriminatorBlock
 from hamgan.models.served import ServedModel
 
@@ -47,6 +48,7 @@ class Discriminator(ServedModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
+        self.autocast = False  # Labels that come as floats must not be rounded; call() casts the images.
         check_resolution(resolution)
         stages = discriminator_stages(resolution)
         if hamburger is not None:
@@ -81,6 +83,7 @@ class Discriminator(ServedModel):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of all sublayers."""
+        self.input_spec = keras.InputSpec(shape=(None, self.resolution, self.resolution, 3))
         shape = input_shape
         for index, block in enumerate(self.blocks, start=1):
             block.build(shape)
@@ -101,14 +104,15 @@ class Discriminator(ServedModel):
 
         Args:
             images: float in [-1, 1], shape ``(batch, resolution, resolution, 3)``.
-            labels: integers in [0, num_classes), shape ``(batch,)``.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
             training: whether state (the singular vectors) is updated.
             initial_bases: of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; drawn if absent.
 
         Returns:
             Logits, shape ``(batch, 1)``, in the variables' dtype: high for real.
         """
-        hidden = images
+        labels = class_labels(labels, self.num_classes, layer=self.name, examples=images)
+        hidden = tf.cast(images, self.compute_dtype)
         for index, block in enumerate(self.blocks, start=1):
             hidden = block(hidden, training=training)
             if self.hamburger is not None and index == self.blocks_before_hamburger:

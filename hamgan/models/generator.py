@@ -14,6 +14,7 @@ from hamgan.architecture import (
 )
 from hamgan.layers import BatchNormalization, Hamburger, SNConv2D, SNDense
 from hamgan.layers.activation import relu
+from hamgan.layers.class_lookup import class_labels
 from hamgan.models.blocks import GeneratorBlock
 from hamgan.models.served import ServedModel
 
@@ -59,6 +60,7 @@ class Generator(ServedModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
+        self.autocast = False  # Labels that come as floats must not be rounded; call() casts z.
         check_resolution(resolution)
         stages = generator_stages(resolution)
         if hamburger is not None:
@@ -109,6 +111,7 @@ class Generator(ServedModel):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of all sublayers."""
+        self.input_spec = keras.InputSpec(ndim=2, axes={-1: self.z_dim})
         self.dense.build(input_shape)
         shape: tuple[int | None, ...] = (None, *self.stem_shape)
         for index, block in enumerate(self.blocks, start=1):
@@ -130,13 +133,15 @@ class Generator(ServedModel):
 
         Args:
             z: float, shape ``(batch, z_dim)``, standard normal.
-            labels: integers in [0, num_classes), shape ``(batch,)``.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
             training: whether batch statistics are used and state is updated.
             initial_bases: of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; drawn if absent.
 
         Returns:
             Images in [-1, 1], shape ``(batch, resolution, resolution, 3)``, in the variables' dtype.
         """
+        labels = class_labels(labels, self.num_classes, layer=self.name, examples=z)
+        z = tf.cast(z, self.compute_dtype)
         hidden = tf.reshape(self.dense(z, training=training), (-1, *self.stem_shape))
         for index, block in enumerate(self.blocks, start=1):
             hidden = block(hidden, labels, training=training)

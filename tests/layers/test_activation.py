@@ -27,6 +27,25 @@ def test_relu_is_tensorflows_on_every_device(device, dtype):
     assert np.isnan(found[0][-1])
 
 
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_on_tpus_a_gradient_penalty_is_that_of_tensorflows_relu(mode):
+    inputs = tf.constant([[-1.0, 0.5], [2.0, -3.0]])
+    weights = tf.constant([[1.0, -2.0], [0.5, 3.0]])
+
+    def penalty_gradient(function):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            with tf.GradientTape() as inner:
+                inner.watch(inputs)
+                outputs = tf.reduce_sum(function(inputs @ weights) ** 3)
+            penalty = tf.reduce_sum(inner.gradient(outputs, inputs) ** 2)
+        return tape.gradient(penalty, weights)
+
+    with tracing_for("tpu"):
+        found = (tf.function(penalty_gradient) if mode == "graph" else penalty_gradient)(relu)
+    np.testing.assert_allclose(found, penalty_gradient(tf.nn.relu), rtol=1e-6)
+
+
 def test_on_tpus_the_gradient_reads_the_output_rounded():
     def reads(device):
         """The types of what the gradient compares."""

@@ -1,10 +1,13 @@
 import float64_reference as reference
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from second_order import assert_right_to_second_order
 
 from hamgan.layers import BatchNormalization, ConditionalBatchNormalization, Hamburger
 from hamgan.layers.batch_normalization import batch_normalization_layers
+from hamgan.layers.class_lookup import class_rows
 from hamgan.models.blocks import GeneratorBlock
 
 SHAPE = (4, 3, 5, 6)
@@ -71,6 +74,121 @@ def test_gradients_are_those_of_the_formula(conditional):
 
     for found, expected in zip(gradients(normalized), gradients(formula), strict=True):
         assert reference.relative_error(tf.convert_to_tensor(found), tf.convert_to_tensor(expected)) < 1e-13
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("training", [False, True])
+@both_forms
+def test_second_derivatives_are_right(conditional, training, mode):
+    layer = built_layer(conditional, dtype="float64")
+    labels = [tf.constant(LABELS)] if conditional else []
+
+    def normalized(inputs, gamma, beta):
+        affine = (
+            (class_rows(table, *labels)[:, None, None] for table in (gamma, beta)) if conditional else (gamma, beta)
+        )
+        if training:
+            return tf.sin(layer.normalize_by_batch(inputs, *affine)[0])
+        return tf.sin(layer(inputs, *labels, training=False))
+
+    assert_right_to_second_order(
+        normalized,
+        images(),
+        layer.gamma.numpy(),
+        layer.beta.numpy(),
+        mode=mode,
+        constants=() if training else (1, 2),
+    )
+
+
+def test_the_statistics_can_be_differentiated_too():
+    layer = built_layer(conditional=False, dtype="float64")
+
+    def moments(inputs):
+        _, (mean, variance, _count) = layer.normalize_by_batch(inputs, layer.gamma.value, layer.beta.value)
+        return tf.sin(mean) * variance
+
+    def expected_moments(inputs):
+        mean, variance = tf.nn.moments(inputs, (0, 1, 2))
+        return tf.sin(mean) * variance
+
+    def gradient(function):
+        inputs = tf.constant(images(), tf.float64)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+        return tape.gradient(outputs, inputs)
+
+    assert reference.relative_error(gradient(moments), gradient(expected_moments)) < 1e-13
+
+
+def test_a_gradient_penalty_equals_that_of_keras_own_layer():
+    ours, theirs = BatchNormalization(dtype="float64"), keras.layers.BatchNormalization(epsilon=1e-3, dtype="float64")
+    inputs = tf.constant(images(), tf.float64)
+
+    def penalty_gradient(layer):
+        layer.build(SHAPE)
+        layer.gamma.assign(np.linspace(0.5, 2.0, SHAPE[-1]))
+        with tf.GradientTape() as tape:
+            with tf.GradientTape() as inner:
+                inner.watch(inputs)
+                outputs = tf.reduce_sum(layer(inputs, training=True) ** 3)
+            penalty = tf.reduce_sum(inner.gradient(outputs, inputs) ** 2)
+        return tf.convert_to_tensor(tape.gradient(penalty, layer.gamma.value))
+
+    expected = penalty_gradient(theirs)
+    assert np.linalg.norm(expected) > 1
+    assert reference.relative_error(penalty_gradient(ours), expected) < 1e-10
+
+
+@pytest.mark.parametrize("shares", [(3, 2), (4, 3), (4, 0), (0, 0)])
+@both_forms
+def test_replicas_with_unequal_shares_normalise_as_one_device_does(conditional, shares):
+    rng = np.random.default_rng(5)
+    parts = [rng.normal(size=(share, *SHAPE[1:])) for share in shares]
+    upstream = [rng.normal(size=part.shape) for part in parts]
+    labels = [rng.integers(0, NUM_CLASSES, share) for share in shares]
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+    def results(layer, inputs, labels, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, labels, training=True) if conditional else layer(inputs, training=True)
+            loss = tf.reduce_sum(outputs * upstream)
+        return outputs, tape.gradient(loss, inputs)
+
+    with strategy.scope():
+        spread = built_layer(conditional, dtype="float64")
+    single = built_layer(conditional, dtype="float64")
+    before = single.get_weights()
+
+    def distributed(values, dtype):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(values[context.replica_id_in_sync_group], dtype)
+        )
+
+    found = tf.function(lambda *arguments: strategy.run(results, args=(spread, *arguments)))(
+        distributed(parts, tf.float64), distributed(labels, tf.int32), distributed(upstream, tf.float64)
+    )
+    if sum(shares):
+        whole = [tf.constant(np.concatenate(values)) for values in (parts, labels, upstream)]
+        for per_replica, expected in zip(found, results(single, *whole), strict=True):
+            together = np.concatenate(strategy.experimental_local_results(per_replica))
+            assert reference.relative_error(together, expected) < 1e-12
+    for value, expected, old in zip(spread.get_weights(), single.get_weights(), before, strict=True):
+        np.testing.assert_allclose(value, expected if sum(shares) else old, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_pure_half_precision_averages_in_float32(dtype):
+    layer = built_layer(conditional=False, dtype=dtype)
+    inputs = tf.cast(images() + 30, dtype)
+    outputs = layer(inputs, training=True)
+    assert outputs.dtype == dtype
+    assert layer.moving_mean.dtype == layer.moving_variance.dtype == "float32"
+    exact = tf.cast(inputs, tf.float64).numpy()
+    gamma, beta = (tf.cast(weight.value, tf.float64).numpy() for weight in (layer.gamma, layer.beta))
+    assert reference.relative_error(tf.cast(outputs, tf.float32), reference.batch_norm(exact, gamma, beta)) < 2e-1
 
 
 @both_forms

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from second_order import assert_right_to_second_order
 
-from hamgan.layers.class_lookup import class_rows
+from hamgan.layers.class_lookup import class_labels, class_rows
 
 TABLE = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
 LABELS = [4, 1, 4, 0, 4]
@@ -15,9 +16,62 @@ def rows_and_gradient(table, labels, upstream):
     return rows, tape.gradient(rows, table, upstream)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
-def test_class_rows_picks_one_row_per_label(dtype):
-    np.testing.assert_array_equal(class_rows(tf.constant(TABLE), tf.constant(LABELS, dtype)), TABLE[LABELS])
+def test_class_rows_picks_one_row_per_label():
+    np.testing.assert_array_equal(class_rows(tf.constant(TABLE), tf.constant(LABELS)), TABLE[LABELS])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_labels_of_either_shape_and_any_exact_dtype_are_taken(dtype, shape):
+    labels = class_labels(np.reshape(LABELS, shape).astype(dtype), 5, layer="mine", examples=tf.zeros((5, 2)))
+    assert labels.dtype == tf.int32
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (4,), (1, 5), (5, 2), (5, 1, 1)])
+def test_labels_of_other_shapes_are_refused(shape):
+    # None of them may be broadcast to the batch.
+    with pytest.raises(ValueError, match=r"mine expects labels of shape \(5,\) or \(5, 1\), received \("):
+        class_labels(np.zeros(shape, np.int32), 5, layer="mine", examples=tf.zeros((5, 2)))
+
+
+def test_a_wrong_number_of_labels_is_found_when_the_graph_runs_too():
+    function = tf.function(
+        lambda labels, examples: class_labels(labels, 5, layer="mine", examples=examples),
+        input_signature=[tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, 2))],
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="mine expects one label for each"):
+        function([1], tf.zeros((5, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "bool", "string"])
+def test_labels_of_a_dtype_that_cannot_hold_every_class_are_refused(dtype):
+    labels = tf.constant(["a"]) if dtype == "string" else tf.cast([1], dtype)
+    with pytest.raises(ValueError, match=rf"mine expects labels as integers, or .*, received {dtype}"):
+        class_labels(labels, 5, layer="mine")
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("wrong", [-1, 5, 2**40, 1.5, float("nan")])
+def test_labels_out_of_range_are_an_error_that_says_so(mode, wrong):
+    labels = tf.constant([0, wrong], tf.float64 if isinstance(wrong, float) else tf.int64)
+    function = class_labels if mode == "eager" else tf.function(class_labels)
+    error = ValueError if mode == "eager" else tf.errors.InvalidArgumentError
+    with pytest.raises(error, match=r"mine expects labels in \[0, 5\), received"):
+        function(labels, 5, layer="mine")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_gradient_of_a_half_precision_table_is_summed_in_float32(dtype):
+    labels = tf.zeros((4096,), tf.int32)
+    _, gradient = rows_and_gradient(tf.ones((2, 1), dtype), labels, tf.ones((4096, 1), dtype))
+    assert gradient.dtype == dtype
+    np.testing.assert_array_equal(tf.cast(gradient, tf.float32), [[4096], [0]])
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+def test_second_derivatives_are_right(mode):
+    assert_right_to_second_order(lambda table: tf.sin(class_rows(table, tf.constant(LABELS))), TABLE, mode=mode)
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])

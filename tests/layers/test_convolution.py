@@ -1,13 +1,16 @@
+import contextlib
 import itertools
 
 import float64_reference as reference
 import numpy as np
 import pytest
 import tensorflow as tf
+from second_order import assert_right_to_second_order
 
 from hamgan.architecture import CONVOLUTION_FORMS
 from hamgan.layers import SNConv2D
-from hamgan.layers.convolution import convolve, downsample, upsample
+from hamgan.layers.convolution import convolve
+from hamgan.layers.convolution.plain import downsample, upsample
 from hamgan.layers.target import tracing_for
 
 RESAMPLINGS = (None, "up", "down")
@@ -176,6 +179,20 @@ def test_kernels_may_be_of_a_wider_type_than_images(form, resampling):
     assert reference.relative_error(tf.cast(outputs, tf.float64), expected) < 2e-2
 
 
+@pytest.mark.parametrize("form", ["strided", "products"])
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_tensorflow_lite_computes_the_same(form, resampling):
+    images, kernel = normal(2, 4, 4, 8).astype(np.float32), normal(3, 3, 8, 4, seed=1).astype(np.float32)
+    function = tf.function(
+        lambda images: convolve(images, tf.constant(kernel), resampling=resampling, form=form),
+        input_signature=[tf.TensorSpec(images.shape)],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], tf.Module())
+    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    (outputs,) = interpreter.get_signature_runner()(images=images).values()
+    assert reference.relative_error(outputs, as_written(images, kernel, resampling)) < 1e-6
+
+
 def test_resampling_is_nearest_and_mean():
     images = normal(2, 4, 6, 3)
     np.testing.assert_array_equal(upsample(tf.constant(images)), images.repeat(2, axis=1).repeat(2, axis=2))
@@ -201,3 +218,40 @@ def test_layer_rejects_unknown_forms_and_resamplings():
         SNConv2D(2, 3, form="fft")
     with pytest.raises(ValueError, match=r"resampling must be one of .*received 'left'"):
         SNConv2D(2, 3, resampling="left")
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "form"),
+    [
+        *(("graph", size, form) for size in (1, 3) for form in ("plain", "strided", "products")),
+        *((mode, 3, form) for mode in ("eager", "xla") for form in ("strided", "products")),
+    ],
+)
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_second_derivatives_are_right(mode, form, resampling, size):
+    assert_right_to_second_order(
+        lambda images, kernel, scale: tf.sin(convolve(images, kernel, scale=scale, resampling=resampling, form=form)),
+        normal(2, 4, 2, 3),
+        normal(size, size, 3, 2, seed=1),
+        np.array(SCALE),
+        mode=mode,
+    )
+
+
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_third_derivatives_are_those_of_the_form_as_written(resampling):
+    def third(form):
+        images, kernel = tf.constant(normal(1, 4, 2, 2)), tf.constant(normal(3, 3, 2, 2, seed=1))
+        outputs = [images, kernel]
+        with contextlib.ExitStack() as stack:
+            tapes = [stack.enter_context(tf.GradientTape()) for _ in range(3)]
+            for tape in tapes:
+                tape.watch(outputs)
+            value = tf.reduce_sum(tf.sin(convolve(images, kernel, resampling=resampling, form=form)))
+            for tape in reversed(tapes[1:]):
+                value = tf.add_n([tf.reduce_sum(gradient**2) for gradient in tape.gradient(value, outputs)])
+        return tapes[0].gradient(value, outputs)
+
+    for form in ("strided", "products"):
+        for found, expected in zip(third(form), third("plain"), strict=True):
+            assert reference.relative_error(found, expected) < 1e-12

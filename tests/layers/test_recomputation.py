@@ -48,6 +48,25 @@ def test_a_block_that_is_recomputed_is_the_same_block(mode):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+def test_a_gradient_penalty_of_a_block_that_is_recomputed_is_the_same():
+    def penalty_gradients(block):
+        inputs, variables = images(), [variable.value for variable in block.trainable_variables]
+        with tf.GradientTape() as tape:
+            with tf.GradientTape() as inner:
+                inner.watch(inputs)
+                outputs = tf.reduce_sum(block(inputs, tf.constant(LABELS), training=True) ** 3)
+            penalty = tf.reduce_sum(inner.gradient(outputs, inputs) ** 2)
+        return tape.gradient(penalty, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    expected = penalty_gradients(built_block())
+    with tracing_for("tpu"):
+        found = tf.function(penalty_gradients)(built_block(recompute=True))
+    found, expected = (list(map(tf.convert_to_tensor, gradients)) for gradients in (found, expected))
+    largest = max(np.abs(gradient).max() for gradient in expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-12 * largest)
+
+
 @pytest.mark.parametrize(("device", "recompute", "count"), [("tpu", True, 1), ("tpu", False, 0), ("cpu", True, 0)])
 def test_a_block_convolves_again_where_it_is_told_to_on_tpus(device, recompute, count):
     block = built_block(recompute=recompute)

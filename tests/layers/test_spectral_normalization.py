@@ -1,4 +1,5 @@
 import float64_reference as reference
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -106,6 +107,7 @@ def test_conv_is_conv2d_with_the_normalised_kernel(kernel_size, use_bias):
     layer.build(inputs.shape)
     kernel = normal(kernel_size, kernel_size, 3, 6, seed=1)
     layer.kernel.assign(kernel)
+    layer.u.assign(normal(*layer.u.shape, seed=3))
     bias = normal(6, seed=2) if use_bias else np.zeros(6)
     if use_bias:
         layer.bias.assign(bias)
@@ -148,3 +150,97 @@ def test_layers_reject_wrong_shapes_and_arguments():
         SNDense(0)
     with pytest.raises(ValueError, match="num_classes and width"):
         SNEmbedding(3, 0)
+
+
+WITH_BIAS = {
+    "conv": (lambda **arguments: SNConv2D(3, 3, **arguments), (2, 4, 4, 2)),
+    "products": (lambda **arguments: SNConv2D(3, 3, form="products", resampling="up", **arguments), (2, 4, 4, 2)),
+    "dense": (lambda **arguments: SNDense(3, **arguments), (4, 5)),
+}
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("name", WITH_BIAS)
+def test_a_gradient_penalty_is_that_of_the_formula(name, mode):
+    make, shape = WITH_BIAS[name]
+    layer = make(dtype="float64", norm_floor=0.0)
+    layer.build(shape)
+    layer.bias.assign(normal(*layer.bias.shape, seed=3))
+    inputs = tf.constant(normal(*shape), tf.float64)
+    _, u, v = reference.spectral_norm(layer.kernel.numpy().reshape(-1, 3), layer.u.numpy())
+
+    def formula(inputs):
+        # The singular vectors are constants; the norm's own dependence on the kernel is not.
+        kernel = layer.kernel.value
+        kernel = kernel / tf.reduce_sum(u * tf.matmul(tf.reshape(kernel, (-1, 3)), v))
+        if name == "dense":
+            return inputs @ kernel + layer.bias.value
+        if name == "products":
+            inputs = tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
+        return tf.nn.conv2d(inputs, kernel, 1, "SAME") + layer.bias.value
+
+    def penalty_gradients(function):
+        weights = [layer.kernel.value, layer.bias.value]
+        with tf.GradientTape() as tape:
+            with tf.GradientTape() as inner:
+                inner.watch(inputs)
+                outputs = tf.reduce_sum(tf.sin(function(inputs)))
+            penalty = tf.reduce_sum(inner.gradient(outputs, inputs) ** 2)
+        return tape.gradient(penalty, weights)
+
+    compiled = {"eager": lambda f: f, "graph": tf.function, "xla": lambda f: tf.function(f, jit_compile=True)}[mode]
+    found, expected = compiled(lambda: penalty_gradients(layer))(), penalty_gradients(formula)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert reference.relative_error(ours, tf.convert_to_tensor(theirs)) < 1e-12
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["conv", "dense", "embedding"])
+def test_gradients_are_summed_in_float32(name, policy, mode):
+    # 4,096 ones: in bfloat16 a running sum stops at 256, in float16 at 2,048.
+    if name == "embedding":
+        layer, inputs = SNEmbedding(2, 1, dtype=policy), tf.zeros((4096,), tf.int32)
+    elif name == "dense":
+        layer, inputs = SNDense(1, dtype=policy), tf.zeros((4096, 1))
+    else:
+        layer, inputs = SNConv2D(1, 1, dtype=policy), tf.zeros((1, 64, 64, 1))
+    layer.build(inputs.shape)
+    weight = layer.kernel if name == "embedding" else layer.bias
+    weight.assign(tf.ones_like(weight) * 2.0**-6)  # Below the norm's floor: rows are as they stand.
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            outputs = layer(inputs)
+        return tape.gradient(outputs, weight.value)
+
+    found = tf.convert_to_tensor(tf.function(gradient, jit_compile=mode == "xla")())
+    assert found.dtype == weight.dtype
+    assert float(tf.reduce_sum(found)) == 4096
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_pure_half_precision_finds_the_norm_in_float32(dtype):
+    layer = SNDense(4, norm_floor=0.0, dtype=dtype)
+    layer.build((None, 7))
+    layer.kernel.assign(normal(7, 4, scale=1e-3))
+    layer.u.assign(normal(7, 1, seed=1))
+    kernel = tf.cast(layer.kernel.value, tf.float64).numpy()
+    norm, _, _ = reference.spectral_norm(kernel, layer.u.numpy())
+    assert layer.u.dtype == "float32"
+    normalized = layer.normalized_kernel(training=True)
+    assert normalized.dtype == dtype
+    assert reference.relative_error(tf.cast(normalized, tf.float32), kernel / norm) < 1e-2
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_embedding_takes_labels_as_keras_inputs_give_them(policy):
+    layer = SNEmbedding(990, 4, dtype=policy)
+    labels = np.arange(990)
+    expected = layer(labels)
+    model_input = keras.Input((1,))
+    model = keras.Model(model_input, layer(model_input))
+    assert model.output_shape == (None, 4)
+    # As float32 of shape (batch, 1); bfloat16 would round every other one of them.
+    np.testing.assert_array_equal(model(labels[:, None].astype(np.float32)), expected)
+    np.testing.assert_array_equal(layer(labels.astype(np.float32)), expected)

@@ -205,3 +205,99 @@ def test_stages_double_in_size_from_4_to_the_resolution_and_never_exceed_16_time
 
 def test_names_of_hams_are_known_without_tensorflow():
     assert set(architecture.HAM_NAMES) == set(HAMS)
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_labels_of_keras_inputs_mean_the_same(make, policy):
+    num_classes = 990
+    arguments = {"resolution": 32, "num_classes": num_classes, "base_channels": 2, "dtype": policy}
+    network = Generator(z_dim=Z_DIM, **arguments) if make is generator else Discriminator(**arguments)
+    for weight in network.weights:
+        if weight.name in ("gamma", "embeddings"):
+            weight.assign(np.random.default_rng(3).normal(size=weight.shape))
+    inputs = latents() if make is generator else images()
+    labels = np.array([987, 501])
+    expected = network(inputs, labels)
+    symbolic = [keras.Input(inputs.shape[1:]), keras.Input((1,))]
+    model = keras.Model(symbolic, network(*symbolic))
+    assert model.output_shape[1:] == expected.shape[1:]
+    np.testing.assert_array_equal(model([inputs, labels[:, None].astype(np.float32)]), expected)
+    np.testing.assert_array_equal(network(inputs, labels.astype(np.float32)), expected)
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_inputs_that_would_broadcast_are_refused(make):
+    network = make()
+    inputs = latents() if make is generator else images()
+    for labels in (np.array([1]), np.array([[1, 2]]), np.array(1), np.array([0, 1, 2])):
+        with pytest.raises(ValueError, match=rf"{network.name} expects labels of shape \(2,\) or \(2, 1\), received"):
+            network(inputs, labels)
+    for wrong in (-1, NUM_CLASSES):
+        with pytest.raises(ValueError, match=rf"{network.name} expects labels in \[0, 3\), received {wrong}"):
+            network(inputs, np.array([0, wrong]))
+    wrong_inputs = [inputs[..., :-1], inputs[:, None], inputs[0]] + ([] if make is generator else [images(64)])
+    for wrong in wrong_inputs:
+        with pytest.raises(ValueError, match=r"^Input 0 .* is incompatible with the layer"):
+            network(wrong, LABELS)
+
+
+def penalty_gradients(network, inputs):
+    """Gradients of sum((d sum(y^2) / d inputs)^2) with respect to the weights, by name."""
+    inputs = tf.constant(inputs, tf.float64)
+    weights = {weight.path: weight.value for weight in network.trainable_weights}
+    sections, latent_dim, rank = network.hamburger.bases_shape
+    initial_bases = np.random.default_rng(2).uniform(size=(BATCH * sections, latent_dim, rank))
+    with tf.GradientTape() as tape:
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            outputs = network(inputs, LABELS, training=True, initial_bases=initial_bases)
+            value = tf.reduce_sum(outputs**2)
+        penalty = tf.reduce_sum(inner.gradient(value, inputs) ** 2)
+    return tape.gradient(penalty, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_gradient_penalties_do_not_depend_on_the_form_of_convolutions(make):
+    inputs = latents() if make is generator else images()
+    found, state = {}, None
+    for form in ("plain", "strided", "products"):
+        network = make(convolution_form=form, hamburger=HAM, hamburger_resolution=16, dtype="float64")
+        if state is None:
+            network.hamburger.sigma.assign(0.7)
+            state = network.get_weights()
+        network.set_weights(state)
+        found[form] = penalty_gradients(network, inputs)
+    expected = found.pop("plain")
+    largest = max(np.abs(gradient).max() for gradient in expected.values())
+    assert np.abs(expected[f"{network.name}/block1/conv2/kernel"]).max() > 1e-3 * largest
+    for form, gradients in found.items():
+        for path, gradient in gradients.items():
+            np.testing.assert_allclose(
+                gradient, expected[path], rtol=1e-7, atol=1e-9 * largest, err_msg=f"{form} {path}"
+            )
+
+
+def test_a_gradient_penalty_of_the_discriminator_is_right_by_finite_differences():
+    network = discriminator(dtype="float64")
+    kernel = network.blocks[1].conv2.kernel
+    direction = np.random.default_rng(4).normal(size=kernel.shape)
+    inputs = tf.constant(images(), tf.float64)
+
+    def penalty():
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            value = tf.reduce_sum(network(inputs, LABELS))
+        return tf.reduce_sum(inner.gradient(value, inputs) ** 2)
+
+    # The kernel of norm 1 or less is not scaled, so that its singular vectors, constants by design, have no part in it.
+    kernel.assign(kernel * 0.01)
+    with tf.GradientTape() as tape:
+        loss = penalty()
+    found = np.sum(tape.gradient(loss, kernel.value) * direction)
+    step = 1e-7 * np.linalg.norm(kernel)
+    start, values = kernel.numpy(), []
+    for sign in (1, -1):
+        kernel.assign(start + sign * step * direction)
+        values.append(float(penalty()))
+    assert found == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)

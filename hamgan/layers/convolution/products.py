@@ -17,12 +17,12 @@ Neural Networks (CVPR 2016). The first two are derived here.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from hamgan.layers.gradients import custom_gradient
+from hamgan.layers.convolution.bilinear import Contraction, bilinear, linear
 
 Fields = Sequence[tf.Tensor]
 
@@ -150,82 +150,66 @@ _WINOGRAD = _Algorithm(
     _winograd_synthesize,
     _winograd_synthesize_adjoint,
 )
+TAPS = 3
 HEIGHT, WIDTH = -3, -2
 """Axes, from the end: fields are stacked before the batch."""
 
 
-def upsample_convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """3x3 convolution of the images after nearest upsampling by two.
-
-    Args:
-        images: shape ``(batch, height, width, in_channels)``, all but the batch known.
-        kernel: shape ``(3, 3, in_channels, out_channels)``; its transform is computed in its own dtype.
-        scale: of the kernel, a scalar other than zero. It costs nothing: the taps' coefficients take it.
-
-    Returns:
-        Shape ``(batch, 2 height, 2 width, out_channels)``, dtype of the images.
-    """
-    return _convolve(images, kernel, scale, _AFTER_UPSAMPLING)
-
-
-def convolve_downsample(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """2x2 average pooling of the images' 3x3 convolution; height and width even.
-
-    Args and returns as of :func:`upsample_convolve`, but ``(batch, height / 2, width / 2, out_channels)``.
-    """
-    return _convolve(images, kernel, scale, _BEFORE_POOLING)
-
-
-def convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """3x3 convolution; height and width even.
-
-    Args and returns as of :func:`upsample_convolve`, but ``(batch, height, width, out_channels)``.
-    """
-    return _convolve(images, kernel, scale, _WINOGRAD)
-
-
-def _convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float, algorithm: _Algorithm) -> tf.Tensor:
+def _convolution(algorithm: _Algorithm) -> Contraction:
+    """The convolution of images with a kernel times a scale that an algorithm computes."""
     taps = np.kron(algorithm.taps, algorithm.taps)
     num_products, num_taps = taps.shape
-    in_channels, out_channels = kernel.shape[2], kernel.shape[3]
-    multiply, multiply_adjoint = (
-        (_multiply_and_add, _multiply_and_add_adjoint)
-        if algorithm.synthesize is None
-        else (_multiply, _multiply_adjoint)
-    )
+    is_sum = algorithm.synthesize is None
 
     def transform(kernel: tf.Tensor, scale: tf.Tensor, needed_for: tf.Tensor) -> tf.Tensor:
+        """The kernel's combinations, ``(k^2, in_channels, out_channels)``, in the dtype of ``needed_for``."""
         # It could be computed as soon as the weights are there; but those of all layers at once take much memory.
         with tf.control_dependencies([needed_for]):
             combined = tf.matmul(tf.constant(taps, kernel.dtype) * scale, tf.reshape(kernel, (num_taps, -1)))
-        return tf.reshape(tf.cast(combined, images.dtype), (num_products, in_channels, out_channels))
+        return tf.reshape(tf.cast(combined, needed_for.dtype), (num_products, *kernel.shape[2:]))
 
     def transform_adjoint(gradient: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        combined = tf.cast(tf.reshape(gradient, (num_products, -1)), kernel.dtype)
-        return tf.reshape(tf.matmul(tf.constant(taps.T, kernel.dtype) * scale, combined), kernel.shape)
+        combined = tf.cast(tf.reshape(gradient, (num_products, -1)), scale.dtype)
+        combined = tf.matmul(tf.constant(taps.T, scale.dtype) * scale, combined)
+        return tf.reshape(combined, (TAPS, TAPS, *gradient.shape[1:]))
 
-    @custom_gradient
-    def convolution(x: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        x, kernel, scale = tf.stop_gradient(x), tf.stop_gradient(kernel), tf.stop_gradient(scale)
-        outputs = multiply(_analyze(x, algorithm), transform(kernel, scale, needed_for=x))
-        if algorithm.synthesize is not None:
-            outputs = _synthesize(outputs, algorithm)
+    # Neither fields nor transformed kernel are kept for the gradient: they are larger than what they are made of.
 
-        def grad(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            # Fields and transformed kernel are made anew: they are larger than what they are made of.
-            transformed = transform(kernel, scale, needed_for=upstream)
-            if algorithm.synthesize_adjoint is not None:
-                upstream = _synthesize_adjoint(upstream, algorithm)
-            with tf.control_dependencies([upstream]):
-                fields = _analyze(tf.identity(x), algorithm)
-            to_fields, to_transformed = multiply_adjoint(fields, transformed, upstream)
-            to_kernel = transform_adjoint(to_transformed, scale)
-            to_scale = tf.reduce_sum(to_kernel * kernel) / scale
-            return _analyze_adjoint(to_fields, algorithm), to_kernel, to_scale
+    def multiply(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        fields = _analyze(images, algorithm)
+        transformed = transform(kernel, scale, needed_for=images)
+        if not is_sum:
+            return _fields(tf.matmul(_matrices(fields), transformed), fields)
+        # The sum of all products, as one product of longer rows. The reshape of each field is for TensorFlow Lite: its
+        # converter mistakes tf.concat(tf.unstack()) alone for a reshape of the whole.
+        fields_in_a_row = tf.unstack(_reshape(fields, [num_products, *fields.shape[2:]]))
+        rows = tf.concat([tf.reshape(field, (-1, field.shape[-1])) for field in fields_in_a_row], axis=-1)
+        outputs = tf.matmul(rows, tf.reshape(transformed, (-1, transformed.shape[-1])))
+        return _reshape(outputs, [*fields.shape[2:-1], transformed.shape[-1]])
 
-        return outputs, grad
+    def to_images(products: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        transformed = transform(kernel, scale, needed_for=products)
+        fields = tf.matmul(matrices_of(products), transformed, transpose_b=True)
+        side = len(algorithm.taps)
+        shape = [side, side, *products.shape[-4:-1], kernel.shape[2]]
+        return _analyze_adjoint(_reshape(fields, shape), algorithm)
 
-    return convolution(images, kernel, tf.convert_to_tensor(scale, kernel.dtype))
+    def to_kernel(images: tf.Tensor, products: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([products]):
+            fields = _analyze(tf.identity(images), algorithm)
+        return transform_adjoint(tf.matmul(_matrices(fields), matrices_of(products), transpose_a=True), scale)
+
+    def matrices_of(products: tf.Tensor) -> tf.Tensor:
+        # A sum is the same for all fields; the product broadcasts it.
+        return tf.reshape(products, (1, -1, products.shape[-1])) if is_sum else _matrices(products)
+
+    products = bilinear(multiply, to_images, to_kernel)
+    if is_sum:
+        return products
+    synthesize = linear(
+        lambda products: _synthesize(products, algorithm), lambda outputs: _synthesize_adjoint(outputs, algorithm)
+    )
+    return lambda images, kernel, scale: synthesize(products(images, kernel, scale))
 
 
 def _analyze(x: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
@@ -264,34 +248,36 @@ def _fields(matrices: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return _reshape(matrices, [*like.shape[:-1], matrices.shape[-1]])
 
 
-def _multiply(fields: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
-    """Each field times its own matrix."""
-    return _fields(tf.matmul(_matrices(fields), transformed), fields)
+_after_upsampling = _convolution(_AFTER_UPSAMPLING)
+_before_pooling = _convolution(_BEFORE_POOLING)
+_alone = _convolution(_WINOGRAD)
 
 
-def _multiply_adjoint(fields: tf.Tensor, transformed: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    gradients = _matrices(upstream)
-    to_fields = _fields(tf.matmul(gradients, transformed, transpose_b=True), fields)
-    return to_fields, tf.matmul(_matrices(fields), gradients, transpose_a=True)
+def upsample_convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
+    """3x3 convolution of the images after nearest upsampling by two.
+
+    Args:
+        images: shape ``(batch, height, width, in_channels)``, all but the batch known.
+        kernel: shape ``(3, 3, in_channels, out_channels)``; its transform is computed in its own dtype.
+        scale: factor of the kernel, a scalar other than zero. It costs nothing: the taps' coefficients take it.
+
+    Returns:
+        Shape ``(batch, 2 height, 2 width, out_channels)``, dtype of the images.
+    """
+    return _after_upsampling(images, kernel, tf.convert_to_tensor(scale, kernel.dtype))
 
 
-def _multiply_and_add(fields: tf.Tensor, transformed: tf.Tensor) -> tf.Tensor:
-    """The sum of all fields' products, as one product of longer rows."""
-    outputs = tf.matmul(_side_by_side(fields), _on_top_of_each_other(transformed))
-    return _reshape(outputs, [*fields.shape[2:-1], transformed.shape[-1]])
+def convolve_downsample(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
+    """2x2 average pooling of the images' 3x3 convolution; height and width even.
+
+    Args and returns as for :func:`upsample_convolve`, but ``(batch, height / 2, width / 2, out_channels)``.
+    """
+    return _before_pooling(images, kernel, tf.convert_to_tensor(scale, kernel.dtype))
 
 
-def _multiply_and_add_adjoint(
-    fields: tf.Tensor, transformed: tf.Tensor, upstream: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    gradients = tf.reshape(upstream, (1, -1, transformed.shape[-1]))  # The same for all fields.
-    to_fields = _reshape(tf.matmul(gradients, transformed, transpose_b=True), fields.shape)
-    return to_fields, tf.matmul(_matrices(fields), gradients, transpose_a=True)
+def convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
+    """3x3 convolution; height and width even.
 
-
-def _side_by_side(fields: tf.Tensor) -> tf.Tensor:
-    return tf.concat(tf.unstack(_matrices(fields)), axis=-1)
-
-
-def _on_top_of_each_other(matrices: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(matrices, (-1, matrices.shape[-1]))
+    Args and returns as for :func:`upsample_convolve`, but ``(batch, height, width, out_channels)``.
+    """
+    return _alone(images, kernel, tf.convert_to_tensor(scale, kernel.dtype))
