@@ -104,7 +104,8 @@ def ham_multiply_adds(ham: str, positions: int, latent_dim: int) -> int:
     Every step has X^T A and X C, of N D R each; X^T A once more and A C^T come at the end. NMF also has C (A^T A) in
     all K + 1 updates of C, and A (C^T C) in K updates of A, each with its product of R by R: together
     (2 K + 1) (N + D) R^2. CD's ridge regression has A^T A and the solution of R equations for D right-hand sides,
-    D R^2 each, and a Cholesky factor of R^3 / 6.
+    D R^2 each, and a Cholesky factor of R^3 / 6 (in training; evaluation has some 20 products of R by R instead, which
+    are as little).
     """
     rank = latent_dim // RANK_DIVISOR
     products = (2 * NUM_STEPS + 2) * positions * latent_dim * rank
@@ -167,7 +168,9 @@ def build_layer(variant: str, channels: int) -> Any:
             return inputs + self.sigma * self.attend(context, training=training)
 
     if variant in HAMS:
-        layer = Hamburger(channels, channels // RANK_DIVISOR, num_steps=NUM_STEPS, ham=variant, seed=SEED)
+        # As published: bases drawn at each call, and no weight for them.
+        settings: dict[str, Any] = {"num_steps": NUM_STEPS, "evaluation_bases": "random", "seed": SEED}
+        layer = Hamburger(channels, channels // RANK_DIVISOR, ham=variant, **settings)
     else:
         layer = SelfAttention() if ATTENTIONS[variant].pooling > 1 else DotProductAttention()
     layer.build((None, None, None, channels))

@@ -20,6 +20,7 @@ import tensorflow as tf
 from hamgan import random_streams
 from hamgan.layers.nmf import nmf_and_bases
 from hamgan.layers.one_step import check_gradient, checked_bases
+from hamgan.layers.precision import accumulation_dtype
 from hamgan.layers.spherical_k_means import (
     INVERSE_TEMPERATURE,
     RIDGE,
@@ -118,7 +119,7 @@ class MatrixDecomposition(keras.Layer):
                 initializer=self._draw_kept_bases,
                 trainable=False,
                 autocast=False,
-                dtype="float64" if self.variable_dtype == "float64" else "float32",
+                dtype=accumulation_dtype(self.variable_dtype).name,
                 aggregation="only_first_replica",
             )
             if kind in (self.bases, self.evaluation_bases)

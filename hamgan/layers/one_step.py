@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 import tensorflow as tf
 
+from hamgan.layers.precision import accumulation_dtype
+
 Gradient = Literal["one_step", "unrolled"]
 """What is differentiated: the last update alone, or all iterations."""
 
@@ -53,13 +55,13 @@ def checked_bases(inputs: tf.Tensor, initial_bases: tf.Tensor, rank: int | None 
         return tf.reshape(initial_bases, expected_shape)
 
 
+def in_float32(x: tf.Tensor) -> tf.Tensor:
+    """Casts half precision to float32: there the denominators' epsilon is rounded away, or zero."""
+    return tf.cast(x, accumulation_dtype(x.dtype))
+
+
 def constants(x: tf.Tensor, initial_bases: tf.Tensor, gradient: str) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns X and the initial bases as the iterations take them: X is a constant unless they are differentiated."""
     check_gradient(gradient)
     bases = tf.stop_gradient(tf.cast(initial_bases, x.dtype))
     return (tf.stop_gradient(x) if gradient == "one_step" else x), bases
-
-
-def in_float32(x: tf.Tensor) -> tf.Tensor:
-    """Casts half precision to float32: there the denominators' epsilon is rounded away, or zero."""
-    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x

@@ -4,8 +4,9 @@ import float64_reference as reference
 import numpy as np
 import pytest
 import tensorflow as tf
+from second_order import assert_right_to_second_order
 
-from hamgan.layers import concept_decomposition, nmf, vector_quantization
+from hamgan.layers import Hamburger, concept_decomposition, nmf, vector_quantization
 
 POSITIONS, LATENT_DIM, RANK, NUM_STEPS, TEMPERATURE, RIDGE = 6, 5, 3, 2, 5.0, 0.1
 MODES = ["eager", "graph", "xla"]
@@ -121,3 +122,14 @@ def test_unrolled_gradients_are_those_of_all_iterations(ham, mode):
     assert float(tf.reduce_sum(first * direction)) == pytest.approx(float(ahead - behind) / 2e-6, rel=1e-6)
     expected = directional_difference(function, x, direction)
     assert float(tf.reduce_sum(second * direction)) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("mode", MODES)
+def test_hamburger_is_right_to_second_order(version, mode):
+    """Concept decomposition without iterations holds nothing constant that depends on the input."""
+    layer = Hamburger(4, 2, ham="cd", version=version, num_steps=0, batch_norm="plain", seed=0, dtype="float64")
+    layer.build((None, None, None, 3))
+    layer.sigma.assign(0.7)
+    x = np.random.default_rng(5).normal(size=(2, 3, 2, 3))
+    assert_right_to_second_order(lambda x: layer(x, training=False), x, mode=mode)

@@ -111,10 +111,12 @@ def test_layers_of_one_model_with_the_same_seed_draw_different_bases(evaluation_
     assert np.abs(drawn[0] - drawn[1]).max() > 0.1
 
 
-def test_replicas_draw_different_random_bases():
+def test_replicas_draw_different_random_bases_and_have_the_same_fixed_ones():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         layer = built(evaluation_bases="random")
+        fixed = built()
+    np.testing.assert_array_equal(fixed.fixed_bases, built().fixed_bases)
 
     @tf.function
     def draw():
