@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from hamgan.config import DataConfig
+from hamgan.data.content_digest import DEFAULT_CACHE, RecordPart, cached_content_sha256, first_records
 from hamgan.data.preparation_record import describe_subset, read_preparation_record
 from hamgan.data.preprocessing import preprocess
 from hamgan.errors import UserError, reason_of
@@ -46,6 +47,7 @@ class ClassificationDataset:
         subset = describe_subset(read_preparation_record(os.fspath(self.builder.data_path)))
         if subset:
             _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self.builder.data_path, subset)
+        self._digests: dict[tuple[str, int], str] = {}
         self.num_classes: int = self.builder.info.features[self.label_key].num_classes
         for split in (config.train_split, config.validation_split):
             self.num_examples(split)
@@ -62,24 +64,54 @@ class ClassificationDataset:
             known = ", ".join(self.builder.info.splits)
             raise UserError(f"data set '{self.config.dataset}' has no split '{split}'; it has {known}") from error
 
-    def identity(self, split: str) -> dict[str, Any]:
-        """Returns what tells a split's content from others', as far as the data set's own records say."""
-        files = [(os.path.basename(file.filename), file.skip, file.take) for file in self._files(split)]
-        record = read_preparation_record(os.fspath(self.builder.data_path))
-        description = json.dumps([files, [info.num_bytes for info in self._whole_splits()], record], sort_keys=True)
+    def identity(self, split: str, count: int | None = None, cache_dir: str = DEFAULT_CACHE) -> dict[str, Any]:
+        """Returns what identifies a split's content, wherever and however it was prepared.
+
+        "name", "version", "split"; "examples", the number of examples in the split; "sha256", the digest of the first
+        ``count`` images and labels in stored order (:func:`hamgan.data.content_digest.content_sha256`).
+
+        Args:
+            split: the split.
+            count: number of examples to digest; all if None or if there are fewer.
+            cache_dir: local folder in which digests are kept.
+
+        Raises:
+            UserError: there is no such split, or its records cannot be read.
+        """
+        size = self.num_examples(split)
+        digested = size if count is None else min(count, size)
+        if (split, digested) not in self._digests:
+            parts = first_records(self._parts(split), digested)
+            self._digests[split, digested] = cached_content_sha256(parts, self.image_key, self.label_key, cache_dir)
         return {
             "name": self.config.dataset,
             "version": str(self.builder.info.version),
             "split": split,
-            "examples": self.num_examples(split),
-            "sha256": hashlib.sha256(description.encode()).hexdigest(),
+            "examples": size,
+            "sha256": self._digests[split, digested],
         }
 
-    def _whole_splits(self) -> list[Any]:
-        return [self.builder.info.splits[name] for name in sorted(self.builder.info.splits)]
+    def provenance(self, split: str) -> dict[str, Any]:
+        """Returns where a split comes from, to be recorded beside results; no part of its identity.
 
-    def _files(self, split: str) -> Sequence[Any]:
-        return self.builder.info.splits[split].file_instructions
+        "folder"; "record_files", their number; "preparation", the digest of the plan of ``hamgan prepare`` or None;
+        "described_sha256", the digest of file names, sizes and preparation record that earlier versions took for the
+        split's identity.
+        """
+        files = [(os.path.basename(part.path), part.skip, part.take) for part in self._parts(split)]
+        sizes = [self.builder.info.splits[name].num_bytes for name in sorted(self.builder.info.splits)]
+        record = read_preparation_record(os.fspath(self.builder.data_path))
+        description = json.dumps([files, sizes, record], sort_keys=True)
+        return {
+            "folder": os.fspath(self.builder.data_path),
+            "record_files": len(files),
+            "preparation": record and record["plan"],
+            "described_sha256": hashlib.sha256(description.encode()).hexdigest(),
+        }
+
+    def _parts(self, split: str) -> list[RecordPart]:
+        files = self.builder.info.splits[split].file_instructions
+        return [RecordPart(file.filename, file.skip, file.take) for file in files]
 
     def training_batches(
         self,
@@ -114,7 +146,7 @@ class ClassificationDataset:
             ``batch / num_hosts / batches_per_host``.
         """
         split = self.config.train_split
-        files = self._files(split)
+        files = self._parts(split)
         if self.num_examples(split) == 0:
             raise UserError(f"split '{split}' of data set '{self.config.dataset}' is empty")
         if skip_examples % batch or batch % (num_hosts * batches_per_host):
@@ -152,7 +184,7 @@ class ClassificationDataset:
 
     def _read_stream(self, stream: tf.Tensor, num_streams: int, *, seed: int, skip_examples: int) -> tf.data.Dataset:
         """The serialized records of one stream, endless, from its example ``skip_examples`` on."""
-        files = self._files(self.config.train_split)
+        files = self._parts(self.config.train_split)
         sizes = [sum(file.take for file in files[first::num_streams]) for first in range(num_streams)]
         size = tf.gather(tf.constant(sizes, tf.int64), stream)
         own_files = _file_parts(files).shard(num_streams, stream)
@@ -196,7 +228,7 @@ class ClassificationDataset:
             last: where to end; at the split's end if None.
         """
         # One file after another: interleaving would make the order depend on the number of files.
-        records = _file_parts(self._files(split)).flat_map(_read)
+        records = _file_parts(self._parts(split)).flat_map(_read)
         size = self.num_examples(split)
         count = (size if last is None else last) - first
         records = records.repeat().skip(first).take(count).apply(tf.data.experimental.assert_cardinality(count))
@@ -254,11 +286,11 @@ def _num_streams(file_sizes: Sequence[int], batch: int) -> int:
     return num_streams
 
 
-def _file_parts(files: Sequence[Any]) -> tf.data.Dataset:
+def _file_parts(files: Sequence[RecordPart]) -> tf.data.Dataset:
     """TFDS's file instructions as elements that :func:`_read` takes."""
     return tf.data.Dataset.from_tensor_slices(
         (
-            [file.filename for file in files],
+            [file.path for file in files],
             [tf.cast(file.skip, tf.int64) for file in files],
             [tf.cast(file.take, tf.int64) for file in files],
         )
