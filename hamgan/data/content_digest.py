@@ -8,9 +8,10 @@ import logging
 import os
 import uuid
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
+
+from hamgan.data.records import RecordPart, read_parts
 
 _logger = logging.getLogger(__name__)
 
@@ -20,25 +21,6 @@ DEFAULT_CACHE = os.path.join("~", ".cache", "hamgan", "features")
 _EXAMPLES_AT_ONCE = 64
 _FILES_AT_ONCE = 16
 _SHA256_DIGITS = 64
-
-
-class RecordPart(NamedTuple):
-    """``take`` records of a TFRecord file, after the first ``skip``."""
-
-    path: str
-    skip: int
-    take: int
-
-
-def first_records(parts: Sequence[RecordPart], count: int) -> list[RecordPart]:
-    """Returns the parts that hold the first ``count`` records."""
-    kept = []
-    for part in parts:
-        if count <= 0:
-            break
-        kept.append(part._replace(take=min(part.take, count)))
-        count -= part.take
-    return kept
 
 
 def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str) -> str:
@@ -56,10 +38,11 @@ def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str) 
         label_key: tf.io.FixedLenFeature((), tf.int64),
     }
     digest = hashlib.sha256()
-    for part in parts:
-        records = tf.data.TFRecordDataset(part.path).skip(part.skip).take(part.take)
-        examples = records.batch(_EXAMPLES_AT_ONCE).map(
-            lambda serialized: tf.io.parse_example(serialized, features), tf.data.AUTOTUNE
+    if parts:
+        examples = (
+            read_parts(parts)
+            .batch(_EXAMPLES_AT_ONCE)
+            .map(lambda serialized: tf.io.parse_example(serialized, features), tf.data.AUTOTUNE)
         )
         for batch in examples.prefetch(1).as_numpy_iterator():
             for image, label in zip(batch[image_key], batch[label_key], strict=True):

@@ -1,20 +1,30 @@
 """Any prepared TFDS classification data set, as batches of images and labels."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from hamgan.config import DataConfig
-from hamgan.data.content_digest import DEFAULT_CACHE, RecordPart, cached_content_sha256, first_records
+from hamgan.data.content_digest import DEFAULT_CACHE, cached_content_sha256
+from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder, label_error_in
+from hamgan.data.opening import feature_keys, open_dataset
 from hamgan.data.preparation_record import describe_subset, read_preparation_record
-from hamgan.data.preprocessing import preprocess
+from hamgan.data.records import (
+    RecordPart,
+    find_damage,
+    first_records,
+    missing_files,
+    part_elements,
+    read_part,
+    read_parts,
+)
 from hamgan.errors import UserError, reason_of
 
 _logger = logging.getLogger(__name__)
@@ -25,6 +35,11 @@ MAX_STREAMS = 64
 """Into how many streams the files are dealt out at most: as many hosts can read files of their own."""
 EVEN_STREAMS = 0.99
 """How large the smallest stream must be at least, as a part of the largest: it is seen as often."""
+
+
+_FILE_ERRORS = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
+"""What TensorFlow says of record files that are damaged, too short or gone."""
+_EXAMPLE_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.PermissionDeniedError)
 
 
 class ClassificationDataset:
@@ -42,15 +57,19 @@ class ClassificationDataset:
 
     def __init__(self, config: DataConfig) -> None:
         self.config = config
-        self.builder = _open(config)
-        self.image_key, self.label_key = _feature_keys(self.builder, config.dataset)
-        subset = describe_subset(read_preparation_record(os.fspath(self.builder.data_path)))
-        if subset:
-            _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self.builder.data_path, subset)
-        self._digests: dict[tuple[str, int], str] = {}
+        self.builder = open_dataset(config)
+        self.image_key, self.label_key = feature_keys(self.builder, config.dataset)
         self.num_classes: int = self.builder.info.features[self.label_key].num_classes
-        for split in (config.train_split, config.validation_split):
-            self.num_examples(split)
+        self._folder = os.fspath(self.builder.data_path)
+        self._decoder = ExampleDecoder(self.builder, self.image_key, self.label_key, config.dataset)
+        self._configured_splits = tuple(dict.fromkeys((config.train_split, config.validation_split)))
+        self._checked_splits: set[str] = set()
+        self._digests: dict[tuple[str, int], str] = {}
+        subset = describe_subset(read_preparation_record(self._folder))
+        if subset:
+            _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self._folder, subset)
+        for split in self._configured_splits:
+            self._check_split(split)
 
     def num_examples(self, split: str) -> int:
         """Returns the number of examples in a split.
@@ -63,6 +82,21 @@ class ClassificationDataset:
         except (KeyError, ValueError) as error:
             known = ", ".join(self.builder.info.splits)
             raise UserError(f"data set '{self.config.dataset}' has no split '{split}'; it has {known}") from error
+
+    def _check_split(self, split: str) -> None:
+        """Raises UserError unless a split has examples and all its files are there."""
+        if self.num_examples(split) < 1:
+            raise UserError(
+                f"split '{split}' of data set '{self.config.dataset}' is empty; choose a split with examples, or "
+                "prepare the data set again"
+            )
+        with self.reading(split):
+            missing = missing_files(self._parts(split))
+        if missing:
+            raise UserError(
+                f"data set '{self.config.dataset}' lacks {len(missing)} record files of split '{split}', such as "
+                f"{missing[0]}; copy them again, or prepare the data set again"
+            )
 
     def identity(self, split: str, count: int | None = None, cache_dir: str = DEFAULT_CACHE) -> dict[str, Any]:
         """Returns what identifies a split's content, wherever and however it was prepared.
@@ -82,7 +116,9 @@ class ClassificationDataset:
         digested = size if count is None else min(count, size)
         if (split, digested) not in self._digests:
             parts = first_records(self._parts(split), digested)
-            self._digests[split, digested] = cached_content_sha256(parts, self.image_key, self.label_key, cache_dir)
+            with self.reading(split):
+                digest = cached_content_sha256(parts, self.image_key, self.label_key, cache_dir)
+            self._digests[split, digested] = digest
         return {
             "name": self.config.dataset,
             "version": str(self.builder.info.version),
@@ -100,10 +136,10 @@ class ClassificationDataset:
         """
         files = [(os.path.basename(part.path), part.skip, part.take) for part in self._parts(split)]
         sizes = [self.builder.info.splits[name].num_bytes for name in sorted(self.builder.info.splits)]
-        record = read_preparation_record(os.fspath(self.builder.data_path))
+        record = read_preparation_record(self._folder)
         description = json.dumps([files, sizes, record], sort_keys=True)
         return {
-            "folder": os.fspath(self.builder.data_path),
+            "folder": self._folder,
             "record_files": len(files),
             "preparation": record and record["plan"],
             "described_sha256": hashlib.sha256(description.encode()).hexdigest(),
@@ -147,8 +183,6 @@ class ClassificationDataset:
         """
         split = self.config.train_split
         files = self._parts(split)
-        if self.num_examples(split) == 0:
-            raise UserError(f"split '{split}' of data set '{self.config.dataset}' is empty")
         if skip_examples % batch or batch % (num_hosts * batches_per_host):
             raise ValueError(
                 "skip_examples must be a multiple of the batch, and the batch of its parts, "
@@ -180,14 +214,14 @@ class ClassificationDataset:
             share = batch // num_hosts
             whole = read_streams(0, num_streams).batch(batch, drop_remainder=True)
             records = whole.map(lambda rows: rows[host * share : (host + 1) * share]).unbatch()
-        return self._batches(records, resolution, batch // num_hosts // batches_per_host, drop_remainder=True)
+        return self._batches(records, split, resolution, batch // num_hosts // batches_per_host, drop_remainder=True)
 
     def _read_stream(self, stream: tf.Tensor, num_streams: int, *, seed: int, skip_examples: int) -> tf.data.Dataset:
         """The serialized records of one stream, endless, from its example ``skip_examples`` on."""
         files = self._parts(self.config.train_split)
         sizes = [sum(file.take for file in files[first::num_streams]) for first in range(num_streams)]
         size = tf.gather(tf.constant(sizes, tf.int64), stream)
-        own_files = _file_parts(files).shard(num_streams, stream)
+        own_files = part_elements(files).shard(num_streams, stream)
         parallelism = max(1, READ_PARALLELISM // num_streams)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -199,7 +233,7 @@ class ClassificationDataset:
             return (
                 own_files.shuffle(len(files), seed=epoch_seed, reshuffle_each_iteration=False)
                 .interleave(
-                    _read,
+                    read_part,
                     cycle_length=parallelism,
                     num_parallel_calls=tf.data.AUTOTUNE if parallelism > 1 else None,
                 )
@@ -227,47 +261,81 @@ class ClassificationDataset:
             first: where to begin.
             last: where to end; at the split's end if None.
         """
-        # One file after another: interleaving would make the order depend on the number of files.
-        records = _file_parts(self._parts(split)).flat_map(_read)
+        records = read_parts(self._parts(split))
         size = self.num_examples(split)
         count = (size if last is None else last) - first
         records = records.repeat().skip(first).take(count).apply(tf.data.experimental.assert_cardinality(count))
-        return self._batches(records, resolution, batch, drop_remainder=False)
+        return self._batches(records, split, resolution, batch, drop_remainder=False)
 
     def _batches(
-        self, records: tf.data.Dataset, resolution: int, batch: int, *, drop_remainder: bool
+        self, records: tf.data.Dataset, split: str, resolution: int, batch: int, *, drop_remainder: bool
     ) -> tf.data.Dataset:
-        feature = self.builder.info.features[self.image_key]
-        if _is_preprocessed(feature):
-            self._check_resolution(resolution)
-            decode = self._decode_preprocessed
-        else:
-            decode = self._decode_photograph
+        self._check_resolution(resolution)
+        self._check_first_examples(split)
 
         def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return decode(record, resolution)
+            return self._decoder.decode(record, split, resolution)
 
         # Mapped before it is batched: where TensorFlow is to be deterministic, it runs a map of batches on one core.
         dataset = records.map(prepare, tf.data.AUTOTUNE)
         return dataset.batch(batch, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)
 
-    def _decode_photograph(self, record: tf.Tensor, resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
-        example = self.builder.info.features.deserialize_example(record)
-        return preprocess(example[self.image_key], resolution), tf.cast(example[self.label_key], tf.int32)
+    def _check_first_examples(self, split: str) -> None:
+        """Looks at a split's pixels and labels once, before anything is read from it."""
+        if split not in self._checked_splits:
+            with self.reading(split):
+                self._decoder.check_first(read_parts(first_records(self._parts(split), CHECKED_EXAMPLES)), split)
+            self._checked_splits.add(split)
 
-    def _decode_preprocessed(self, record: tf.Tensor, resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Only what is needed: of so small a task, TFDS's general decoding is a large part."""
-        features = {
-            self.image_key: tf.io.FixedLenFeature((), tf.string),
-            self.label_key: tf.io.FixedLenFeature((), tf.int64),
-        }
-        example = tf.io.parse_single_example(record, features)
-        image = tf.reshape(tf.io.decode_raw(example[self.image_key], tf.float32), (resolution, resolution, 3))
-        return image, tf.cast(example[self.label_key], tf.int32)
+    @contextlib.contextmanager
+    def reading(self, *splits: str) -> Iterator[None]:
+        """Turns errors of reading this data set, inside of the ``with`` block, into one line that says what is wrong.
+
+        Wrap everything that takes elements of :meth:`training_batches` or :meth:`evaluation_batches`, a training
+        function that does so inside of a graph included. Other errors pass through.
+
+        Args:
+            splits: what is being read; the configured ones if none is given. After an error their files are searched
+                for the damaged one, which reads them all.
+
+        Raises:
+            UserError: a record file is damaged or missing, an example does not decode, or a label is no class.
+        """
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            explained = self._explained(error, splits or self._configured_splits)
+            if explained is None:
+                raise
+            raise UserError(explained) from error
+
+    def _explained(self, error: Exception, splits: Sequence[str]) -> str | None:
+        """What is wrong with the data; None if the error is not one of reading them."""
+        name = self.config.dataset
+        reason = str(error)
+        if isinstance(error, tf.errors.OpError):
+            label_error = label_error_in(error.message)
+            if label_error is not None:
+                return label_error
+            # A training step's own errors come through the same call; those of its input name the iterator.
+            if "GetNext" not in error.message and self._folder not in error.message:
+                return None
+            reason = _reason_in_graph(error)
+        elif not (isinstance(error, OSError) and str(error.filename).startswith(self._folder)):
+            return None
+        if isinstance(error, (*_FILE_ERRORS, OSError)):
+            _logger.info("Looking for the damaged record file of data set %s", name)
+            for split in splits:
+                damage = find_damage(self._parts(split))
+                if damage is not None:
+                    return f"data set {name}, split {split}: {damage}; copy the file or prepare the data set again"
+        elif not isinstance(error, _EXAMPLE_ERRORS):
+            return None
+        return f"data set {name} in {self._folder} cannot be read: {reason}; copy or prepare it again"
 
     def _check_resolution(self, resolution: int) -> None:
         name, stored = self.config.dataset, self.builder.info.features[self.image_key].shape[0]
-        if stored != resolution:
+        if self._decoder.is_preprocessed and stored != resolution:
             raise UserError(
                 f"data set '{name}' holds images preprocessed to {stored}x{stored}, but model.resolution is "
                 f"{resolution}: use '{name.replace(str(stored), str(resolution))}', or override model.resolution"
@@ -286,76 +354,7 @@ def _num_streams(file_sizes: Sequence[int], batch: int) -> int:
     return num_streams
 
 
-def _file_parts(files: Sequence[RecordPart]) -> tf.data.Dataset:
-    """TFDS's file instructions as elements that :func:`_read` takes."""
-    return tf.data.Dataset.from_tensor_slices(
-        (
-            [file.path for file in files],
-            [tf.cast(file.skip, tf.int64) for file in files],
-            [tf.cast(file.take, tf.int64) for file in files],
-        )
-    )
-
-
-def _read(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
-    """The serialized records of one part of a file."""
-    return tf.data.TFRecordDataset(name).skip(skip).take(take)
-
-
-def _open(config: DataConfig) -> tfds.core.DatasetBuilder:
-    where = config.data_dir or "TFDS's default folder"
-    remedy = "prepare it ('hamgan prepare' or TFDS) or pass --data_dir"
-    try:
-        builder = tfds.builder(config.dataset, data_dir=config.data_dir)
-    except tfds.core.DatasetNotFoundError as error:
-        raise UserError(f"no data set '{config.dataset}' in {where}: {remedy}") from error
-    except (AssertionError, ValueError) as error:
-        raise UserError(f"data set '{config.dataset}' in {where} cannot be opened: {reason_of(error)}") from error
-    if not builder.info.splits:
-        raise UserError(f"data set '{config.dataset}' is known but not prepared in {where}: {remedy}")
-    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
-        raise UserError(
-            f"data set '{config.dataset}' is stored as {builder.info.file_format.value}; expected tfrecord: "
-            "prepare it with file_format='tfrecord'"
-        )
-    return builder
-
-
-def _feature_keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str]:
-    """The names of the image and the label feature."""
-    features = builder.info.features
-    keys: list[str] = []
-    for kind, is_kind in (("Image", _is_image), ("ClassLabel", _is_label)):
-        candidates = [key for key, feature in features.items() if is_kind(feature)]
-        supervised = [key for key in builder.info.supervised_keys or () if key in candidates]
-        candidates = supervised or candidates
-        if len(candidates) != 1:
-            found = ", ".join(candidates) or f"none among {', '.join(features)}"
-            raise UserError(f"data set '{name}' must have exactly one {kind} feature to be trained on, found {found}")
-        keys.append(candidates[0])
-    channels = features[keys[0]].shape[-1]
-    if channels not in (1, 3):
-        raise UserError(f"data set '{name}' must have images of 1 or 3 channels, found {channels}")
-    return keys[0], keys[1]
-
-
-def _is_image(feature: tfds.features.FeatureConnector) -> bool:
-    return isinstance(feature, tfds.features.Image) or _is_preprocessed(feature)
-
-
-def _is_label(feature: tfds.features.FeatureConnector) -> bool:
-    return isinstance(feature, tfds.features.ClassLabel)
-
-
-def _is_preprocessed(feature: tfds.features.FeatureConnector) -> bool:
-    """Whether it holds square RGB images as the networks see them: the bytes of float32 numbers."""
-    shape = feature.shape
-    return (
-        type(feature) is tfds.features.Tensor
-        and feature.to_json_content().encoding == tfds.features.Encoding.BYTES.value
-        and feature.np_dtype == np.float32
-        and len(shape) == 3
-        and shape[0] is not None
-        and shape[0] == shape[1]
-        and shape[2] == 3
-    )
+def _reason_in_graph(error: tf.errors.OpError) -> str:
+    """The line of an error that says what failed; within a graph, a trace comes before it."""
+    match = re.search(r"^(.+)\n+\t \[\[", error.message, re.MULTILINE)
+    return reason_of(ValueError(match[1])) if match else reason_of(error)

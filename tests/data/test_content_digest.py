@@ -9,8 +9,9 @@ import tensorflow_datasets as tfds
 
 from hamgan.config import DataConfig
 from hamgan.data import content_digest
-from hamgan.data.content_digest import RecordPart, cached_content_sha256, content_sha256
+from hamgan.data.content_digest import cached_content_sha256, content_sha256
 from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.records import RecordPart
 
 
 class Stamps(tfds.core.GeneratorBasedBuilder):
