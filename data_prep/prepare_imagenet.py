@@ -111,12 +111,16 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
         train, validation: tars or folders, or None.
 
     Raises:
-        UserError: ``source`` lacks a split, or cannot be reached.
+        UserError: ``source`` lacks a split, or cannot be reached, or both splits are one tar or folder.
     """
     paths = {"train": train, "validation": validation}
     with _told_to_the_user():
         if source is not None:
             paths = {split: path or find_split(source, split) for split, path in paths.items()}
+    if paths["train"] is not None and paths["validation"] is not None:
+        one, other = (storage.canonical(path) for path in paths.values() if path is not None)
+        if one == other:
+            raise UserError(f"expected a tar or folder for each split, found {one} for both --train and --validation")
     return {split: path for split, path in paths.items() if path is not None}
 
 
@@ -147,6 +151,7 @@ def _prepare(request: Request) -> list[str]:
         accounts = {target: _account(target, splits, problems, request) for target in targets}
         for target, account in accounts.items():
             _write_account(target.folder, account)
+            _check_any_was_prepared(target, account)
         for line in problem_lines(accounts[targets[0]].problems):
             _logger.warning("%s", line)
         if request.strict:
@@ -309,6 +314,15 @@ def _account(target: Target, splits: dict[str, _Split], problems: list[Problem],
 def _write_account(folder: str, account: Account) -> None:
     storage.write_text(storage.join(folder, RECORD_NAME), account.to_json())
     storage.write_text(storage.join(folder, PAGE_NAME), account.to_html())
+
+
+def _check_any_was_prepared(target: Target, account: Account) -> None:
+    for name, split in account.splits.items():
+        if split.prepared == 0:
+            raise UserError(
+                f"none of the {split.found.sum():,} {name} images in {split.source} can be used: nothing is prepared; "
+                f"the reasons are in {storage.join(target.folder, PAGE_NAME)}"
+            )
 
 
 def _check_strictly(target: Target, account: Account) -> None:
