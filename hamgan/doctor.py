@@ -1,5 +1,6 @@
 """Checks of a machine, a data set, a classifier and a run folder, before accelerator time is spent on them."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -181,7 +182,7 @@ class Doctor:
             return "written by the chief"
         folder = os.path.join(self.run.path, "doctor")
         path = os.path.join(folder, "ckpt-0")
-        ours = folder if tf.io.gfile.exists(self.run.path) else self.run.path
+        is_new = not tf.io.gfile.exists(self.run.path)
         variables = state.variables()
         before = {name: np.asarray(variable) for name, variable in variables.items()}
         begun = time.monotonic()
@@ -190,8 +191,11 @@ class Doctor:
             written = time.monotonic()
             restore(path, variables)
         finally:
-            if tf.io.gfile.exists(ours):
-                tf.io.gfile.rmtree(ours)
+            if tf.io.gfile.exists(folder):
+                tf.io.gfile.rmtree(folder)
+            if is_new:
+                with contextlib.suppress(OSError):  # A run may have been begun there meanwhile.
+                    os.rmdir(self.run.path)
         changed = [name for name, value in before.items() if not np.array_equal(value, np.asarray(variables[name]))]
         if changed:
             raise FailedError(f"{len(changed)} variables came back changed, such as {changed[0]}")

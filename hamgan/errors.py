@@ -2,7 +2,13 @@
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable
+
+_OPERATIONS = re.compile(r"^\{\{.*?\}\} |^\(\d+\)\s*\w+:\s*| \[Op:\w+\].*$")
+"""Names of operations before and after what TensorFlow says, and the code of the first of several errors."""
+_AROUND = re.compile(r"Graph execution error|Detected at node|Node: |\d+ root error|<stack traces|\s+(?!\(\d+\))")
+"""Lines of a trace through a graph; the error itself comes after them."""
 
 
 class UserError(Exception):
@@ -17,10 +23,26 @@ class PreemptedError(Exception):
     """The work stopped early, with all saved that could be; the command line exits with code 75: run it again."""
 
 
-def reason_of(error: Exception) -> str:
-    """Returns the first line of what an error says, without the names of operations that TensorFlow puts around it."""
-    said = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\].*$", "", str(getattr(error, "message", None) or error).strip())
-    return said.splitlines()[0] if said else type(error).__name__
+def reason_of(error: BaseException) -> str:
+    """Returns what an error says in one line, without what TensorFlow puts around it: names of operations, a trace."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    said = str(getattr(error, "message", None) or error).strip()
+    lines = said.splitlines()
+    if lines and _AROUND.match(lines[0]):
+        lines = [line for line in lines if line.strip() and not _AROUND.match(line)]
+    line = _OPERATIONS.sub("", lines[0].strip()) if lines else ""
+    return line or type(error).__name__
+
+
+def is_of_the_environment(error: BaseException) -> bool:
+    """Whether an error is a refusal of disk, network or device, or of damaged data, instead of a fault in the program.
+
+    That is an ``OSError`` or a ``tf.errors.OpError``, if TensorFlow has been imported.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    op_error = getattr(getattr(tensorflow, "errors", None), "OpError", OSError)
+    return isinstance(error, (OSError, op_error))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,19 +1,27 @@
 """What a run's folder holds, and reading and writing it so that a kill at any moment loses nothing."""
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, experiment_from_json, to_json
 from hamgan.errors import UserError, reason_of
+from hamgan.literal_paths import check_remote
 from hamgan.protocols import most_comparable
 
 gfile = tf.io.gfile
 
+LOCK_NAME = "train.lock"
+"""File in the run's folder that its trainer holds; see :mod:`hamgan.training.run_lock`."""
+
+_TEMPORARY = ".tmp"
+_LEFT_BY_CREATE = re.compile(rf"{re.escape(LOCK_NAME)}|(config\.json)?(\.[0-9a-f]+)?\.tmp")
 _GRID = re.compile(r"step_(\d+)\.png")
 _EVALUATION = re.compile(r"step_(\d+)_([0-9a-f]+)\.json")
 
@@ -23,9 +31,16 @@ class RunDirectory:
 
     It holds ``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``samples/``, ``evaluations/``, ``tensorboard/`` and
     ``report.html``.
+
+    Args:
+        path: path of the folder.
+
+    Raises:
+        UserError: it is in a bucket and TensorFlow would take it for a pattern.
     """
 
     def __init__(self, path: str) -> None:
+        check_remote(path)
         self.path = path
         self.config_path = os.path.join(path, "config.json")
         self.metrics_path = os.path.join(path, "metrics.jsonl")
@@ -53,17 +68,31 @@ class RunDirectory:
         Raises:
             UserError: the folder cannot be written, or holds something else.
         """
-        try:
+        self.check_unused()
+        self.write_config(config)
+
+    def check_unused(self) -> None:
+        """Checks that a new run can be begun here.
+
+        Raises:
+            UserError: the folder cannot be written, or holds something else.
+        """
+        with self._writing():
             if gfile.exists(self.path) and not (gfile.isdir(self.path) and self._is_unused()):
                 raise UserError(f"{self.path} is there and is not a run (no config.json); choose another --run")
-            self.write_config(config)
+            check_writable(self.path)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Has what refuses to be written there raised as a UserError."""
+        try:
+            yield
         except (OSError, tf.errors.OpError) as error:
             raise UserError(f"cannot write the run folder {self.path}: {reason_of(error)}") from error
 
     def _is_unused(self) -> bool:
         """Whether the folder is empty, or holds only what a kill within :meth:`create` left."""
-        left = os.path.basename(_temporary(self.config_path))
-        return not [name for name in gfile.listdir(self.path) if name.rstrip("/") != left]
+        return all(_LEFT_BY_CREATE.fullmatch(name.rstrip("/")) for name in gfile.listdir(self.path))
 
     def read_config(self) -> ExperimentConfig:
         """Returns the run's config.
@@ -73,12 +102,16 @@ class RunDirectory:
         """
         if not self.exists():
             raise UserError(f"no run in {self.path} (no config.json); 'hamgan train --run {self.path}' makes one")
-        with gfile.GFile(self.config_path) as file:
-            return experiment_from_json(file.read(), self.config_path)
+        return experiment_from_json(_read_text(self.config_path), self.config_path)
 
     def write_config(self, config: ExperimentConfig) -> None:
-        """Writes the run's config."""
-        write_atomically(self.config_path, to_json(config).encode())
+        """Writes the run's config.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        with self._writing():
+            write_atomically(self.config_path, to_json(config).encode())
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Adds a line per row to the metrics log."""
@@ -91,15 +124,23 @@ class RunDirectory:
             file.write("\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Returns the metrics log; lines torn by a kill or a full disk are left out."""
-        return list(_json_lines(self.metrics_path))
+        """Returns the metrics log; lines torn by a kill or a full disk are left out.
+
+        Raises:
+            UserError: the log cannot be read.
+        """
+        return list(_rows(self.metrics_path))
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drops the log's rows that a resumed run is going to write again."""
-        rows = self.read_metrics()
-        kept = [row for row in rows if row["step"] <= step]
+        """Drops the log's rows that a resumed run is going to write again.
+
+        Raises:
+            UserError: the log cannot be read or written.
+        """
+        kept = [row for row in self.read_metrics() if row["step"] <= step]
         if gfile.exists(self.metrics_path):
-            write_atomically(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            with self._writing():
+                write_atomically(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def samples_path(self, step: int) -> str:
         """Where the image grid of a step is."""
@@ -150,46 +191,79 @@ class RunDirectory:
         return min(comparable, key=lambda result: (result["scores"]["fid"], result["step"]))["step"] if found else None
 
     def read_collapses(self) -> list[dict[str, Any]]:
-        """Returns what went wrong in training so far, in order; see :mod:`hamgan.training.collapse`."""
+        """Returns what went wrong in training so far, in order; see :mod:`hamgan.training.collapse`.
+
+        Raises:
+            UserError: the file is damaged or cannot be read.
+        """
         if not gfile.exists(self.collapses_path):
             return []
-        with gfile.GFile(self.collapses_path) as file:
-            return json.loads(file.read())
+        collapses = _read_json(self.collapses_path)
+        if not (isinstance(collapses, list) and all(isinstance(c, dict) and "action" in c for c in collapses)):
+            raise UserError(f"{self.collapses_path} is damaged (expected a list of collapses); delete it")
+        return collapses
 
     def write_collapses(self, collapses: list[dict[str, Any]]) -> None:
         """Writes what :meth:`read_collapses` returns."""
         write_atomically(self.collapses_path, (json.dumps(collapses, indent=1) + "\n").encode())
 
 
-def _read_json(path: str) -> dict[str, Any]:
-    with gfile.GFile(path) as file:
-        try:
-            return json.loads(file.read())
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path} is damaged ({error}); delete it") from error
+def _read_text(path: str) -> str:
+    """A file's text; bytes that are none are replaced, for they are damage that its reader has to answer."""
+    try:
+        with gfile.GFile(path, "rb") as file:
+            return file.read().decode(errors="replace")
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"cannot read {path}: {reason_of(error)}") from error
 
 
-def _json_lines(path: str) -> Iterable[dict[str, Any]]:
-    if not gfile.exists(path):
-        return
-    with gfile.GFile(path) as file:
-        for line in file.read().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(row, dict):
+def _read_json(path: str) -> Any:
+    try:
+        return json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it") from error
+
+
+def _rows(path: str) -> Iterator[dict[str, Any]]:
+    """The objects with a "step" that a file has, one on a line."""
+    for line in _read_text(path).splitlines() if gfile.exists(path) else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            if isinstance(row, dict) and type(row.get("step")) is int:
                 yield row
 
 
 def write_atomically(path: str, content: bytes) -> None:
-    """Writes a file, and the folders above it, so that it is there whole or not at all."""
+    """Writes a file, and the folders above it, so that it is there whole or not at all.
+
+    Several processes may write the same file at once: each has a temporary file of its own, and the last one wins.
+    """
     gfile.makedirs(os.path.dirname(path) or ".")
-    temporary = _temporary(path)
-    with gfile.GFile(temporary, "wb") as file:
-        file.write(content)
-    gfile.rename(temporary, path, overwrite=True)
+    temporary = f"{path}.{uuid.uuid4().hex}{_TEMPORARY}"
+    try:
+        with gfile.GFile(temporary, "wb") as file:
+            file.write(content)
+        gfile.rename(temporary, path, overwrite=True)
+    except BaseException:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            gfile.remove(temporary)
+        raise
 
 
-def _temporary(path: str) -> str:
-    return f"{path}.tmp"
+def check_writable(folder: str) -> None:
+    """Checks that files can be written into a folder, and leaves nothing there; a missing folder is not made.
+
+    Args:
+        folder: local or ``gs://``; if it does not exist, the nearest folder above it that does is tried.
+
+    Raises:
+        OSError, tf.errors.OpError: they cannot.
+    """
+    if "://" not in folder:
+        folder = os.path.abspath(folder)
+        while not os.path.lexists(folder):
+            folder = os.path.dirname(folder)
+    probe = os.path.join(folder, f".{uuid.uuid4().hex}{_TEMPORARY}")
+    with gfile.GFile(probe, "wb") as file:
+        file.write(b"\n")
+    gfile.remove(probe)

@@ -184,6 +184,7 @@ def measure(variant: str, size: int, mode: str, *, channels: int, calls: int, xl
     import keras
     import tensorflow as tf
 
+    benchmarking.check_extra_memory()
     keras.utils.set_random_seed(SEED)
     layer = build_layer(variant, channels)
     # Not at its first value of zero: nothing but sigma would have a gradient.

@@ -26,6 +26,9 @@ from hamgan.errors import UserError
 
 PACKAGES = ("tensorflow", "keras", "numpy")
 TAIL_LINES = 3
+KNOWN_BYTES = 2**26
+"""Result of the call that :func:`check_extra_memory` measures."""
+PROCESS = "/proc/self"
 _KIB = 1024
 
 
@@ -120,19 +123,27 @@ def available_memory_bytes() -> int:
     return _proc_bytes("/proc/meminfo", "MemAvailable") or total_memory_bytes()
 
 
-def peak_bytes() -> int:
-    """Returns the most memory that was resident since this process began, or since :func:`reset_peak`."""
-    peak = _proc_bytes("/proc/self/status", "VmHWM")
+def peak_bytes(process: str = PROCESS) -> int:
+    """Returns the most memory that was resident since this process began, or since :func:`reset_peak`.
+
+    Args:
+        process: folder in which Linux describes this process.
+    """
+    peak = _proc_bytes(f"{process}/status", "VmHWM")
     if peak is not None:
         return peak
     in_bytes = sys.platform == "darwin"
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if in_bytes else _KIB)
 
 
-def reset_peak() -> bool:
-    """Sets the peak to what is resident now; returns whether this system can."""
+def reset_peak(process: str = PROCESS) -> bool:
+    """Sets the peak to what is resident now; returns whether this system can.
+
+    Args:
+        process: folder in which Linux describes this process.
+    """
     try:
-        with open("/proc/self/clear_refs", "w") as file:
+        with open(f"{process}/clear_refs", "w") as file:
             file.write("5")
     except OSError:
         return False
@@ -165,6 +176,26 @@ def extra_memory(function: Callable[[], Any]) -> dict[str, Any]:
     seconds(function)
     peak = tf.config.experimental.get_memory_info(device)["peak"]
     return {"extra_bytes": peak - before, "memory_of": f"TensorFlow's allocator, {device}"}
+
+
+def check_extra_memory() -> None:
+    """Measures a call whose memory is known.
+
+    Raises:
+        BenchmarkError: :func:`extra_memory` does not see it here.
+    """
+    import tensorflow as tf
+
+    tensor = tf.ones((KNOWN_BYTES // 4,))
+    seconds(lambda: tensor + tensor)
+    found = extra_memory(lambda: tensor + tensor)
+    extra = found["extra_bytes"]
+    # Resident memory shrinks a little when something else is freed; an allocator gives out up to twice the size.
+    if extra is not None and not 0.9 * KNOWN_BYTES <= extra <= 2.1 * KNOWN_BYTES:
+        raise BenchmarkError(
+            f"expected a call that needs {KNOWN_BYTES:,} bytes to need up to twice that of {found['memory_of']}, "
+            f"found {extra:,}; memory cannot be measured here"
+        )
 
 
 def _extra_resident_memory(function: Callable[[], Any]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Shared fixtures: the embedded digits, prepared once, and a tiny experiment on them."""
 
+import logging
 import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -16,6 +19,45 @@ from hamgan.presets import digits
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
+
+# Training sets both for its whole process: set them first, so that no test depends on which came before it.
+tf.config.experimental.enable_op_determinism()
+tf.config.optimizer.set_experimental_options({"remapping": False})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    """Weights and other numbers that nobody seeds are the same in any order of the tests."""
+    keras.utils.set_random_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """See :func:`pytest_fixture_setup`."""
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _process_state() -> Iterator[None]:
+    """Log levels, and what else a test may change for its process, are as they were before it."""
+    loggers = [logging.getLogger(name) for name in (None, "data_prep", "hamgan")]
+    levels = [logger.level for logger in loggers]
+    before = _other_process_state()
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    assert _other_process_state() == before
+
+
+def _other_process_state() -> dict[str, object]:
+    return {
+        "folder": os.getcwd(),
+        "SIGTERM": signal.getsignal(signal.SIGTERM),
+        "time limit of sockets": socket.getdefaulttimeout(),
+        "floating-point type": keras.config.floatx(),
+        "precision": keras.config.dtype_policy().name,
+    }
+
 
 TINY = (
     "model.generator.base_channels=2",
@@ -63,17 +105,19 @@ def classifier_path(tmp_path_factory: pytest.TempPathFactory, tiny: ExperimentCo
 
 
 @pytest.fixture
-def free_ports() -> Callable[[int], list[int]]:
-    """A function that returns so many free ports of this machine."""
+def free_ports() -> Iterator[Callable[[int], list[int]]]:
+    """A function that returns so many ports of this machine, which nobody else is given while the test runs."""
+    sockets: list[socket.socket] = []
 
-    def find(count: int) -> list[int]:
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for free in sockets:
-                free.bind(("localhost", 0))
-            return [free.getsockname()[1] for free in sockets]
-        finally:
-            for free in sockets:
-                free.close()
+    def reserve(count: int) -> list[int]:
+        reserved = [socket.socket() for _ in range(count)]
+        sockets.extend(reserved)
+        for each in reserved:
+            # Bound and not listening: a server that asks for this very port gets it, as TensorFlow's do.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind(("localhost", 0))
+        return [each.getsockname()[1] for each in reserved]
 
-    return find
+    yield reserve
+    for each in sockets:
+        each.close()

@@ -121,7 +121,7 @@ def _train_in_processes(config, begun, tmp_path, tf_configs, cpu_replicas=1):
         )
         for tf_config in tf_configs
     ]
-    said = [process.communicate(timeout=300)[1] for process in processes]
+    said = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(tf_configs), said
     return RunDirectory(path)
 

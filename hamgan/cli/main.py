@@ -7,14 +7,7 @@ from typing import NoReturn
 
 from hamgan import __version__
 from hamgan.cli import convert, doctor, evaluate, prepare, sample, tpu_check, train
-from hamgan.errors import FailedError, PreemptedError, UserError
-
-EXIT_FAILED = 1
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-
-EXIT_PREEMPTED = 75
-"""EX_TEMPFAIL of sysexits.h: run the same command again."""
+from hamgan.program import EXIT_USER_ERROR, exit_code_of, run_program
 
 COMMANDS = {
     "prepare": prepare,
@@ -54,33 +47,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command and returns the exit code.
-
-    0, or 1 (failed), 2 (the user's to put right), 75 (preempted: run it again), 130 (interrupted).
-    """
+    """Runs one command and returns the exit code; see :func:`hamgan.program.exit_code_of`."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     for package in ("data_prep", "hamgan"):
         logging.getLogger(package).setLevel(logging.INFO)
-    try:
-        return COMMANDS[arguments.command].run(arguments) or 0
-    except UserError as error:
-        print(f"hamgan {arguments.command}: error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except FailedError as error:
-        print(f"hamgan {arguments.command}: failed: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except PreemptedError as error:
-        print(f"hamgan {arguments.command}: {error}; the same command goes on", file=sys.stderr)
-        return EXIT_PREEMPTED
-    except KeyboardInterrupt:
-        print(
-            f"hamgan {arguments.command}: interrupted; the same command goes on from what is saved",
-            file=sys.stderr,
-        )
-        return EXIT_INTERRUPTED
+    return exit_code_of(f"hamgan {arguments.command}", lambda: COMMANDS[arguments.command].run(arguments))
 
 
 def run() -> NoReturn:
     """The console command."""
-    sys.exit(main(sys.argv[1:]))
+    run_program("hamgan", main)
+
+
+if __name__ == "__main__":
+    run()

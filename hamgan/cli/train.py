@@ -11,6 +11,8 @@ SIGTERM saves at the next step and exits with code 75: run the same command agai
 """
 
 import argparse
+import logging
+from typing import TYPE_CHECKING
 
 from hamgan.cli.options import (
     add_accelerator,
@@ -22,8 +24,14 @@ from hamgan.cli.options import (
     with_assignments,
 )
 from hamgan.config import to_json
-from hamgan.errors import UserError
+from hamgan.errors import UserError, is_of_the_environment, reason_of
 from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.training.preemption import PreemptionWatch
+
+if TYPE_CHECKING:
+    from hamgan.run_directory import RunDirectory
+
+_logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
+    # From the first moment: it takes a while until TensorFlow is loaded and the step is traced.
+    with PreemptionWatch() as watch:
+        _run(arguments, watch)
+
+
+def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
     from hamgan.presets import get_preset
 
     options = {
@@ -64,7 +78,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     import_tensorflow_quietly()
     from hamgan.distribution import is_chief
-    from hamgan.report import write_report
     from hamgan.run_directory import RunDirectory
     from hamgan.training.collapse import TrainingDivergedError
     from hamgan.training.loop import resolved, train
@@ -82,12 +95,27 @@ def run(arguments: argparse.Namespace) -> None:
         return
     strategy = strategy_of(arguments)
     try:
-        train(resolved(config), run_directory, strategy)
+        train(resolved(config), run_directory, strategy, watch)
     except TrainingDivergedError:
         if is_chief(strategy):
-            write_report(run_directory)  # It shows what came before.
+            _write_report(run_directory)  # It shows what came before.
         raise
     if is_chief(strategy):
-        write_report(run_directory)
+        is_written = _write_report(run_directory)
         print(f"Run     {run_directory.path}")
-        print(f"Report  {run_directory.report_path}")
+        if is_written:
+            print(f"Report  {run_directory.report_path}")
+
+
+def _write_report(run_directory: "RunDirectory") -> bool:
+    """Writes the report, or warns: the run itself is saved."""
+    from hamgan.report import write_report
+
+    try:
+        write_report(run_directory)
+    except Exception as error:
+        if not (isinstance(error, UserError) or is_of_the_environment(error)):
+            raise
+        _logger.warning("Cannot write %s (%s); 'hamgan evaluate' does", run_directory.report_path, reason_of(error))
+        return False
+    return True

@@ -12,6 +12,7 @@ import tensorflow_hub as hub
 
 from hamgan import tfgan
 from hamgan.errors import UserError, reason_of
+from hamgan.literal_paths import literal_path
 
 INCEPTION_SIZE = 299
 """Input height and width of TF-GAN's Inception, whose SavedModel leaves them open."""
@@ -42,8 +43,8 @@ class Classifier:
         try:
             with _connecting_for(CONNECTION_SECONDS):
                 path = hub.resolve(handle)
-            with (strategy or tf.distribute.get_strategy()).scope():
-                self._model = hub.load(path)
+            with literal_path(path) as literal, (strategy or tf.distribute.get_strategy()).scope():
+                self._model = hub.load(literal)
         except Exception as error:  # TF-Hub lets through whatever its resolvers and the network raise.
             raise UserError(
                 f"classifier {handle} cannot be loaded ({reason_of(error)}); pass --classifier with the path of a "

@@ -1,9 +1,10 @@
 """Conversion between published TF1 checkpoints and runs of this project, every variable accounted for."""
 
+import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -16,7 +17,7 @@ from hamgan.official.architecture import NOT_RECORDED, Shapes, read_architecture
 from hamgan.official.names import GLOBAL_STEP, is_ignored, official_name, official_shape
 from hamgan.presets import hamgan_strong
 from hamgan.run_directory import RunDirectory, write_atomically
-from hamgan.training.checkpointing import checkpoint_path, restore, write_checkpoint
+from hamgan.training.checkpointing import checkpoint_path, open_checkpoint, restore, write_checkpoint
 from hamgan.training.state import network_variables
 
 OFFICIAL_PREFIX = "model.ckpt"
@@ -51,7 +52,7 @@ def convert_official(
     overrides = list(overrides)
     if tf.io.gfile.exists(out):
         raise UserError(f"{out} exists; choose another --out")
-    reader, shapes = _open(path)
+    shapes = _shapes(path)
     expected = override(preset or hamgan_strong(), overrides)
     config = dataclasses.replace(expected, model=read_architecture(shapes, expected.model))
     _check_expected(path, expected, config, None if preset is not None else overrides)
@@ -61,10 +62,10 @@ def convert_official(
     variables = _network_variables(config)
     names = _names(variables, config)
     _check_variables(path, shapes, {names[key]: official_shape(key, tuple(v.shape)) for key, v in variables.items()})
-    for key, variable in variables.items():
-        variable.assign(tf.reshape(reader.get_tensor(names[key]), variable.shape))
-
-    step = _step(path, reader, shapes)
+    with _open(path) as reader:
+        for key, variable in variables.items():
+            variable.assign(tf.reshape(reader.get_tensor(names[key]), variable.shape))
+        step = _step(path, reader, shapes)
     _write_run(config, {**variables, "step": tf.Variable(step, dtype=tf.int64)}, out, step)
     loaded = set(names.values())
     return Conversion(config, step, tuple(sorted(loaded)), tuple(sorted(shapes.keys() - loaded)))
@@ -121,17 +122,22 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
     return target
 
 
-def _open(path: str) -> tuple[Any, Shapes]:
+def _shapes(path: str) -> Shapes:
+    with _open(path) as reader:
+        return {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[Any]:
     try:
         if not tf.io.gfile.exists(f"{path}.index"):
             raise UserError(
                 f"no checkpoint {path}: there is no {path}.index; expected a path such as DIR/{OFFICIAL_PREFIX}-1234"
             )
-        reader = tf.train.load_checkpoint(path)
-        shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        with open_checkpoint(path) as reader:
+            yield reader
+    except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
         raise UserError(f"checkpoint {path} cannot be read: {reason_of(error)}") from error
-    return reader, shapes
 
 
 def _check_expected(

@@ -1,14 +1,16 @@
 """Checkpoint files: an explicit mapping from names to variables, checked when it is written and when it is read."""
 
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from hamgan.errors import UserError, reason_of
+from hamgan.literal_paths import literal_path
 
 _logger = logging.getLogger(__name__)
 
@@ -27,8 +29,8 @@ def write_checkpoint(path: str, variables: Mapping[str, tf.Variable]) -> None:
     """Writes a checkpoint, which appears when it is complete and has been read back.
 
     Args:
-        path: without suffix, ``DIRECTORY/ckpt-STEP``; what is there is replaced.
-        variables: what to save, by name.
+        path: path of the checkpoint, without suffix, ``DIRECTORY/ckpt-STEP``; what is there is replaced.
+        variables: variables to save, by name.
 
     Raises:
         OSError: what was written does not read back as it should.
@@ -43,46 +45,76 @@ def write_checkpoint(path: str, variables: Mapping[str, tf.Variable]) -> None:
         # The index says that there is a checkpoint: it goes first and comes last.
         if tf.io.gfile.exists(f"{path}.index"):
             delete_checkpoint(path)
-        for part in (*tf.io.gfile.glob(f"{temporary}.data-*"), f"{temporary}.index"):
+        written = _listed(directory, lambda entry: entry.startswith(f"{os.path.basename(temporary)}.data-"))
+        for part in (*written, f"{temporary}.index"):
             tf.io.gfile.rename(part, path + part.removeprefix(temporary), overwrite=True)
     except BaseException:
-        _delete_all(f"{temporary}*")
+        # What cannot be deleted now is when the run is resumed; why it was not written matters more.
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            _delete_all(directory, lambda entry: entry.startswith(os.path.basename(temporary)))
         raise
 
 
 def _verify(path: str, variables: Mapping[str, tf.Variable]) -> None:
     try:
-        reader = tf.train.load_checkpoint(path)
-        keys = _keys(reader)
-        changed = [
-            name
-            for name, variable in variables.items()
-            if reader.get_tensor(keys[name]).tobytes() != variable.numpy().tobytes()
-        ]
+        with open_checkpoint(path) as reader:
+            keys = _keys(reader)
+            changed = [
+                name
+                for name, variable in variables.items()
+                if reader.get_tensor(keys[name]).tobytes() != variable.numpy().tobytes()
+            ]
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise OSError(f"what was written does not read back: {reason_of(error)}") from error
     if changed:
         raise OSError(f"what was written of {changed[0]} reads back otherwise")
 
 
+@contextlib.contextmanager
+def open_checkpoint(path: str) -> Iterator[Any]:
+    """Opens any TensorFlow checkpoint, also one whose path reads like a pattern; use the reader within the context.
+
+    Args:
+        path: path of the checkpoint, without suffix.
+
+    Returns:
+        What ``tf.train.load_checkpoint`` returns.
+
+    Raises:
+        UserError: the path is one that TensorFlow cannot read.
+        OSError, tf.errors.OpError, RuntimeError, ValueError: the checkpoint cannot be read.
+    """
+    with literal_path(path) as literal:
+        yield tf.train.load_checkpoint(literal)
+
+
 def delete_checkpoint(path: str) -> None:
     """Deletes a checkpoint; killed in the middle, it is gone all the same."""
     tf.io.gfile.remove(f"{path}.index")
-    _delete_all(f"{path}.data-*")
+    directory, name = os.path.split(path)
+    _delete_all(directory, lambda entry: entry.startswith(f"{name}.data-"))
 
 
 def delete_unfinished(directory: str) -> None:
     """Deletes what a kill left of checkpoints that were being written or deleted."""
-    _delete_all(os.path.join(directory, f"{TEMPORARY_PREFIX}*"))
     steps = checkpoint_steps(directory)
-    for path in tf.io.gfile.glob(os.path.join(directory, f"{PREFIX}-*.data-*")):
-        match = re.fullmatch(rf"{PREFIX}-(\d+)\.data-.*", os.path.basename(path))
-        if match and int(match[1]) not in steps:
-            tf.io.gfile.remove(path)
+
+    def is_unfinished(entry: str) -> bool:
+        data = re.fullmatch(rf"{PREFIX}-(\d+)\.data-.*", entry)
+        return entry.startswith(TEMPORARY_PREFIX) or (data is not None and int(data[1]) not in steps)
+
+    if tf.io.gfile.exists(directory):
+        _delete_all(directory, is_unfinished)
 
 
-def _delete_all(pattern: str) -> None:
-    for path in tf.io.gfile.glob(pattern):
+def _listed(directory: str, is_meant: Callable[[str], bool]) -> list[str]:
+    """The paths of a folder's entries whose names are meant. (``gfile.glob`` would take the folder for a pattern.)"""
+    entries = (entry.rstrip("/") for entry in tf.io.gfile.listdir(directory))
+    return [os.path.join(directory, entry) for entry in sorted(entries) if is_meant(entry)]
+
+
+def _delete_all(directory: str, is_meant: Callable[[str], bool]) -> None:
+    for path in _listed(directory, is_meant):
         if tf.io.gfile.isdir(path):
             tf.io.gfile.rmtree(path)
         else:
@@ -134,13 +166,14 @@ def restore(path: str, variables: Mapping[str, tf.Variable], *, part: str | None
     """Restores variables, after checking that the checkpoint is of the same architecture.
 
     Args:
-        path: of the checkpoint, without suffix.
-        variables: what to restore, by name.
+        path: path of the checkpoint, without suffix.
+        variables: variables to restore, by name.
         part: only the variables whose names begin with ``part/`` are expected to be there; all if None.
 
     Raises:
-        UserError: the checkpoint is missing or damaged, or its variables have other names or shapes. The variables are
-            as they were.
+        UserError: the checkpoint is missing or cannot be read, or its variables have other names or shapes. The
+            variables are as they were.
+        DamagedCheckpointError: the checkpoint is damaged.
     """
     found = _shapes(path)
     if part is not None:
@@ -149,7 +182,8 @@ def restore(path: str, variables: Mapping[str, tf.Variable], *, part: str | None
     if found != expected:
         raise UserError(f"checkpoint {path} is of another architecture than its config: {_mismatch(expected, found)}")
     try:
-        status = tf.train.Checkpoint(**variables).read(path)
+        with literal_path(path) as literal:
+            status = tf.train.Checkpoint(**variables).read(literal)
         status.assert_existing_objects_matched()
         # What else there is, other parts and TensorFlow's counter of saves, is not to be warned of at exit.
         status.expect_partial()
@@ -163,14 +197,27 @@ def checkpoint_parts(path: str) -> set[str]:
 
 
 def _shapes(path: str) -> dict[str, tuple[int, ...]]:
-    if not tf.io.gfile.exists(f"{path}.index"):
-        raise UserError(f"no checkpoint {path}: there is no {path}.index")
+    _check_readable(path)
     try:
-        reader = tf.train.load_checkpoint(path)
-        shapes = reader.get_variable_to_shape_map()
+        with open_checkpoint(path) as reader:
+            shapes = reader.get_variable_to_shape_map()
+            return {name: tuple(shapes[key]) for name, key in _keys(reader).items()}
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         raise _damaged(path, error) from error
-    return {name: tuple(shapes[key]) for name, key in _keys(reader).items()}
+
+
+def _check_readable(path: str) -> None:
+    """Tells a checkpoint that is missing or cannot be read, for want of permission say, from a damaged one."""
+    directory, name = os.path.split(path)
+    try:
+        if not tf.io.gfile.exists(f"{path}.index"):
+            raise UserError(f"no checkpoint {path}: there is no {path}.index")
+        parts = _listed(directory, lambda entry: entry == f"{name}.index" or entry.startswith(f"{name}.data-"))
+        for part in parts:
+            with tf.io.gfile.GFile(part, "rb") as file:
+                file.read(1)
+    except tf.errors.OpError as error:
+        raise UserError(f"checkpoint {path} cannot be read now: {reason_of(error)}") from error
 
 
 def _keys(reader: Any) -> dict[str, str]:

@@ -23,14 +23,13 @@ from hamgan.distribution import (
     is_multi_worker,
     replica_batch,
 )
-from hamgan.errors import PreemptedError, UserError
+from hamgan.errors import FailedError, PreemptedError, UserError, reason_of
 from hamgan.run_directory import RunDirectory
-from hamgan.sampling import Sampler, grid_classes
-from hamgan.training.checkpoint_writer import CheckpointWriter
 from hamgan.training.checkpointing import checkpoint_path, restore, restore_newest
 from hamgan.training.collapse import TrainingDivergedError, describe_collapse
-from hamgan.training.journal import Journal
 from hamgan.training.preemption import PreemptionWatch
+from hamgan.training.run_files import RunFiles
+from hamgan.training.run_lock import RunLock
 from hamgan.training.state import TrainState
 from hamgan.training.train_step import StepsTaken, TrainStep, make_train_function
 
@@ -49,44 +48,59 @@ MAY_CHANGE = (
 )
 """What a resumed run may set anew: nothing that the weights at a given step depend on."""
 
-GRID_COLUMNS = 10
+BAD_DATA = (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.NotFoundError)
+"""What a step raises when the input pipeline finds records or labels that cannot be used."""
+
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
 
 
-def train(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
+def train(
+    config: ExperimentConfig,
+    run: RunDirectory,
+    strategy: tf.distribute.Strategy,
+    watch: PreemptionWatch | None = None,
+) -> None:
     """Trains to ``config.train.steps``, from the newest checkpoint of the run if there is one.
 
     Args:
         config: the experiment. In a run that was begun before, only the fields of ``MAY_CHANGE`` may differ.
-        run: where everything goes.
-        strategy: see :func:`hamgan.distribution.create_strategy`.
+        run: folder of the run.
+        strategy: strategy from :func:`hamgan.distribution.create_strategy`.
+        watch: watch for SIGTERM, entered; by default one that begins now.
 
     Raises:
-        UserError: the data set does not fit the model, the batch not the replicas, or the run has another config.
+        UserError: the data set does not fit the model, the batch not the replicas, or the run has another config; the
+            data is damaged; the run's folder cannot be written, or another process trains the run.
         PreemptedError: SIGTERM stopped it, and all is saved; or another worker is gone.
         TrainingDivergedError: a loss or a weight is not finite.
         CheckpointNotWrittenError: the last checkpoint could not be written.
     """
+    if watch is None:
+        with PreemptionWatch() as watch:
+            train(config, run, strategy, watch)
+        return
     # A TPU's operations repeat bit by bit as they are.
     if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()
     replica_batch(config.train.global_batch, strategy)
-    if run.exists():
-        _check_same_experiment(config, run)
-    dataset = ClassificationDataset(config.data)
-    check_classes(config, dataset)
-    with strategy.scope():
-        state = TrainState(config)
-    if is_chief(strategy) and not run.exists():
-        run.create(config)
-    try:
-        _run(config, run, strategy, dataset, state)
-    except UNAVAILABLE as error:
-        if not is_multi_worker(strategy):
-            raise
-        raise PreemptedError(
-            f"a worker of the cluster is gone ({type(error).__name__}); start all workers again"
-        ) from error
+    with RunLock(run) as lock:
+        is_new = not run.exists()
+        if is_chief(strategy):
+            # A new run's folder is made later: nothing is left of a run that cannot begin.
+            run.check_unused() if is_new else lock.acquire()
+        if not is_new:
+            _check_same_experiment(config, run)
+        dataset = ClassificationDataset(config.data)
+        check_classes(config, dataset)
+        with strategy.scope():
+            state = TrainState(config)
+        if is_new and is_chief(strategy):
+            lock.acquire()
+            if run.exists():
+                _check_same_experiment(config, run)
+            else:
+                run.create(config)
+        _run(config, run, strategy, dataset, state, watch)
 
 
 def _run(
@@ -95,7 +109,21 @@ def _run(
     strategy: tf.distribute.Strategy,
     dataset: ClassificationDataset,
     state: TrainState,
+    watch: PreemptionWatch,
 ) -> None:
+    try:
+        _resume(config, run, strategy, state)
+        _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
+    except UNAVAILABLE as error:
+        if not is_multi_worker(strategy):
+            raise
+        raise PreemptedError(
+            f"a worker of the cluster is gone ({type(error).__name__}); start all workers again"
+        ) from error
+
+
+def _resume(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy, state: TrainState) -> None:
+    """Restores the newest checkpoint if there is one, and has the run's files say what follows from there."""
     restored = _restore(run, state, strategy)
     step = int(state.step.numpy())
     if step > config.train.steps:
@@ -110,8 +138,6 @@ def _run(
             config.train.steps,
             describe(strategy),
         )
-    with PreemptionWatch() as watch:
-        _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
 
 
 def _restore(run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy) -> str | None:
@@ -168,13 +194,17 @@ class _Loop:
         train_step = TrainStep(state, config, strategy)
         self.layers = train_step.layers_with_singular_values
         self.singular_values: dict[str, float] = {}
-        self.train_function = make_train_function(train_step, strategy, watch.requested)
+        self.watch = watch
+        with tf.device("CPU:0"):
+            stop_requested = tf.Variable(False, trainable=False, name="stop_requested")
+        watch.call(lambda: stop_requested.assign(True))
+        self.train_function = make_train_function(train_step, strategy, stop_requested)
         self.collapses = run.read_collapses()
         self._start_streams()
         # Only one process writes the run's files.
-        self.files: _RunFiles | None = None
+        self.files: RunFiles | None = None
         if is_chief(strategy):
-            self.files = _RunFiles(config, run, state, strategy)
+            self.files = RunFiles(config, run, state, strategy)
             watch.call(self.files.checkpoints.hurry)
         self.progress = tqdm(
             total=self.config.steps * self.config.global_batch,
@@ -212,6 +242,8 @@ class _Loop:
 
         Raises:
             PreemptedError: SIGTERM came; all is saved.
+            UserError: the data cannot be read.
+            FailedError: a step failed otherwise.
             CheckpointNotWrittenError: the last checkpoint cannot be written.
             TrainingDivergedError: something is not finite, and that was not to be, or could not be, put right.
         """
@@ -222,6 +254,7 @@ class _Loop:
                     self.files.write_what_is_due(0)
                 if self.step < self.config.steps:
                     self._compile()
+                self.watch.defer()
                 while self.step < self.config.steps:
                     self._take_steps(self._steps_to_next_event())
                 if self.files is not None:
@@ -233,8 +266,21 @@ class _Loop:
 
     def _compile(self) -> None:
         """Takes no step, which compiles the function and tells the singular values."""
-        taken = self.train_function(self.iterator, tf.constant(0, tf.int32), self.stream)
-        self.singular_values = self._singular_values(taken)
+        self.singular_values = self._singular_values(self._call(0))
+
+    def _call(self, num_steps: int) -> StepsTaken:
+        """Takes steps on the device."""
+        try:
+            taken = self.train_function(self.iterator, tf.constant(num_steps, tf.int32), self.stream)
+            taken.count.numpy()  # A device may raise only here.
+        except tf.errors.OpError as error:
+            if is_multi_worker(self.strategy) and isinstance(error, UNAVAILABLE):
+                raise
+            kind = UserError if isinstance(error, BAD_DATA) else FailedError
+            raise kind(
+                f"training stopped after step {self.step}: {reason_of(error)}; what was saved is kept"
+            ) from error
+        return taken
 
     def _singular_values(self, taken: StepsTaken) -> dict[str, float]:
         return dict(zip(self.layers, taken.singular_values.numpy().tolist(), strict=True))
@@ -248,7 +294,7 @@ class _Loop:
 
     def _take_steps(self, num_steps: int) -> None:
         begin = time.monotonic()
-        taken = self.train_function(self.iterator, tf.constant(num_steps, tf.int32), self.stream)
+        taken = self._call(num_steps)
         count = int(taken.count.numpy())
         seconds = time.monotonic() - begin
         collapse = describe_collapse(taken, self.step + count, self.singular_values)
@@ -298,7 +344,13 @@ class _Loop:
         collapse["resumed_from"] = self.step
         self.collapses.append(collapse)
         if self.files is not None:
-            self.run.write_collapses(self.collapses)
+            try:
+                self.run.write_collapses(self.collapses)
+            except (OSError, tf.errors.OpError) as error:
+                # Other noise follows from it: without it, the run cannot be resumed after this.
+                raise TrainingDivergedError(
+                    f"{collapse['what']}; that cannot be noted in {self.run.path} ({reason_of(error)})"
+                ) from error
             self.run.forget_metrics_after(self.step)
         if not may_roll_back:
             advice = (
@@ -316,45 +368,6 @@ class _Loop:
         )
         self.progress.n = self.step * self.config.global_batch
         self._start_streams()
-
-
-class _RunFiles:
-    """What the chief writes: checkpoints, log, pictures."""
-
-    def __init__(
-        self, config: ExperimentConfig, run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy
-    ) -> None:
-        self.config = config.train
-        self.journal = Journal(run)
-        self.checkpoints = CheckpointWriter(
-            run.checkpoints, state.variables(), max_to_keep=config.train.max_to_keep, best_step=run.best_step
-        )
-        self.sampler = Sampler(
-            state.sampling_generator,
-            seed=config.train.seed,
-            batch=config.evaluation.batch,
-            # The other workers do not draw.
-            strategy=None if is_multi_worker(strategy) else strategy,
-        )
-        self.classes = grid_classes(config.model.num_classes)
-
-    def write_what_is_due(self, step: int) -> None:
-        """Draws and saves. The checkpoint comes last: what it covers has been written by then."""
-        is_last = step == self.config.steps
-        if self.config.image_every and (is_last or step % self.config.image_every == 0):
-            self.journal.draw(step, self.sampler.grid(self.classes, GRID_COLUMNS))
-        if is_last or step % self.config.checkpoint_every == 0:
-            self.save(step)
-
-    def save(self, step: int) -> None:
-        """Begins to write a checkpoint."""
-        self.journal.flush()
-        self.checkpoints.save(step)
-
-    def close(self) -> None:
-        """Closes everything."""
-        self.checkpoints.close()
-        self.journal.close()
 
 
 def resolved(config: ExperimentConfig) -> ExperimentConfig:

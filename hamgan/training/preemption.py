@@ -1,4 +1,4 @@
-"""SIGTERM, by which a machine is announced to be taken away, as a variable that a running step loop sees."""
+"""SIGTERM, by which a machine is announced to be taken away: it stops the work in good order."""
 
 import os
 import signal
@@ -6,44 +6,65 @@ import threading
 import types
 from collections.abc import Callable
 
-import tensorflow as tf
+from hamgan.errors import PreemptedError
 
 
 class PreemptionWatch:
-    """While in its context, SIGTERM sets a variable instead of ending the process.
+    """While in its context, SIGTERM stops the work instead of ending the process.
+
+    At first it raises ``PreemptedError`` wherever the program is. After :meth:`defer`, it only calls the callbacks, and
+    the program stops when it has saved its work.
 
     Python runs signal handlers between its own instructions, and a call that takes a hundred steps on the device is one
     of them. So the signal is written to a pipe by the interpreter's C code, at once, and a thread that reads the pipe
-    sets the variable, which the loop in the graph looks at before each step.
+    calls the callbacks.
+
+    Args:
+        message: what the ``PreemptedError`` says.
     """
 
-    def __init__(self) -> None:
-        with tf.device("CPU:0"):
-            self.requested = tf.Variable(False, trainable=False, name="preemption_requested")
-            """Whether to stop; read it in a graph."""
-        self._callbacks: list[Callable[[], None]] = []
+    def __init__(
+        self, message: str = "stopped by SIGTERM before the first step; what was saved before is kept"
+    ) -> None:
+        self._message = message
+        self._callbacks: list[Callable[[], object]] = []
         self._thread: threading.Thread | None = None
+        self._requested = threading.Event()
+        self._raises = True
+        self._has_raised = False
 
-    def call(self, callback: Callable[[], None]) -> None:
-        """Has ``callback`` called when SIGTERM comes, in another thread."""
+    def call(self, callback: Callable[[], object]) -> None:
+        """Has ``callback`` called in another thread when SIGTERM comes, or at once if it has come already."""
         self._callbacks.append(callback)
+        if self._requested.is_set():
+            callback()
+
+    def defer(self) -> None:
+        """Leaves it to the callbacks to stop the program from now on."""
+        self._raises = False
 
     def __enter__(self) -> "PreemptionWatch":
         # Only the main thread may handle signals; elsewhere nothing is watched.
         if threading.current_thread() is threading.main_thread():
             self._reading_end, self._writing_end = os.pipe()
             os.set_blocking(self._writing_end, False)
-            self._previous_handler = signal.signal(signal.SIGTERM, lambda *_: None)
             self._previous_end = signal.set_wakeup_fd(self._writing_end, warn_on_full_buffer=False)
             self._thread = threading.Thread(target=self._watch, name="preemption", daemon=True)
             self._thread.start()
+            self._previous_handler = signal.signal(signal.SIGTERM, self._handle)
         return self
+
+    def _handle(self, *_: object) -> None:
+        if self._raises:
+            self._raises = False
+            self._has_raised = True
+            raise PreemptedError(self._message)
 
     def _watch(self) -> None:
         while numbers := os.read(self._reading_end, 64):
             if signal.SIGTERM in numbers:
-                self.requested.assign(True)
-                for callback in self._callbacks:
+                self._requested.set()
+                for callback in list(self._callbacks):
                     callback()
 
     def __exit__(
@@ -55,3 +76,6 @@ class PreemptionWatch:
             os.close(self._writing_end)
             self._thread.join()
             os.close(self._reading_end)
+        if self._has_raised and isinstance(error, Exception):
+            # TensorFlow, which may be tracing a graph, raises another error in its place, of many lines.
+            raise PreemptedError(self._message) from error

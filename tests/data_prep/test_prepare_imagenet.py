@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -250,25 +249,62 @@ def test_beam_s_local_runner_writes_the_same_records(fakes, prepared, tmp_path):
         assert all_files(tmp_path / folder) == all_files(prepared / folder)
 
 
+KILLING = """
+import os, signal, sys, threading
+from data_prep import shards, storage
+from data_prep.local_workers import LocalWorkers
+
+moved = 0
+move_into_place, write_shard, run = storage.move_into_place, shards.write_shard, LocalWorkers.run
+
+
+def write_and_kill(command, *arguments):
+    def move_or_kill(temporary, path):
+        global moved
+        moved += 1
+        if moved > 4:
+            os.kill(command, signal.SIGKILL)
+            threading.Event().wait()  # This process ends with the command.
+        move_into_place(temporary, path)
+
+    storage.move_into_place = move_or_kill
+    write_shard(*arguments)
+
+
+def run_and_be_killed(self, function, work, **options):
+    if function is write_shard:
+        function, work = write_and_kill, [(os.getpid(), *item) for item in work]
+    return run(self, function, work, **options)
+
+
+LocalWorkers.run = run_and_be_killed
+"""
+
+
 def test_a_killed_preparation_goes_on_to_the_same_bytes(fakes, prepared, tmp_path):
-    arguments = ["prepare", "imagenet", "--source", str(fakes / "tars"), "--data_dir", str(tmp_path)]
+    """It is killed when one of two shards is written in its three forms, and the other in one of them."""
+    (tmp_path / "killing.py").write_text(KILLING)
+    data_dir = tmp_path / "data"
+    arguments = ["prepare", "imagenet", "--source", str(fakes / "tars"), "--data_dir", str(data_dir)]
     arguments += ["--form", "original", "64", "128", "--workers", "1"]
     code = "import sys; from hamgan.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
 
-    def start():
-        return subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+    def prepare(start):
+        return subprocess.run(
+            [sys.executable, "-c", start + code, *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            stderr=subprocess.PIPE,
+            check=False,
+        )
 
-    process = start()
-    # Killed when something is being written, not when everything is.
-    while not list(tmp_path.rglob("*.tmp")) and process.poll() is None:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (tmp_path / "imagenet2012" / "5.1.0").exists()
-    process = start()
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert all_files(tmp_path) == all_files(prepared)
+    killed = prepare("import killing; ")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(list(data_dir.rglob("*.tmp"))) == 2
+    assert not (data_dir / "imagenet2012" / "5.1.0").exists()
+    resumed = prepare("")
+    assert resumed.returncode == 0, resumed.stderr
+    assert all_files(data_dir) == all_files(prepared)
 
 
 def test_records_that_were_not_written_are_not_invented(tmp_path):

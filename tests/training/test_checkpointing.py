@@ -1,5 +1,6 @@
 import gc
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from hamgan.training.checkpointing import (
     checkpoint_parts,
     checkpoint_path,
     checkpoint_steps,
+    delete_checkpoint,
     delete_unfinished,
     latest_checkpoint,
+    open_checkpoint,
     restore,
     restore_newest,
     write_checkpoint,
@@ -55,6 +58,8 @@ def test_every_variable_of_the_state_is_saved_and_restored(tiny, state, saved):
 
 
 def test_restoring_warns_of_nothing(tiny, saved, caplog):
+    gc.collect()  # TensorFlow warns when a reader is collected: those of other tests first.
+    caplog.clear()
     restore(latest_checkpoint(saved), TrainState(tiny).variables())
     load_generator(tiny, latest_checkpoint(saved), "ema")
     gc.collect()
@@ -184,6 +189,52 @@ def test_a_checkpoint_appears_when_it_was_read_back(tiny, tmp_path, monkeypatch)
     write_checkpoint(path, {"a": tf.Variable([5.0, 6.0])})
     restore(path, {"a": restored})
     assert restored.numpy().tolist() == [5.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    "name", ["hinge[1]", "[a-z]", "a*b", "a?b", "{a,b}", "back\\slash", "a b", "-a", "ünï", "%s", "a\nb", "a[[]1]"]
+)
+def test_a_folder_s_name_is_no_pattern(name, tmp_path):
+    # What the name as a pattern would match.
+    for sibling in ("hinge1", "b", "aXb", "a", "backslash", "a[1]"):
+        write_checkpoint(str(tmp_path / sibling / "ckpt-3"), {"a": tf.Variable(-1.0)})
+        (tmp_path / sibling / "incomplete-ckpt-4.index").touch()
+    directory = str(tmp_path / name)
+    variables = {"a": tf.Variable(3.0)}
+    for _ in range(2):
+        write_checkpoint(checkpoint_path(directory, 3), variables)
+    write_checkpoint(checkpoint_path(directory, 5), variables)
+    pathlib.Path(directory, "incomplete-ckpt-7.data-00000-of-00001").touch()
+    delete_unfinished(directory)
+    assert os.listdir(tmp_path / "hinge1").count("incomplete-ckpt-4.index") == 1
+    delete_checkpoint(checkpoint_path(directory, 5))
+    assert sorted(os.listdir(directory)) == ["ckpt-3.data-00000-of-00001", "ckpt-3.index"]
+    restored = tf.Variable(0.0)
+    assert restore_newest(directory, {"a": restored}) == checkpoint_path(directory, 3)
+    assert restored.numpy() == 3.0
+    assert checkpoint_parts(checkpoint_path(directory, 3)) == {"a"}
+    with open_checkpoint(checkpoint_path(directory, 3)) as reader:
+        assert reader.get_tensor("a/.ATTRIBUTES/VARIABLE_VALUE") == 3.0
+
+
+def test_a_checkpoint_s_own_name_is_no_pattern(tmp_path):
+    for name in ("a[1].ckpt-5", "a1.ckpt-5"):
+        write_checkpoint(str(tmp_path / name), {"a": tf.Variable(float(len(name)))})
+    restored = tf.Variable(0.0)
+    restore(str(tmp_path / "a[1].ckpt-5"), {"a": restored})
+    assert restored.numpy() == len("a[1].ckpt-5")
+
+
+def test_what_cannot_be_read_now_is_not_called_damaged(tmp_path):
+    for step in (1, 2):
+        write_checkpoint(str(tmp_path / f"ckpt-{step}"), {"a": tf.Variable(float(step))})
+    data = tmp_path / "ckpt-2.data-00000-of-00001"
+    data.unlink()
+    data.symlink_to(data.name)  # The system refuses to follow it, whoever asks.
+    variable = tf.Variable(0.0)
+    with pytest.raises(UserError, match=r"ckpt-2 cannot be read now: .*symbolic links"):
+        restore_newest(str(tmp_path), {"a": variable})
+    assert variable.numpy() == 0.0
 
 
 def test_what_a_kill_left_is_deleted(tmp_path):

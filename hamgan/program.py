@@ -1,0 +1,111 @@
+"""How a program ends: with an exit code and, if it did not do its work, one line on standard error."""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn, TextIO
+
+from hamgan.errors import FailedError, PreemptedError, UserError, is_of_the_environment, reason_of
+
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+EXIT_PREEMPTED = 75
+"""EX_TEMPFAIL of sysexits.h: run the same command again."""
+
+EXIT_READER_GONE = 141
+"""What a shell reports of a program that writes into a pipe that nobody reads, such as ``| head``."""
+
+
+def exit_code_of(name: str, work: Callable[[], int | None]) -> int:
+    """Does a program's work and returns the exit code; says in one line on standard error why it was not done.
+
+    Args:
+        name: name of the program, at the beginning of that line.
+        work: function that does the work and may return an exit code.
+
+    Returns:
+        What ``work`` returned or 0, or 1 (failed), 2 (the user's to put right), 75 (preempted: run it again), 130
+        (interrupted), 141 (nobody reads the output). Errors that are the program's own faults are raised.
+    """
+    try:
+        return work() or 0
+    except UserError as error:
+        return _end(f"{name}: error: {error}", EXIT_USER_ERROR)
+    except FailedError as error:
+        return _end(f"{name}: failed: {error}", EXIT_FAILED)
+    except PreemptedError as error:
+        return _end(f"{name}: {error}; the same command goes on", EXIT_PREEMPTED)
+    except KeyboardInterrupt:
+        return _end(f"{name}: interrupted; the same command goes on from what is saved", EXIT_INTERRUPTED)
+    except Exception as error:
+        if not is_of_the_environment(error):
+            raise
+        return _flush_output(name) or _end(f"{name}: error: {reason_of(error)}", EXIT_USER_ERROR)
+
+
+def run_program(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
+    """Runs a program's main function on the command line's arguments and exits.
+
+    Characters that standard output and error cannot encode are written as escapes. Output that is refused, by a full
+    disk or a pipe that nobody reads, is found before the interpreter ends, which would answer it with a traceback.
+
+    Args:
+        name: name of the program, at the beginning of what it says on standard error.
+        main: function from the arguments to an exit code.
+    """
+    _prepare_output()
+    arguments = sys.argv[1:]
+    for argument in arguments:
+        if not argument or any("\ud800" <= character <= "\udfff" for character in argument):
+            found = "an empty one" if not argument else ascii(argument)
+            sys.exit(_end(f"{name}: error: expected arguments that are text, found {found}", EXIT_USER_ERROR))
+    try:
+        code = main(arguments)
+    except SystemExit as stop:  # of argparse
+        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else _end(stop.code, EXIT_FAILED)
+    output = _flush_output(name)
+    sys.exit(code or output)
+
+
+def _prepare_output() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush_output(name: str) -> int:
+    """Writes what standard output holds; returns 0, or the exit code if that is refused, and drops it."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _drop(sys.stdout)
+        if error.errno == errno.EPIPE:
+            return EXIT_READER_GONE
+        return _end(f"{name}: error: cannot write standard output: {reason_of(error)}", EXIT_FAILED)
+    try:
+        sys.stderr.flush()
+    except OSError as error:
+        _drop(sys.stderr)
+        return EXIT_READER_GONE if error.errno == errno.EPIPE else EXIT_FAILED
+    return 0
+
+
+def _drop(stream: TextIO) -> None:
+    """Has what a stream holds, and whatever is written to it from now on, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    stream.flush()
+
+
+def _end(text: object, code: int) -> int:
+    with contextlib.suppress(OSError):  # Nobody reads it.
+        print(text, file=sys.stderr, flush=True)
+    return code

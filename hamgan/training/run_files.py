@@ -1,0 +1,59 @@
+"""What the chief of a training run writes: checkpoints, log, pictures."""
+
+import tensorflow as tf
+
+from hamgan.config import ExperimentConfig
+from hamgan.distribution import is_multi_worker
+from hamgan.run_directory import RunDirectory
+from hamgan.sampling import Sampler, grid_classes
+from hamgan.training.checkpoint_writer import CheckpointWriter
+from hamgan.training.journal import Journal
+from hamgan.training.state import TrainState
+
+GRID_COLUMNS = 10
+
+
+class RunFiles:
+    """Writes the files of a run; one process does.
+
+    Args:
+        config: the experiment.
+        run: folder of the run.
+        state: networks and everything else that is saved.
+        strategy: strategy whose replicas draw the pictures.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy
+    ) -> None:
+        self.config = config.train
+        self.journal = Journal(run)
+        self.checkpoints = CheckpointWriter(
+            run.checkpoints, state.variables(), max_to_keep=config.train.max_to_keep, best_step=run.best_step
+        )
+        self.sampler = Sampler(
+            state.sampling_generator,
+            seed=config.train.seed,
+            batch=config.evaluation.batch,
+            # The other workers do not draw.
+            strategy=None if is_multi_worker(strategy) else strategy,
+        )
+        self.classes = grid_classes(config.model.num_classes)
+
+    def write_what_is_due(self, step: int) -> None:
+        """Draws and saves. The checkpoint comes last: what it covers has been written by then."""
+        is_last = step == self.config.steps
+        if self.config.image_every and (is_last or step % self.config.image_every == 0):
+            self.journal.draw(step, self.sampler.grid(self.classes, GRID_COLUMNS))
+        if is_last or step % self.config.checkpoint_every == 0:
+            self.save(step)
+
+    def save(self, step: int) -> None:
+        """Begins to write a checkpoint."""
+        self.journal.flush()
+        self.checkpoints.save(step)
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.checkpoints.close()
+        self.journal.close()
