@@ -34,6 +34,7 @@ from data_prep.shards import (
 from data_prep.sources import Listing, Place, find_split, list_place, merge, places
 from hamgan.data.preparation_record import RECORD_NAME, describe_subset, read_preparation_record
 from hamgan.errors import UserError, reason_of
+from hamgan.run_directory import check_writable
 
 _logger = logging.getLogger(__name__)
 
@@ -125,13 +126,14 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
 
 
 def _prepare(request: Request) -> list[str]:
-    storage.exists(request.data_dir)  # a bucket that cannot be reached is better found now than after listing
+    final = {form: os.fspath(form.builder(request.data_dir).data_path) for form in request.forms}
+    if not all(storage.exists(storage.join(folder, _TFDS_RECORD)) for folder in final.values()):
+        _check_data_dir(request.data_dir)  # before listing, which takes minutes
     with LocalWorkers(request.workers) as workers, contextlib.ExitStack() as locks:
         splits, problems = {}, []
         for split in request.sources:
             splits[split], found_problems = _plan(split, request, workers)
             problems.extend(found_problems)
-        final = {form: os.fspath(form.builder(request.data_dir).data_path) for form in request.forms}
         pending = [form for form in request.forms if not _is_there(final[form], form, splits, request)]
         if not pending:
             return list(final.values())
@@ -159,6 +161,13 @@ def _prepare(request: Request) -> list[str]:
         for target, account in accounts.items():
             _publish(target, final[target.form], account, request.data_dir)
         return list(final.values())
+
+
+def _check_data_dir(data_dir: str) -> None:
+    try:
+        check_writable(data_dir)
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"cannot write into {data_dir}: {reason_of(error)}; pass another --data_dir") from error
 
 
 def _plan(split: str, request: Request, workers: LocalWorkers) -> tuple[_Split, list[Problem]]:

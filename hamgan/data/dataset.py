@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -304,15 +303,20 @@ class ClassificationDataset:
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            explained = self._explained(error, splits or self._configured_splits)
+            explained = self.explained(error, *splits)
             if explained is None:
                 raise
             raise UserError(explained) from error
 
-    def _explained(self, error: Exception, splits: Sequence[str]) -> str | None:
-        """What is wrong with the data; None if the error is not one of reading them."""
+    def explained(self, error: Exception, *splits: str) -> str | None:
+        """Returns in one line what is wrong with this data set, or None if an error is not one of reading it.
+
+        Args:
+            error: what TensorFlow or Python raised.
+            splits: what was being read; the configured ones if none is given. Their files may be read to find the
+                damaged one.
+        """
         name = self.config.dataset
-        reason = str(error)
         if isinstance(error, tf.errors.OpError):
             label_error = label_error_in(error.message)
             if label_error is not None:
@@ -320,18 +324,17 @@ class ClassificationDataset:
             # A training step's own errors come through the same call; those of its input name the iterator.
             if "GetNext" not in error.message and self._folder not in error.message:
                 return None
-            reason = _reason_in_graph(error)
         elif not (isinstance(error, OSError) and str(error.filename).startswith(self._folder)):
             return None
         if isinstance(error, (*_FILE_ERRORS, OSError)):
             _logger.info("Looking for the damaged record file of data set %s", name)
-            for split in splits:
+            for split in splits or self._configured_splits:
                 damage = find_damage(self._parts(split))
                 if damage is not None:
                     return f"data set {name}, split {split}: {damage}; copy the file or prepare the data set again"
         elif not isinstance(error, _EXAMPLE_ERRORS):
             return None
-        return f"data set {name} in {self._folder} cannot be read: {reason}; copy or prepare it again"
+        return f"data set {name} in {self._folder} cannot be read: {reason_of(error)}; copy or prepare it again"
 
     def _check_resolution(self, resolution: int) -> None:
         name, stored = self.config.dataset, self.builder.info.features[self.image_key].shape[0]
@@ -352,9 +355,3 @@ def _num_streams(file_sizes: Sequence[int], batch: int) -> int:
                 break
         num_streams //= 2
     return num_streams
-
-
-def _reason_in_graph(error: tf.errors.OpError) -> str:
-    """The line of an error that says what failed; within a graph, a trace comes before it."""
-    match = re.search(r"^(.+)\n+\t \[\[", error.message, re.MULTILINE)
-    return reason_of(ValueError(match[1])) if match else reason_of(error)

@@ -16,7 +16,7 @@ from hamgan.errors import UserError, reason_of
 _REMEDY = "prepare it ('hamgan prepare' or TFDS) or pass --data_dir"
 _METADATA = {"dataset_info.json": "version", "features.json": "pythonClassName"}
 """TFDS's own files beside the records, and a field that each of them has."""
-_FAILURES = (
+FAILURES = (
     AssertionError,
     AttributeError,
     KeyError,
@@ -40,10 +40,8 @@ def open_dataset(config: DataConfig) -> tfds.core.DatasetBuilder:
     try:
         builder = tfds.builder(config.dataset, data_dir=config.data_dir)
         splits, file_format = builder.info.splits, builder.info.file_format
-    except _FAILURES as error:
-        damage = _damaged_metadata(config)
-        if damage is not None:
-            raise UserError(f"data set '{config.dataset}' cannot be opened: {damage}; prepare it again") from error
+    except FAILURES as error:
+        _refuse_damaged(config, error)
         if isinstance(error, tfds.core.DatasetNotFoundError):
             raise UserError(f"no data set '{config.dataset}' in {where}: {_REMEDY}") from error
         of_file = "dataset_info.json: " if isinstance(error, json_format.Error) else ""
@@ -51,6 +49,7 @@ def open_dataset(config: DataConfig) -> tfds.core.DatasetBuilder:
             f"data set '{config.dataset}' in {where} cannot be opened: {of_file}{reason_of(error)}"
         ) from error
     if not splits:
+        _refuse_damaged(config)
         raise UserError(f"data set '{config.dataset}' is known but not prepared in {where}: {_REMEDY}")
     if file_format != tfds.core.FileFormat.TFRECORD:
         raise UserError(
@@ -60,8 +59,14 @@ def open_dataset(config: DataConfig) -> tfds.core.DatasetBuilder:
     return builder
 
 
-def _damaged_metadata(config: DataConfig) -> str | None:
-    """Which of TFDS's files below the data set's folder is missing or damaged, and how; None if none is."""
+def _refuse_damaged(config: DataConfig, error: Exception | None = None) -> None:
+    damage = damaged_metadata(config)
+    if damage is not None:
+        raise UserError(f"data set '{config.dataset}' cannot be opened: {damage}; prepare it again") from error
+
+
+def damaged_metadata(config: DataConfig) -> str | None:
+    """Returns which of TFDS's files below a data set's folder is missing or damaged, and how; None if none is."""
     data_dir = os.path.expanduser(config.data_dir or str(tfds.core.constants.DATA_DIR))
     name = re.split("[/:]", config.dataset)[0]
     if not name:
