@@ -10,7 +10,6 @@ import argparse
 import colorsys
 import io
 import os
-import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 
@@ -19,6 +18,7 @@ from PIL import Image
 
 from data_prep.ilsvrc import TRAIN_TAR, VALIDATION_TAR, synsets, validation_labels
 from hamgan.errors import UserError
+from hamgan.program import exit_code_of, run_program
 
 LAYOUTS = ("tars", "folders", "class_folders")
 """The original tars; folders with a flat ``val``; folders with ``val`` by class."""
@@ -168,7 +168,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no_flaws", action="store_true", help="without CMYK, PNG and truncated files")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other images (default: 0)")
     arguments = parser.parse_args(argv)
-    try:
+
+    def write() -> None:
         if not 1 <= arguments.classes <= len(synsets()):
             raise UserError(f"--classes: expected 1 to {len(synsets()):,}, found {arguments.classes}")
         write_fake_imagenet(
@@ -180,11 +181,9 @@ def main(argv: list[str]) -> int:
             flaws=not arguments.no_flaws,
             seed=arguments.seed,
         )
-    except UserError as error:
-        print(f"fake_imagenet: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code_of("fake_imagenet", write)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_program("fake_imagenet", main)
