@@ -127,8 +127,9 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
 
 def _prepare(request: Request) -> list[str]:
     final = {form: os.fspath(form.builder(request.data_dir).data_path) for form in request.forms}
-    if not all(storage.exists(storage.join(folder, _TFDS_RECORD)) for folder in final.values()):
-        _check_data_dir(request.data_dir)  # before listing, which takes minutes
+    for folder in final.values():
+        if not storage.exists(storage.join(folder, _TFDS_RECORD)):
+            _check_free(folder)  # before listing, which takes minutes
     with LocalWorkers(request.workers) as workers, contextlib.ExitStack() as locks:
         splits, problems = {}, []
         for split in request.sources:
@@ -137,7 +138,7 @@ def _prepare(request: Request) -> list[str]:
         pending = [form for form in request.forms if not _is_there(final[form], form, splits, request)]
         if not pending:
             return list(final.values())
-        targets = [Target(form, f"{final[form]}.incomplete") for form in pending]
+        targets = [Target(form, _incomplete(final[form])) for form in pending]
         for target in targets:
             storage.make_folder(storage.join(target.folder, RESULTS_FOLDER))
             locks.enter_context(_locked(target.folder))
@@ -163,11 +164,19 @@ def _prepare(request: Request) -> list[str]:
         return list(final.values())
 
 
-def _check_data_dir(data_dir: str) -> None:
+def _check_free(folder: str) -> None:
+    """Raises UserError unless a data set's folder can be written, and given its name when all is there."""
+    if not storage.is_remote(folder) and storage.exists(folder) and storage.children(folder):
+        raise UserError(f"{folder} is there without {_TFDS_RECORD}: it is not whole; move it away, or remove it")
     try:
-        check_writable(data_dir)
+        check_writable(_incomplete(folder))
     except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"cannot write into {data_dir}: {reason_of(error)}; pass another --data_dir") from error
+        raise UserError(f"cannot write {_incomplete(folder)}: {reason_of(error)}; pass another --data_dir") from error
+
+
+def _incomplete(folder: str) -> str:
+    """Where a data set is written until all is there."""
+    return f"{folder}.incomplete"
 
 
 def _plan(split: str, request: Request, workers: LocalWorkers) -> tuple[_Split, list[Problem]]:

@@ -110,13 +110,19 @@ def feature_keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str
     if not isinstance(features, tfds.features.FeaturesDict):
         raise UserError(f"data set '{name}' must have named features, found {type(features).__name__}")
     keys: list[str] = []
-    for kind, is_kind in (("Image", _is_image), ("ClassLabel", _is_label)):
+    for kind, is_kind, alternative in (
+        ("Image", _is_image, " (or float32 Tensor of square RGB images, encoded as bytes)"),
+        ("ClassLabel", _is_label, ""),
+    ):
         candidates = [key for key, feature in features.items() if is_kind(feature)]
         supervised = [key for key in builder.info.supervised_keys or () if key in candidates]
         candidates = supervised or candidates
         if len(candidates) != 1:
-            found = ", ".join(candidates) or f"none among {', '.join(features)}"
-            raise UserError(f"data set '{name}' must have exactly one {kind} feature to be trained on, found {found}")
+            kinds = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in features.items())
+            raise UserError(
+                f"data set '{name}' must have exactly one {kind} feature{alternative} to be trained on, found "
+                f"{', '.join(candidates) or f'none among {kinds}'}"
+            )
         keys.append(candidates[0])
     channels = features[keys[0]].shape[-1]
     if channels not in (1, 3):

@@ -294,8 +294,21 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_listed(fakes
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(module, "_plan", lambda *_: pytest.fail("listed"))
     for data_dir in (tmp_path / "file", tmp_path / "file" / "deeper"):
-        with pytest.raises(UserError, match=r"cannot write into .*file.*; pass another --data_dir"):
+        with pytest.raises(UserError, match=r"cannot write .*file.*; pass another --data_dir"):
             prepare_imagenet(request_for(fakes / "tars", data_dir))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "imagenet_hamgan").write_text("no folder")
+    with pytest.raises(UserError, match=r"cannot write .*imagenet_hamgan/64/1\.0\.0\.incomplete"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path / "data", forms=("original", "64")))
+
+
+def test_a_folder_in_the_way_is_said_before_anything_is_listed(fakes, prepared, tmp_path, monkeypatch):
+    """It would be in the way when the finished records get their name."""
+    monkeypatch.setattr(module, "_plan", lambda *_: pytest.fail("listed"))
+    shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
+    (tmp_path / "imagenet2012" / "5.1.0" / "dataset_info.json").unlink()
+    with pytest.raises(UserError, match=r"5\.1\.0 is there without dataset_info\.json: it is not whole; move it away"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path))
 
 
 def test_a_damaged_record_of_the_preparation_is_named(fakes, prepared, tmp_path):
