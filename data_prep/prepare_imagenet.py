@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import storage
 from data_prep.beam_pipeline import write_with_beam
+from data_prep.destination import TFDS_RECORD, check_free, check_free_space, clean, incomplete
 from data_prep.forms import Form
 from data_prep.ilsvrc import NUM_CLASSES, label_of_synset
 from data_prep.local_workers import LocalWorkers, advance
@@ -23,7 +24,6 @@ from data_prep.preparation import Account, Selection, SplitAccount, completeness
 from data_prep.problems import KINDS, Problem
 from data_prep.shards import (
     RESULTS_FOLDER,
-    TEMPORARY_SUFFIX,
     Shard,
     Target,
     fingerprint,
@@ -34,13 +34,10 @@ from data_prep.shards import (
 from data_prep.sources import Listing, Place, find_split, list_place, merge, places
 from hamgan.data.preparation_record import RECORD_NAME, describe_subset, read_preparation_record
 from hamgan.errors import UserError, reason_of
-from hamgan.run_directory import check_writable
 
 _logger = logging.getLogger(__name__)
 
 PAGE_NAME = "preparation.html"
-_TFDS_RECORD = "dataset_info.json"
-_SPARE_BYTES = 64 << 20
 _LISTED_TOGETHER = 16
 
 
@@ -128,8 +125,8 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
 def _prepare(request: Request) -> list[str]:
     final = {form: os.fspath(form.builder(request.data_dir).data_path) for form in request.forms}
     for folder in final.values():
-        if not storage.exists(storage.join(folder, _TFDS_RECORD)):
-            _check_free(folder)  # before listing, which takes minutes
+        if not storage.exists(storage.join(folder, TFDS_RECORD)):
+            check_free(folder)  # before listing, which takes minutes
     with LocalWorkers(request.workers) as workers, contextlib.ExitStack() as locks:
         splits, problems = {}, []
         for split in request.sources:
@@ -138,17 +135,17 @@ def _prepare(request: Request) -> list[str]:
         pending = [form for form in request.forms if not _is_there(final[form], form, splits, request)]
         if not pending:
             return list(final.values())
-        targets = [Target(form, _incomplete(final[form])) for form in pending]
+        targets = [Target(form, incomplete(final[form])) for form in pending]
         for target in targets:
             storage.make_folder(storage.join(target.folder, RESULTS_FOLDER))
             locks.enter_context(_locked(target.folder))
         shards = [shard for split in splits.values() for shard in split.shards]
-        _clean(targets, shards)
+        clean(targets, shards)
         if request.strict:  # before hours of work
             account = _account(targets[0], splits, problems, request)
             _write_account(targets[0].folder, account)
             _check_strictly(targets[0], account)
-        _check_free_space(targets, shards)
+        check_free_space(targets, shards)
         _write(shards, targets, workers, request)
         _check_complete(targets, shards)
         accounts = {target: _account(target, splits, problems, request) for target in targets}
@@ -162,21 +159,6 @@ def _prepare(request: Request) -> list[str]:
         for target, account in accounts.items():
             _publish(target, final[target.form], account, request.data_dir)
         return list(final.values())
-
-
-def _check_free(folder: str) -> None:
-    """Raises UserError unless a data set's folder can be written, and given its name when all is there."""
-    if not storage.is_remote(folder) and storage.exists(folder) and storage.children(folder):
-        raise UserError(f"{folder} is there without {_TFDS_RECORD}: it is not whole; move it away, or remove it")
-    try:
-        check_writable(_incomplete(folder))
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"cannot write {_incomplete(folder)}: {reason_of(error)}; pass another --data_dir") from error
-
-
-def _incomplete(folder: str) -> str:
-    """Where a data set is written until all is there."""
-    return f"{folder}.incomplete"
 
 
 def _plan(split: str, request: Request, workers: LocalWorkers) -> tuple[_Split, list[Problem]]:
@@ -223,7 +205,7 @@ def _what_was_found(listing: Listing, problems: list[Problem]) -> str:
 
 def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Request) -> bool:
     """Whether the data set was prepared before, from the same images."""
-    if not storage.exists(storage.join(folder, _TFDS_RECORD)):
+    if not storage.exists(storage.join(folder, TFDS_RECORD)):
         return False
     record = read_preparation_record(folder)
     if record is None:
@@ -269,30 +251,6 @@ def _locked(folder: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _clean(targets: list[Target], shards: list[Shard]) -> None:
-    """Removes what a killed run left unfinished, and records of another plan."""
-    for target in targets:
-        wanted = {target.records_path(shard) for shard in shards}
-        for name, is_folder in storage.children(target.folder):
-            path = storage.join(target.folder, name)
-            if not is_folder and path not in wanted and (name.endswith(TEMPORARY_SUFFIX) or ".tfrecord-" in name):
-                storage.remove(path)
-
-
-def _check_free_space(targets: list[Target], shards: list[Shard]) -> None:
-    needed = 0
-    for target in targets:
-        for shard in shards:
-            if finished(shard, target) is None:
-                needed += sum(target.form.record_bytes(int(size)) for size in shard.images["size"])
-    free = storage.free_bytes(targets[0].folder)
-    if free is not None and needed and free < needed + _SPARE_BYTES:
-        raise UserError(
-            f"not enough space in {targets[0].folder}: {needed / 1e9:,.1f} GB are to be written, {free / 1e9:,.1f} GB "
-            "are free; make room, or pass another --data_dir"
-        )
 
 
 def _write(shards: list[Shard], targets: list[Target], workers: LocalWorkers, request: Request) -> None:
@@ -362,7 +320,7 @@ def _publish(target: Target, folder: str, account: Account, data_dir: str) -> No
     builder.info.set_file_format(tfds.core.FileFormat.TFRECORD)
     builder.info.set_splits(tfds.core.SplitDict(infos))
     builder.info.write_to_directory(target.folder)
-    storage.move_folder(target.folder, folder, last=_TFDS_RECORD)
+    storage.move_folder(target.folder, folder, last=TFDS_RECORD)
     _remove_results(folder)
     _logger.info("%s", folder)
     for line in account.to_lines():

@@ -12,19 +12,19 @@ import tensorflow as tf
 
 from hamgan.config import DataConfig
 from hamgan.data.content_digest import DEFAULT_CACHE, cached_content_sha256
-from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder, label_error_in
+from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder
 from hamgan.data.opening import feature_keys, open_dataset
 from hamgan.data.preparation_record import describe_subset, read_preparation_record
+from hamgan.data.reading_errors import explained
 from hamgan.data.records import (
     RecordPart,
-    find_damage,
     first_records,
     missing_files,
     part_elements,
     read_part,
     read_parts,
 )
-from hamgan.errors import UserError, reason_of
+from hamgan.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
@@ -34,11 +34,6 @@ MAX_STREAMS = 64
 """Into how many streams the files are dealt out at most: as many hosts can read files of their own."""
 EVEN_STREAMS = 0.99
 """How large the smallest stream must be at least, as a part of the largest: it is seen as often."""
-
-
-_FILE_ERRORS = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
-"""What TensorFlow says of record files that are damaged, too short or gone."""
-_EXAMPLE_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.PermissionDeniedError)
 
 
 class ClassificationDataset:
@@ -303,10 +298,10 @@ class ClassificationDataset:
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            explained = self.explained(error, *splits)
-            if explained is None:
+            reason = self.explained(error, *splits)
+            if reason is None:
                 raise
-            raise UserError(explained) from error
+            raise UserError(reason) from error
 
     def explained(self, error: Exception, *splits: str) -> str | None:
         """Returns in one line what is wrong with this data set, or None if an error is not one of reading it.
@@ -316,25 +311,8 @@ class ClassificationDataset:
             splits: what was being read; the configured ones if none is given. Their files may be read to find the
                 damaged one.
         """
-        name = self.config.dataset
-        if isinstance(error, tf.errors.OpError):
-            label_error = label_error_in(error.message)
-            if label_error is not None:
-                return label_error
-            # A training step's own errors come through the same call; those of its input name the iterator.
-            if "GetNext" not in error.message and self._folder not in error.message:
-                return None
-        elif not (isinstance(error, OSError) and str(error.filename).startswith(self._folder)):
-            return None
-        if isinstance(error, (*_FILE_ERRORS, OSError)):
-            _logger.info("Looking for the damaged record file of data set %s", name)
-            for split in splits or self._configured_splits:
-                damage = find_damage(self._parts(split))
-                if damage is not None:
-                    return f"data set {name}, split {split}: {damage}; copy the file or prepare the data set again"
-        elif not isinstance(error, _EXAMPLE_ERRORS):
-            return None
-        return f"data set {name} in {self._folder} cannot be read: {reason_of(error)}; copy or prepare it again"
+        parts = {split: self._parts(split) for split in splits or self._configured_splits}
+        return explained(error, self.config.dataset, self._folder, parts)
 
     def _check_resolution(self, resolution: int) -> None:
         name, stored = self.config.dataset, self.builder.info.features[self.image_key].shape[0]

@@ -118,7 +118,7 @@ def feature_keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str
         supervised = [key for key in builder.info.supervised_keys or () if key in candidates]
         candidates = supervised or candidates
         if len(candidates) != 1:
-            kinds = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in features.items())
+            kinds = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
             raise UserError(
                 f"data set '{name}' must have exactly one {kind} feature{alternative} to be trained on, found "
                 f"{', '.join(candidates) or f'none among {kinds}'}"
