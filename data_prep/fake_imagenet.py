@@ -168,21 +168,21 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no_flaws", action="store_true", help="without CMYK, PNG and truncated files")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other images (default: 0)")
     arguments = parser.parse_args(argv)
+    return exit_code_of("fake_imagenet", lambda: _run(arguments))
 
-    def write() -> None:
-        if not 1 <= arguments.classes <= len(synsets()):
-            raise UserError(f"--classes: expected 1 to {len(synsets()):,}, found {arguments.classes}")
-        write_fake_imagenet(
-            arguments.out,
-            layout=arguments.layout,
-            classes=synsets()[: arguments.classes],
-            train_per_class=arguments.train_per_class,
-            validation_per_class=arguments.validation_per_class,
-            flaws=not arguments.no_flaws,
-            seed=arguments.seed,
-        )
 
-    return exit_code_of("fake_imagenet", write)
+def _run(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.classes <= len(synsets()):
+        raise UserError(f"--classes: expected 1 to {len(synsets()):,}, found {arguments.classes}")
+    write_fake_imagenet(
+        arguments.out,
+        layout=arguments.layout,
+        classes=synsets()[: arguments.classes],
+        train_per_class=arguments.train_per_class,
+        validation_per_class=arguments.validation_per_class,
+        flaws=not arguments.no_flaws,
+        seed=arguments.seed,
+    )
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ import re
 import sys
 from collections.abc import Iterable
 
-_OPERATIONS = re.compile(r"^\{\{.*?\}\} |^\(\d+\)\s*\w+:\s*| \[Op:\w+\].*$")
-"""Names of operations before and after what TensorFlow says, and the code of the first of several errors."""
-_AROUND = re.compile(r"Graph execution error|Detected at node|Node: |\d+ root error|<stack traces|\s+(?!\(\d+\))")
+_OPERATIONS = re.compile(
+    r"^(?:\{\{.*?\}\} |\(\d+\)\s*\w+:\s*|Error in user-defined function .*? with iterator: \S+: )+"
+    r"| \[Op:\w+\].*$"
+)
+"""What TensorFlow puts before and after what it says: names of operations, the code of the first of several errors."""
+_AROUND = re.compile(r"Graph execution error|Detected at node|Node: |\d+ root error|<stack traces|\s(?!\s*\(\d+\))")
 """Lines of a trace through a graph; the error itself comes after them."""
 
 

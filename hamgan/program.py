@@ -1,11 +1,11 @@
 """How a program ends: with an exit code and, if it did not do its work, one line on standard error."""
 
-import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from hamgan.errors import FailedError, PreemptedError, UserError, is_of_the_environment, reason_of
 
@@ -41,10 +41,12 @@ def exit_code_of(name: str, work: Callable[[], int | None]) -> int:
         return _end(f"{name}: {error}; the same command goes on", EXIT_PREEMPTED)
     except KeyboardInterrupt:
         return _end(f"{name}: interrupted; the same command goes on from what is saved", EXIT_INTERRUPTED)
+    except _OutputRefusedError as error:
+        return _end_without_output(name, error)
     except Exception as error:
         if not is_of_the_environment(error):
             raise
-        return _flush_output(name) or _end(f"{name}: error: {reason_of(error)}", EXIT_USER_ERROR)
+        return _end(f"{name}: error: {reason_of(error)}", EXIT_USER_ERROR)
 
 
 def run_program(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
@@ -64,48 +66,72 @@ def run_program(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
             found = "an empty one" if not argument else ascii(argument)
             sys.exit(_end(f"{name}: error: expected arguments that are text, found {found}", EXIT_USER_ERROR))
     try:
-        code = main(arguments)
+        code = exit_code_of(name, lambda: main(arguments))
     except SystemExit as stop:  # of argparse
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else _end(stop.code, EXIT_FAILED)
-    output = _flush_output(name)
-    sys.exit(code or output)
+    try:
+        sys.stdout.flush()
+    except _OutputRefusedError as error:
+        code = code or _end_without_output(name, error)
+    sys.exit(code)
+
+
+class _OutputRefusedError(OSError):
+    """Standard output cannot be written."""
+
+
+class _Output(io.FileIO):
+    """Standard output, which says of its errors that they are its own."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise _OutputRefusedError(error.errno, error.strerror) from error
+
+
+class _Messages(io.FileIO):
+    """Standard error, which drops what is refused: no work is given up because nobody hears of its progress."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def _prepare_output() -> None:
-    for name in ("stdout", "stderr"):
+    for name, kind in (("stdout", _Output), ("stderr", _Messages)):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            setattr(sys, name, _nowhere())
+            continue
+        try:
+            raw = kind(stream.fileno(), "w", closefd=False)
+        except OSError:  # no file, but something in memory
+            continue
+        prepared = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=stream.encoding,
+            errors="backslashreplace",
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+        setattr(sys, name, prepared)
 
 
-def _flush_output(name: str) -> int:
-    """Writes what standard output holds; returns 0, or the exit code if that is refused, and drops it."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        _drop(sys.stdout)
-        if error.errno == errno.EPIPE:
-            return EXIT_READER_GONE
-        return _end(f"{name}: error: cannot write standard output: {reason_of(error)}", EXIT_FAILED)
-    try:
-        sys.stderr.flush()
-    except OSError as error:
-        _drop(sys.stderr)
-        return EXIT_READER_GONE if error.errno == errno.EPIPE else EXIT_FAILED
-    return 0
+def _end_without_output(name: str, error: OSError) -> int:
+    sys.stdout = _nowhere()
+    if error.errno == errno.EPIPE:
+        return EXIT_READER_GONE
+    return _end(f"{name}: error: cannot write standard output: {error.strerror}", EXIT_FAILED)
 
 
-def _drop(stream: TextIO) -> None:
-    """Has what a stream holds, and whatever is written to it from now on, go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-    stream.flush()
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")
 
 
 def _end(text: object, code: int) -> int:
-    with contextlib.suppress(OSError):  # Nobody reads it.
-        print(text, file=sys.stderr, flush=True)
+    line = str(text).replace("\n", "\\n")  # A path may have line breaks.
+    print(line, file=sys.stderr, flush=True)
     return code

@@ -18,8 +18,10 @@ import tempfile
 import time
 from unittest import mock
 
+import benchmarking
 import tensorflow as tf
 
+from hamgan.cli.options import check_output
 from hamgan.config import override, to_dict
 from hamgan.distribution import create_strategy
 from hamgan.presets import get_preset
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--preset", default="digits", metavar="NAME", help="the settings (default: digits)")
     parser.add_argument("--intervals", type=int, default=5, metavar="N", help="how many are measured (default: 5)")
     arguments = parser.parse_args()
+    check_output("--out", arguments.out)
 
     config = get_preset(arguments.preset)
     steps = (arguments.intervals + 1) * config.train.checkpoint_every
@@ -81,10 +84,9 @@ def main() -> None:
         "waiting_part": statistics.median(interval["part"] for interval in intervals),
         "waiting_part_range": [min(i["part"] for i in intervals), max(i["part"] for i in intervals)],
     }
-    with open(arguments.out, "w") as file:
-        json.dump(results, file, indent=1)
+    benchmarking.write_json(arguments.out, results)
     print(json.dumps({name: results[name] for name in ("waiting_part", "waiting_part_range")}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    benchmarking.run_script(main)

@@ -125,4 +125,4 @@ def _made_up(folder: str, arguments: argparse.Namespace, seed: int) -> Features:
 
 
 if __name__ == "__main__":
-    main()
+    benchmarking.run_script(main)

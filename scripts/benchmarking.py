@@ -18,11 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from hamgan.errors import UserError
+from hamgan.cli.options import check_output
+from hamgan.errors import FailedError, UserError, reason_of
+from hamgan.program import run_program
 
 PACKAGES = ("tensorflow", "keras", "numpy")
 TAIL_LINES = 3
@@ -32,7 +34,7 @@ PROCESS = "/proc/self"
 _KIB = 1024
 
 
-class BenchmarkError(Exception):
+class BenchmarkError(FailedError):
     """What could not be measured and why, in one line."""
 
 
@@ -289,7 +291,7 @@ def write_text(path: str, text: str) -> None:
     """Writes text, whole or not at all, and the folders above."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.tmp"
-    with open(temporary, "w") as file:
+    with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(temporary, path)
 
@@ -323,33 +325,38 @@ def run(
 ) -> None:
     """Measures, writes JSON, page and figure, and prints the page.
 
-    What goes wrong ends the process with one line: with exit code 2 where settings are not understood, 1 where a
-    variant cannot be measured.
-
     Args:
-        arguments: of :func:`new_parser`.
-        measure: returns what was measured; :func:`environment` is put before it.
+        arguments: options of :func:`new_parser`.
+        measure: function that returns what was measured; :func:`environment` is put before it.
         page: see :func:`publish`.
         draw: see there.
+
+    Raises:
+        UserError: settings are not understood, or the results could not be written.
+        BenchmarkError: a variant cannot be measured.
     """
-    try:
-        if arguments.redraw:
-            results = _read_json(arguments.out)
-        else:
-            measured = measure()
-            results = {**environment(), **measured}
-            write_json(arguments.out, results)
-    except (UserError, BenchmarkError) as error:
-        print(f"{os.path.basename(sys.argv[0])}: error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UserError) else 1)
+    if arguments.redraw:
+        results = _read_json(arguments.out)
+    else:
+        for option, path in (("--out", arguments.out), ("--page", arguments.page)):
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            check_output(option, path)
+        measured = measure()
+        results = {**environment(), **measured}
+        write_json(arguments.out, results)
     print(publish(results, arguments.page, page, draw))
+
+
+def run_script(main: Callable[[], None]) -> NoReturn:
+    """Runs a script's main function and exits; see :func:`hamgan.program.run_program`."""
+    run_program(os.path.basename(sys.argv[0]), lambda _: main())
 
 
 def _read_json(path: str) -> dict[str, Any]:
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise UserError(f"expected the results to draw at {path}: {error.strerror}; measure first") from error
-    except json.JSONDecodeError as error:
+        raise UserError(f"expected the results to draw at {reason_of(error)}; measure first") from error
+    except ValueError as error:  # no JSON, or no text
         raise UserError(f"expected results as JSON at {path}: {error}; measure again") from error

@@ -327,10 +327,24 @@ def test_what_cannot_be_measured_is_one_line_and_leaves_nothing(redraw, error, c
 
     arguments = argparse.Namespace(out=f"{tmp_path}/a.json", page=f"{tmp_path}/a.md", redraw=redraw)
     with pytest.raises(SystemExit) as raised:
-        benchmarking.run(arguments, measure, lambda *_: "", lambda *_: None)
+        benchmarking.run_script(lambda: benchmarking.run(arguments, measure, lambda *_: "", lambda *_: None))
     assert raised.value.code == code
-    assert capsys.readouterr().err.endswith(f": error: {str(error).format(out=arguments.out)}\n")
+    said = "error" if code == 2 else "failed"
+    assert capsys.readouterr().err.endswith(f": {said}: {str(error).format(out=arguments.out)}\n")
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["out", "page"])
+def test_results_that_could_not_be_written_are_not_measured(option, tmp_path):
+    arguments = argparse.Namespace(out=f"{tmp_path}/a.json", page=f"{tmp_path}/a.md", redraw=False)
+    (tmp_path / "file").touch()
+    setattr(arguments, option, f"{tmp_path}/file/x")
+    with pytest.raises(OSError, match="File exists"):
+        benchmarking.run(arguments, lambda: pytest.fail("measured"), lambda *_: "", lambda *_: None)
+    setattr(arguments, option, str(tmp_path))
+    with pytest.raises(UserError, match=rf"--{option} .* is a folder"):
+        benchmarking.run(arguments, lambda: pytest.fail("measured"), lambda *_: "", lambda *_: None)
+    assert os.listdir(tmp_path) == ["file"]
 
 
 PROVENANCE = {"command": "python bench.py", "device": "a device", "versions": {"tensorflow": "2.0"}}

@@ -1,10 +1,11 @@
 import os
 
 import pytest
+import tensorflow as tf
 
 from hamgan.errors import UserError
 from hamgan.presets import digits
-from hamgan.run_directory import RunDirectory, write_atomically
+from hamgan.run_directory import LOCK_NAME, RunDirectory, check_writable, write_atomically
 
 
 @pytest.fixture
@@ -62,6 +63,78 @@ def test_torn_lines_of_the_metrics_are_left_out(run):
     run.forget_metrics_after(1)
     run.append_metrics([{"step": 2, "x": 0.75}])
     assert run.read_metrics() == [{"step": 1, "x": 0.5}, {"step": 2, "x": 0.75}]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\xff\xfe\x00garbage\n", b"[1, 2]\n", b'{"loss": 1.0}\n', b'{"step": "2"}\n', b'{"step": null}\n', b"7\n"],
+)
+def test_what_is_no_row_of_the_metrics_is_left_out(run, garbage):
+    run.append_metrics([{"step": 1}])
+    with open(run.metrics_path, "ab") as file:
+        file.write(garbage)
+    run.append_metrics([{"step": 2}, {"step": 3}])
+    assert run.read_metrics() == [{"step": 1}, {"step": 2}, {"step": 3}]
+    run.forget_metrics_after(2)
+    assert run.read_metrics() == [{"step": 1}, {"step": 2}]
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("config.json", RunDirectory.read_config),
+        ("metrics.jsonl", RunDirectory.read_metrics),
+        ("metrics.jsonl", lambda run: run.forget_metrics_after(1)),
+        ("collapses.json", RunDirectory.read_collapses),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, name, read):
+    """Folders where files should be, which nobody can read, whatever the permissions."""
+    run = RunDirectory(str(tmp_path))
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"^cannot read {tmp_path}/{name}: [^\n]+$"):
+        read(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xff", b"{}", b"[3]", b'[{"step": 3}]', b"null"])
+def test_a_damaged_record_of_collapses_is_named(run, content):
+    write_atomically(run.collapses_path, content)
+    with pytest.raises(UserError, match=r"collapses\.json is damaged [^\n]+$"):
+        run.read_collapses()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"\x00" * 9])
+def test_a_damaged_config_is_named(run, content):
+    write_atomically(run.config_path, content)
+    with pytest.raises(UserError, match=r"config\.json is not a HamGAN config: [^\n]+$"):
+        run.read_config()
+
+
+@pytest.mark.parametrize("write", [RunDirectory.create, RunDirectory.write_config])
+def test_a_disk_that_is_full_is_named_and_nothing_is_left(tmp_path, monkeypatch, write):
+    def refuse(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.io.gfile, "rename", refuse)
+    run = RunDirectory(str(tmp_path))
+    with pytest.raises(UserError, match=rf"^cannot write the run folder {tmp_path}: No space left on device$"):
+        write(run, digits())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_trainer_that_was_killed_is_no_hindrance(tmp_path):
+    (tmp_path / LOCK_NAME).touch()
+    run = RunDirectory(str(tmp_path))
+    run.create(digits())
+    assert run.read_config() == digits()
+
+
+def test_folders_that_can_be_written_are_told_apart(tmp_path):
+    check_writable(str(tmp_path / "not" / "yet" / "there"))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(tf.errors.OpError):
+        check_writable(str(tmp_path / "file" / "below"))
 
 
 def test_grids_are_listed_by_step(run):

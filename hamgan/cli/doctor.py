@@ -9,7 +9,6 @@ of the real images, which evaluation then has, and nothing else.
 """
 
 import argparse
-import os
 import sys
 from typing import Any
 
@@ -18,10 +17,10 @@ from hamgan.cli.options import (
     add_data_dir,
     add_override,
     add_run,
+    check_output,
     strategy_of,
     with_assignments,
 )
-from hamgan.errors import UserError
 from hamgan.tensorflow_import import import_tensorflow_quietly
 
 _GREEN, _RED, _PLAIN = "\033[32m", "\033[31m", "\033[0m"
@@ -54,9 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from hamgan.presets import get_preset
 
     preset = get_preset(arguments.preset) if arguments.preset else None
-    folder = os.path.dirname(os.path.abspath(arguments.out))
-    if not os.path.isdir(folder):
-        raise UserError(f"--out {arguments.out}: there is no folder {folder}")
+    check_output("--out", arguments.out)
 
     import_tensorflow_quietly()
     from hamgan.doctor import Doctor, without_side_effects

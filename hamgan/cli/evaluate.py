@@ -12,7 +12,6 @@ command goes on where it was; after SIGTERM, with exit code 75.
 
 import argparse
 import dataclasses
-import signal
 from typing import TYPE_CHECKING, Any
 
 from hamgan.cli.options import (
@@ -27,9 +26,10 @@ from hamgan.cli.options import (
     with_assignments,
 )
 from hamgan.config import ExperimentConfig, to_json
-from hamgan.errors import PreemptedError, UserError
+from hamgan.errors import UserError
 from hamgan.protocols import PROTOCOLS, describe, get_protocol
 from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.training.preemption import PreemptionWatch
 
 if TYPE_CHECKING:
     from hamgan.run_directory import RunDirectory
@@ -70,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
+    # From the first moment: it takes a while until TensorFlow is loaded.
+    with PreemptionWatch("SIGTERM: the features so far are kept"):
+        _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     for assignment in arguments.override:
         if not assignment.startswith(OVERRIDABLE):
             raise UserError(f"evaluation can override {' and '.join(OVERRIDABLE)} fields only, found '{assignment}'")
@@ -94,11 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(to_json(config), end="")
         return
     print(said)
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        _evaluate(arguments, config, run_directory, checkpoints, weights, truncations)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    _evaluate(arguments, config, run_directory, checkpoints, weights, truncations)
 
 
 def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> ExperimentConfig:
@@ -147,10 +149,6 @@ def _evaluate(
             print(table(results))
         print(f"Results  {run_directory.evaluations}")
         print(f"Report   {run_directory.report_path}")
-
-
-def _stop(*_: object) -> None:
-    raise PreemptedError("SIGTERM: the features so far are kept")
 
 
 def _truncations(text: str | None) -> list[float | None]:

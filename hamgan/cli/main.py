@@ -3,7 +3,7 @@
 import argparse
 import logging
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hamgan import __version__
 from hamgan.cli import convert, doctor, evaluate, prepare, sample, tpu_check, train
@@ -22,6 +22,10 @@ COMMANDS = {
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and where the options are explained."""
+
+    def print_help(self, file: Any = None) -> None:
+        # argparse's own is silent about what cannot be written.
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: error: {message}; see '{self.prog} --help'", file=sys.stderr)

@@ -1,6 +1,8 @@
 """Options that several commands share."""
 
 import argparse
+import os
+import tempfile
 from typing import Any
 
 from hamgan.config import ExperimentConfig, override
@@ -16,6 +18,28 @@ def positive_integer(text: str) -> int:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"expected a positive whole number, found '{text}'")
     return value
+
+
+def check_output(option: str, path: str) -> None:
+    """Checks that a file can be written, before the work that it is for.
+
+    Args:
+        option: name of the option that names the file.
+        path: path of the file.
+
+    Raises:
+        UserError: it cannot.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise UserError(f"{option} {path}: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise UserError(f"{option} {path} is a folder, expected a file")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\n")
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot write into {folder}: {error.strerror}") from error
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +63,15 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """Adds ``--data_dir``."""
     parser.add_argument(
         "--data_dir",
+        type=_folder,
         metavar="DIR",
         help="where the TFDS data sets are (default: TFDS's own, ~/tensorflow_datasets)",
     )
+
+
+def _folder(text: str) -> str:
+    """A folder's path; one named "none" would be no value in the config, see :func:`with_assignments`."""
+    return os.path.join(os.curdir, text) if text.lower() == "none" else text
 
 
 def add_accelerator(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,9 @@ hamgan sample --run runs/strong --classes 207,281,985 --per_class 8 --seed 7 --o
 """
 
 import argparse
-import os
 
 from hamgan.class_lists import parse_classes
-from hamgan.cli.options import add_checkpoint, add_run, weights_of
+from hamgan.cli.options import add_checkpoint, add_run, check_output, weights_of
 from hamgan.errors import UserError
 from hamgan.tensorflow_import import import_tensorflow_quietly
 
@@ -33,9 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--per_class must be positive, found {arguments.per_class}")
     if not 0 <= arguments.seed < 2**31:
         raise UserError(f"--seed must be in [0, 2^31), found {arguments.seed}")
-    folder = os.path.dirname(os.path.abspath(arguments.out))
-    if not os.path.isdir(folder):
-        raise UserError(f"--out {arguments.out}: there is no folder {folder}")
+    check_output("--out", arguments.out)
 
     import_tensorflow_quietly()
     import tensorflow as tf

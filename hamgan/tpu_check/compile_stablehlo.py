@@ -28,7 +28,7 @@ def main(source: str, topology: str, result: str) -> None:
         options = compiler.get_compile_options(
             num_replicas=1, num_partitions=1, device_assignment=np.array([[device]]), backend=device.client
         )
-        with open(source) as file, mlir.make_ir_context():
+        with open(source, encoding="utf-8") as file, mlir.make_ir_context():
             module = ir.Module.parse(file.read())
             executable = device.client.compile(module, xla_client.DeviceList((device,)), options)
         memory = executable.get_compiled_memory_stats()
@@ -45,7 +45,7 @@ def main(source: str, topology: str, result: str) -> None:
         }
     except (jax.errors.JaxRuntimeError, ir.MLIRError, ValueError) as error:
         found = {"error": str(error)}
-    with open(result, "w") as file:
+    with open(result, "w", encoding="utf-8") as file:
         json.dump(found, file)
 
 

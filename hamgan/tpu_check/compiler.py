@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hamgan.errors import UserError
+from hamgan.errors import FailedError, UserError, reason_of
 from hamgan.tpu_check.chips import Topology
+
+_logger = logging.getLogger(__name__)
 
 PACKAGES = ("jax", "libtpu")
 POLL_SECONDS = 1.0
@@ -68,28 +71,46 @@ def compile_for_tpu(stablehlo: str, topology: Topology, label: str) -> tuple[Com
     Returns:
         What was found out, and whether it was known from before: results are kept in ``cache_folder()``, by program,
         slice and versions.
+
+    Raises:
+        FailedError: the compiler's process died.
     """
     versions = [f"{package}=={_version(package)}" for package in PACKAGES]
     key = hashlib.sha256("\n".join([*versions, topology.name, stablehlo]).encode()).hexdigest()
     path = os.path.join(cache_folder(), f"{key}.json")
-    if os.path.exists(path):
-        with open(path) as file:
-            return Compiled(**json.load(file)), True
+    known = _read(path)
+    if known is not None:
+        return known, True
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         source, result = os.path.join(folder, "step.mlir"), os.path.join(folder, "result.json")
-        with open(source, "w") as file:
+        with open(source, "w", encoding="utf-8") as file:
             file.write(stablehlo)
         found = _compile(source, topology, result, label)
     compiled = Compiled(seconds=time.monotonic() - begun, **found)
     if compiled.error is not None and not compiled.is_too_large:
         return compiled, False  # Soon found again, and perhaps not the program's fault.
-    os.makedirs(cache_folder(), exist_ok=True)
+    try:
+        _write(path, compiled)
+    except OSError as error:
+        _logger.warning("Cannot keep what the compiler found (%s); it will be asked again", reason_of(error))
+    return compiled, False
+
+
+def _read(path: str) -> Compiled | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return Compiled(**json.load(file))
+    except (OSError, ValueError, TypeError):
+        return None  # It is found out again.
+
+
+def _write(path: str, compiled: Compiled) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w") as file:
+    with open(temporary, "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(compiled), file, indent=1)
     os.replace(temporary, path)
-    return compiled, False
 
 
 def cache_folder() -> str:
@@ -109,8 +130,8 @@ def _compile(source: str, topology: Topology, result: str, label: str) -> dict[s
         if not os.path.exists(result):
             said.seek(0)
             last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-            raise RuntimeError(f"the TPU compiler ended with code {process.returncode}: {last[0]}")
-    with open(result) as file:
+            raise FailedError(f"the TPU compiler ended with code {process.returncode}: {last[0]}")
+    with open(result, encoding="utf-8") as file:
         return json.load(file)
 
 

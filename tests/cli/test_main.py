@@ -168,6 +168,9 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
         (["evaluate", "--run", "{run}", "--num_samples", "1"], "evaluation.num_samples must be at least 2"),
         (["doctor", "--run", "{tmp}/x"], "no run in"),
         (["doctor", "--run", "{run}", "--out", "{tmp}/no/y.png"], "there is no folder"),
+        (["doctor", "--run", "{run}", "--out", "{tmp}"], "is a folder, expected a file"),
+        (["sample", "--run", "{run}", "--out", "{tmp}"], "is a folder, expected a file"),
+        (["train", "--run", "gs://b/x[1]", "--preset", "digits"], "choose another name"),
         (["sample", "--run", "{tmp}/x", "--out", "{tmp}/y.png"], "no run in"),
         (["sample", "--run", "{run}", "--out", "{tmp}/no/y.png"], "there is no folder"),
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--classes", "3,12"], "must be in 0-9"),
@@ -202,7 +205,15 @@ def test_a_dry_run_prints_the_settings_and_does_nothing(run_path, tmp_path, caps
     assert sorted(str(path) for path in pathlib.Path(run_path).rglob("*")) == before
 
 
-@pytest.mark.parametrize(("error", "code"), [(PreemptedError("stopped"), 75), (FailedError("collapsed"), 1)])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PreemptedError("stopped"), 75),
+        (FailedError("collapsed"), 1),
+        (PermissionError(13, "Permission denied", "a/b"), 2),
+        (tf.errors.UnavailableError(None, None, "gs://bucket is out of reach"), 2),
+    ],
+)
 def test_other_ends_have_exit_codes_and_one_line(monkeypatch, run_path, capsys, error, code):
     def end(*_):
         raise error
@@ -210,6 +221,50 @@ def test_other_ends_have_exit_codes_and_one_line(monkeypatch, run_path, capsys, 
     monkeypatch.setattr("hamgan.training.loop.train", end)
     assert main(["train", "--run", str(run_path)]) == code
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_sigterm_while_tensorflow_is_loaded_is_a_preemption(command, monkeypatch, run_path, capsys):
+    monkeypatch.setattr(f"hamgan.cli.{command}.import_tensorflow_quietly", lambda: signal.raise_signal(signal.SIGTERM))
+    assert main([command, "--run", str(run_path)]) == 75
+    assert capsys.readouterr().err.endswith("; the same command goes on\n")
+
+
+def test_a_report_that_cannot_be_written_does_not_make_the_training_fail(monkeypatch, run_path, capsys, caplog):
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hamgan.report.write_report", refuse)
+    monkeypatch.setattr("hamgan.training.loop.train", lambda *_: None)
+    assert main(["train", "--run", str(run_path)]) == 0
+    assert "report.html (No space left on device)" in caplog.text
+    assert "Report" not in capsys.readouterr().out
+
+
+def test_a_data_folder_may_be_named_none(capsys):
+    assert main(["train", "--run", "x", "--preset", "digits", "--data_dir", "none", "--dry_run"]) == 0
+    assert experiment_from_json(capsys.readouterr().out, "printed").data.data_dir == "./none"
+
+
+HELP = [sys.executable, "-c", "from hamgan.cli.main import run; run()", "train", "--help"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_the_console_command_says_that_its_output_is_refused():
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(HELP, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "hamgan: error: cannot write standard output: No space left on device\n",
+    )
+
+
+def test_the_console_command_ends_quietly_if_nobody_reads_it():
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    result = subprocess.run(HELP, stdout=writing_end, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing_end)
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_a_config_of_another_version_is_refused(tiny, tmp_path, capsys):

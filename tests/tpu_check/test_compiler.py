@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from hamgan.config import override
-from hamgan.errors import UserError
+from hamgan.errors import FailedError, UserError
 from hamgan.tpu_check import compiler
 from hamgan.tpu_check.chips import parse_topology
 from hamgan.tpu_check.compiler import cache_folder, check_installed, compile_for_tpu
@@ -81,8 +81,24 @@ def test_the_real_train_step_compiles_for_a_tpu(tiny):
 
 def test_a_compiler_that_dies_is_told(monkeypatch):
     monkeypatch.setattr(sys, "executable", "false")
-    with pytest.raises(RuntimeError, match="the TPU compiler ended with code 1: it said nothing"):
+    with pytest.raises(FailedError, match="the TPU compiler ended with code 1: it said nothing"):
         compile_for_tpu(_matmul(8), V5E, "test")
+
+
+def test_a_cache_that_is_damaged_or_refuses_is_done_without(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(compiler, "_compile", lambda *_: {"flops": 5.0})
+    compile_for_tpu("program", V5E, "test")
+    (kept,) = (tmp_path / "hamgan" / "tpu_check").iterdir()
+    for content in (b"", b"{", b"\xff", b"[1]", b'{"no": 1}'):
+        kept.write_bytes(content)
+        found, was_known = compile_for_tpu("program", V5E, "test")
+        assert (found.flops, was_known) == (5.0, False)
+        assert compile_for_tpu("program", V5E, "test") == (found, True)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    found, was_known = compile_for_tpu("program", V5E, "test")
+    assert (found.flops, was_known) == (5.0, False)
+    assert "Cannot keep what the compiler found" in caplog.text
 
 
 def test_a_missing_compiler_is_one_line(monkeypatch):

@@ -13,13 +13,18 @@ import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import override, to_json
-from hamgan.errors import PreemptedError, UserError
-from hamgan.run_directory import RunDirectory
+from hamgan.data.dataset import ClassificationDataset
+from hamgan.errors import FailedError, PreemptedError, UserError
+from hamgan.run_directory import LOCK_NAME, RunDirectory
 from hamgan.training import checkpoint_writer, loop
 from hamgan.training.checkpointing import checkpoint_path, checkpoint_steps, delete_checkpoint, latest_checkpoint
 from hamgan.training.collapse import TrainingDivergedError
 from hamgan.training.loop import train
-from hamgan.training.train_step import TrainStep, make_train_function
+from hamgan.training.run_lock import RunLock
+from hamgan.training.state import TrainState
+from hamgan.training.train_step import METRIC_NAMES, StepsTaken, TrainStep, make_train_function
+
+TRAINING_BATCHES = ClassificationDataset.training_batches
 
 
 def _train(config, path, *overrides):
@@ -182,6 +187,148 @@ def test_a_collapse_stops_before_anything_of_it_is_saved(tiny, tmp_path):
     assert run.read_metrics() == []
 
 
+def _without_networks(train_step, strategy, stop_requested):
+    """Stands in for ``make_train_function``: reads batches and counts steps, and trains nothing."""
+    metrics = {name: tf.zeros(()) for name in METRIC_NAMES}
+
+    def run(iterator, num_steps, _):
+        count = 0
+        while count < num_steps and not stop_requested:
+            for _ in range(train_step.config.discriminator_updates):
+                next(iterator)
+            train_step.state.step.assign_add(1)
+            count += 1
+        return StepsTaken(
+            count=tf.constant(count),
+            was_stopped=tf.identity(stop_requested),
+            metrics=metrics,
+            failed_step=tf.constant(-1, tf.int64),
+            failed_metrics=metrics,
+            weights_are_finite=tf.constant(True),
+            singular_values=tf.ones(len(train_step.layers_with_singular_values)),
+        )
+
+    return run
+
+
+def _broken_after(batches, break_one):
+    """The batches of a data set, of which the one after so many, and all that follow, are broken."""
+
+    def training_batches(dataset, **settings):
+        real = TRAINING_BATCHES(dataset, **settings)
+        return real.enumerate().map(lambda index, batch: (break_one(index < batches, batch[0]), batch[1]))
+
+    return training_batches
+
+
+def _with_an_assertion(is_whole, images):
+    with tf.control_dependencies([tf.debugging.Assert(is_whole, ["label 12 of digits is not in [0, 10)"])]):
+        return tf.identity(images)
+
+
+def _with_damaged_records(is_whole, images):
+    return tf.cond(
+        is_whole, lambda: images, lambda: tf.io.parse_tensor(tf.io.decode_compressed("?", "GZIP"), tf.float32)
+    )
+
+
+@pytest.mark.parametrize(
+    ("break_one", "reason"),
+    [
+        (_with_an_assertion, r"assertion failed: \[label 12 of digits is not in \[0, 10\)\]"),
+        (_with_damaged_records, ".*"),
+    ],
+)
+def test_data_that_cannot_be_used_is_one_line_and_what_was_saved_is_kept(
+    tiny, tmp_path, monkeypatch, break_one, reason
+):
+    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    # Steps 1 to 4 take two batches each.
+    monkeypatch.setattr(ClassificationDataset, "training_batches", _broken_after(9, break_one))
+    with pytest.raises(
+        UserError, match=rf"^training stopped after step 4: {reason}; what was saved is kept$"
+    ) as raised:
+        _train(tiny, tmp_path / "run", "train.steps_per_loop=1")
+    assert "\n" not in str(raised.value)
+    run = RunDirectory(str(tmp_path / "run"))
+    assert checkpoint_steps(run.checkpoints) == [0, 2, 4]
+    monkeypatch.setattr(ClassificationDataset, "training_batches", TRAINING_BATCHES)
+    _train(tiny, tmp_path / "run")
+    assert checkpoint_steps(run.checkpoints) == [0, 2, 4, 6]
+
+
+def test_a_device_that_fails_is_one_line(tiny, tmp_path, monkeypatch):
+    def make(*arguments):
+        def run(*_):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\n\nHint: ...")
+
+        return run
+
+    monkeypatch.setattr(loop, "make_train_function", make)
+    with pytest.raises(
+        FailedError, match=r"^training stopped after step 0: OOM when allocating tensor; what was saved"
+    ):
+        _train(tiny, tmp_path / "run")
+
+
+def test_a_run_that_another_process_trains_is_left_alone(tiny, whole_run):
+    before = {path: path.read_bytes() for path in pathlib.Path(whole_run.path).rglob("*") if path.is_file()}
+    lock = RunLock(whole_run)
+    lock.acquire()
+    with lock, pytest.raises(UserError, match=f"is being trained by process {os.getpid()} on"):
+        _train(tiny, whole_run.path, "train.steps=8")
+    del before[pathlib.Path(whole_run.path, LOCK_NAME)]
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(tiny, tmp_path, monkeypatch):
+    class SlowState(TrainState):
+        def __init__(self, config):
+            super().__init__(config)
+            RunDirectory(str(tmp_path)).create(override(tiny, ["train.seed=9"]))
+
+    monkeypatch.setattr(loop, "TrainState", SlowState)
+    with pytest.raises(UserError, match=r"begun with other settings: train\.seed is 9 there, 0 now"):
+        _train(tiny, tmp_path)
+    assert RunDirectory(str(tmp_path)).read_config().train.seed == 9
+
+
+def test_a_full_disk_ends_a_resumed_run_in_one_line_before_it_trains(tiny, whole_run, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    run = _copy(whole_run, tmp_path / "run")
+    pathlib.Path(run.path, LOCK_NAME).unlink()
+    before = {path: path.read_bytes() for path in pathlib.Path(run.path).rglob("*") if path.is_file()}
+    monkeypatch.setattr("hamgan.run_directory.write_atomically", refuse)
+    with pytest.raises(UserError, match=rf"^cannot write the run folder {run.path}: No space left on device$"):
+        _train(tiny, run.path, "train.steps=8")
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_collapse_that_cannot_be_noted_stops_the_run(tiny, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    monkeypatch.setattr(loop, "describe_collapse", lambda *_: {"step": 1, "what": "generator_loss is inf"})
+    monkeypatch.setattr(RunDirectory, "write_collapses", refuse)
+    with pytest.raises(TrainingDivergedError, match=r"is inf; that cannot be noted in .* \(No space left on device\)"):
+        _train(tiny, tmp_path / "run", "train.on_collapse=rollback")
+
+
+def test_sigterm_before_the_first_step_changes_nothing(tiny, tmp_path, monkeypatch):
+    def make(*_):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "make_train_function", make)
+    with pytest.raises(PreemptedError, match="stopped by SIGTERM before the first step"):
+        _train(tiny, tmp_path / "run")
+    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    run = _train(tiny, tmp_path / "run")
+    assert checkpoint_steps(run.checkpoints) == [0, 2, 4, 6]
+
+
 def _collapsing_at(step, *, with_any_noise=False):
     """The real train function, but for a loss that is reported as not finite, unless the noise is other noise."""
 
@@ -252,11 +399,10 @@ SIGTERM_AFTER_LOGGING_STEP = KILLED_AFTER_LOGGING_STEP.replace("SIGKILL)", "SIGT
     "class Killed",
     """
 import threading
-from hamgan.training.preemption import PreemptionWatch
+from hamgan.training.checkpoint_writer import CheckpointWriter
 
 noticed = threading.Event()
-enter = PreemptionWatch.__enter__
-PreemptionWatch.__enter__ = lambda watch: watch.call(noticed.set) or enter(watch)
+CheckpointWriter.hurry = lambda writer: noticed.set()
 
 class Killed""",
 )
