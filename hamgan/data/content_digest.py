@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 DEFAULT_CACHE = os.path.join("~", ".cache", "hamgan", "features")
 """Local folder in which evaluation keeps what it computes of a data set once."""
 
-_EXAMPLES_AT_ONCE = 64
+_EXAMPLES_AT_ONCE = 8
 _FILES_AT_ONCE = 16
 _SHA256_DIGITS = 64
 
@@ -61,7 +61,7 @@ def cached_content_sha256(
         parts: the records, in their order.
         image_key: name of the image feature, stored as bytes.
         label_key: name of the label feature.
-        cache_dir: local folder of the cache; a folder that cannot be written is not used.
+        cache_dir: local folder of the cache; a folder that is not local or cannot be written is not used.
 
     Raises:
         OSError, tf.errors.OpError: a file cannot be read.
@@ -80,8 +80,9 @@ def cached_content_sha256(
         _logger.info("Computing the digest of %s examples, once", f"{count:,}")
     digest = content_sha256(parts, image_key, label_key)
     # Only a convenience: where nothing can be written, it is computed again.
-    with contextlib.suppress(OSError):
-        _write(path, digest)
+    if "://" not in cache_dir:
+        with contextlib.suppress(OSError):
+            _write(path, digest)
     return digest
 
 

@@ -1,3 +1,4 @@
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -176,6 +177,22 @@ def test_a_cache_that_cannot_be_written_is_done_without(parts, tmp_path):
     (tmp_path / "file").write_text("no folder")
     expected = content_sha256(parts, "image", "label")
     assert cached_content_sha256(parts, "image", "label", str(tmp_path / "file")) == expected
+
+
+def test_processes_may_compute_the_same_digest_at_once(parts, cache):
+    expected = content_sha256(parts, "image", "label")
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        digests = threads.map(lambda _: cached_content_sha256(parts, "image", "label", cache), range(16))
+        assert set(digests) == {expected}
+    assert cached_content_sha256(parts, "image", "label", cache) == expected
+
+
+def test_a_cache_in_a_bucket_is_not_used(parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cached_content_sha256(parts, "image", "label", "gs://bucket/cache") == content_sha256(
+        parts, "image", "label"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
 def test_nothing_is_left_in_the_cache_but_the_digest(parts, cache):
