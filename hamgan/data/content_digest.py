@@ -6,12 +6,12 @@ import hashlib
 import json
 import logging
 import os
-import uuid
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from hamgan.data.records import RecordPart, read_parts
+from hamgan.run_directory import write_atomically
 
 _logger = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ def cached_content_sha256(
     digest = content_sha256(parts, image_key, label_key)
     # Only a convenience: where nothing can be written, it is computed again.
     if "://" not in cache_dir:
-        with contextlib.suppress(OSError):
-            _write(path, digest)
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            write_atomically(path, f"{digest}\n".encode())
     return digest
 
 
@@ -106,16 +106,3 @@ def _read(path: str) -> str | None:
     digest = text.removesuffix("\n")
     is_whole = len(digest) == _SHA256_DIGITS and not set(digest) - set("0123456789abcdef")
     return digest if is_whole else None
-
-
-def _write(path: str, digest: str) -> None:
-    """Two processes may write the same file at once: each has a temporary file of its own."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-    try:
-        with open(temporary, "w", encoding="ascii") as file:
-            file.write(f"{digest}\n")
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
