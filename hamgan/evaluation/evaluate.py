@@ -271,8 +271,9 @@ class Evaluator:
             images_and_labels = self.dataset.evaluation_batches(
                 split, resolution=resolution, batch=self.settings.batch, first=first, last=count
             )
-            for images, labels in images_and_labels.as_numpy_iterator():
-                yield self._classify(images), labels
+            with self.dataset.reading(split):
+                for images, labels in images_and_labels.as_numpy_iterator():
+                    yield self._classify(images), labels
 
         return self._filled(self._store(content, count), count, batches, f"Real images, {split}")
 

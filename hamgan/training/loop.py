@@ -48,9 +48,6 @@ MAY_CHANGE = (
 )
 """Settings that a resumed run may change: the weights at a given step do not depend on them."""
 
-BAD_DATA = (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.NotFoundError)
-"""What a step raises when the input pipeline finds records or labels that cannot be used."""
-
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
 
 
@@ -276,9 +273,10 @@ class _Loop:
         except tf.errors.OpError as error:
             if is_multi_worker(self.strategy) and isinstance(error, UNAVAILABLE):
                 raise
-            kind = UserError if isinstance(error, BAD_DATA) else FailedError
+            bad_data = self.dataset.explained(error, self.dataset.config.train_split)
+            kind = FailedError if bad_data is None else UserError
             raise kind(
-                f"training stopped after step {self.step}: {reason_of(error)}; what was saved is kept"
+                f"training stopped after step {self.step}: {bad_data or reason_of(error)}; what was saved is kept"
             ) from error
         return taken
 

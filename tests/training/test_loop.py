@@ -222,7 +222,7 @@ def _broken_after(batches, break_one):
 
 
 def _with_an_assertion(is_whole, images):
-    with tf.control_dependencies([tf.debugging.Assert(is_whole, ["label 12 of digits is not in [0, 10)"])]):
+    with tf.control_dependencies([tf.debugging.Assert(is_whole, ["data set digits, split train: found label 12"])]):
         return tf.identity(images)
 
 
@@ -235,7 +235,7 @@ def _with_damaged_records(is_whole, images):
 @pytest.mark.parametrize(
     ("break_one", "reason"),
     [
-        (_with_an_assertion, r"assertion failed: \[label 12 of digits is not in \[0, 10\)\]"),
+        (_with_an_assertion, "data set digits, split train: found label 12"),
         (_with_damaged_records, ".*"),
     ],
 )
