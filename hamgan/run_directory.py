@@ -264,6 +264,9 @@ def check_writable(folder: str) -> None:
         while not os.path.lexists(folder):
             folder = os.path.dirname(folder)
     probe = os.path.join(folder, f".{uuid.uuid4().hex}{_TEMPORARY}")
-    with gfile.GFile(probe, "wb") as file:
-        file.write(b"\n")
-    gfile.remove(probe)
+    try:
+        with gfile.GFile(probe, "wb") as file:
+            file.write(b"\n")
+    finally:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            gfile.remove(probe)

@@ -137,6 +137,16 @@ def test_folders_that_can_be_written_are_told_apart(tmp_path):
         check_writable(str(tmp_path / "file" / "below"))
 
 
+def test_a_check_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.io.gfile.GFile, "write", refuse)
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        check_writable(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_grids_are_listed_by_step(run):
     for step in (100, 20):
         write_atomically(run.samples_path(step), b"png")

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 
 import numpy as np
@@ -15,7 +16,8 @@ def _outputs(first, count):
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_store, "SAVE_SECONDS", math.inf)  # Nothing is saved because a test took long.
     return FeatureStore(str(tmp_path), {"of": "these"}, 7)
 
 

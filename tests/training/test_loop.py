@@ -306,6 +306,32 @@ def test_a_full_disk_ends_a_resumed_run_in_one_line_before_it_trains(tiny, whole
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl", "collapses.json"])
+def test_what_is_in_the_way_of_a_run_s_files_is_one_line(tiny, whole_run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    path = pathlib.Path(_copy(whole_run, tmp_path / "run").path, name)
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.touch()
+    else:
+        path.unlink(missing_ok=True)
+        path.mkdir()
+    with pytest.raises(UserError, match=rf"^cannot read [^\n]*{path}: [^\n]+$"):
+        _train(tiny, tmp_path / "run", "train.steps=8")
+
+
+def test_curves_and_pictures_that_cannot_be_written_do_not_stop_the_training(tiny, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    run = RunDirectory(str(tmp_path / "run"))
+    run.create(override(tiny, ["train.image_every=6"]))
+    for path in (run.samples, run.tensorboard):
+        pathlib.Path(path).touch()
+    _train(tiny, run.path, "train.image_every=6")
+    assert checkpoint_steps(run.checkpoints) == [0, 2, 4, 6]
+    for what in ("TensorBoard's file", "the samples"):
+        assert f"Cannot write {what} in {run.path}" in caplog.text
+
+
 def test_a_collapse_that_cannot_be_noted_stops_the_run(tiny, tmp_path, monkeypatch):
     def refuse(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
