@@ -1,10 +1,12 @@
 """One evaluation's result as a file of a run: what it must hold, what names it, and two of the same merged."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from hamgan.errors import UserError
+from hamgan.protocols import with_card_ids
 
 _FILE = re.compile(r"step_(\d+)_([0-9a-f]+)(_[0-9a-f]+)?\.json")
 _DEFAULTS: dict[str, Any] = {
@@ -76,14 +78,25 @@ def with_defaults(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_result(result: Any) -> bool:
     try:
-        scores = result["scores"].values()
+        entries = with_defaults(result)
+        # What an id is computed from, and how.
+        with_card_ids([entries])
+        scores = [entries[name].values() for name in ("scores", "real", "spread", "standard_errors")]
         return (
-            isinstance(result["step"], int)
-            and isinstance(result["card"]["images"]["fake"], int)
-            and all(score is None or isinstance(score, int | float) for score in scores)
+            isinstance(entries["step"], int)
+            and isinstance(entries["card"]["images"]["fake"], int)
+            and all(isinstance(entries[name], str | None) for name in ("checkpoint", "source"))
+            and isinstance(entries["extras"], dict)
+            and all(isinstance(value, int | float) for value in (entries["time"], *entries["intra_fid"].values()))
+            and all(_is_number_or_none(value) for value in itertools.chain(*scores))
+            and all(_is_number_or_none(value) for value in (entries["fid_infinity"], entries["card"].get("truncation")))
         )
     except (AttributeError, KeyError, TypeError):
         return False
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
 
 
 def merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:

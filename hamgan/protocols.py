@@ -141,7 +141,7 @@ def card_labels(cards: Sequence[Mapping[str, Any]]) -> list[str]:
     names = sorted({name for card in flat for name in card} - {"weights"})
     telling = [name for name in names if len({json.dumps(card.get(name)) for card in flat}) > 1]
     return [
-        ", ".join([f"{card['weights']} weights", *(f"{name} {_short(card.get(name))}" for name in telling)])
+        ", ".join([f"{card.get('weights')} weights", *(f"{name} {_short(card.get(name))}" for name in telling)])
         for card in flat
     ]
 

@@ -207,7 +207,14 @@ def test_what_only_an_earlier_result_was_asked_for_is_kept(run):
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"\xff\xfe", b"[]", b"null", b'{"step": 20}', b'{"step": 20, "scores": {"fid": "x"}, "card": {}}'],
+    [
+        *(b"{", b"\xff\xfe", b"[]", b"null", b'{"step": 20}'),
+        b'{"step": 20, "scores": {"fid": "x"}, "card": {"images": {"fake": 2}}}',
+        b'{"step": 20, "scores": {"fid": 1.0}, "card": {"images": {}}}',
+        b'{"step": 20, "scores": {"fid": 1.0}, "card": {"images": {"fake": 2}}, "real": null}',
+        b'{"step": 20, "scores": {"fid": 1.0}, "card": {"images": {"fake": 2}}, "intra_fid": {"3": null}}',
+        b'{"step": 20, "scores": {"fid": 1.0}, "card": {"images": {"fake": 2}, "versions": {}, "train": {}}}',
+    ],
 )
 def test_a_damaged_evaluation_is_named(run, content):
     write_atomically(os.path.join(run.evaluations, "step_00000020_0a.json"), content)

@@ -148,9 +148,9 @@ def _evaluate(
         for truncation in truncations:
             results += evaluate_checkpoints(evaluator.at_truncation(truncation), run_directory, checkpoints, weights)
     if is_chief(strategy):
-        write_report(run_directory)
         if results:
-            print(table(results))
+            print(table(results), flush=True)
+        write_report(run_directory)
         print(f"Results  {run_directory.evaluations}")
         print(f"Report   {run_directory.report_path}")
 

@@ -1,6 +1,7 @@
 """Checkpoints of a run scored once each; every result is a file in the run's folder."""
 
 import logging
+import os
 from typing import Any
 
 from hamgan import protocols
@@ -54,7 +55,9 @@ def evaluate_checkpoints(
 
 def _source(run: RunDirectory, step: int, path: str) -> str | None:
     """Where a checkpoint was read from; None if it is the run's own of that step, wherever it was read from."""
-    return None if checkpoint_sha256(path) == run.checkpoint_sha256(step) else path
+    if checkpoint_sha256(path) == run.checkpoint_sha256(step):
+        return None
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _earlier_results(evaluator: Evaluator, run: RunDirectory, weights: str) -> tuple[str, list[dict[str, Any]]]:
