@@ -20,7 +20,7 @@ from hamgan.config import ExperimentConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.distribution import describe, distribute, is_chief
 from hamgan.errors import FailedError, UserError, reason_of
-from hamgan.evaluation.evaluate import Evaluator
+from hamgan.evaluation.evaluator import Evaluator
 from hamgan.evaluation.feature_store import DEFAULT_FOLDER
 from hamgan.run_directory import RunDirectory, write_atomically
 from hamgan.sampling import image_grid

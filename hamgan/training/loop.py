@@ -128,6 +128,10 @@ def _resume(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute
     if is_chief(strategy):
         run.write_config(config)
         run.forget_metrics_after(step)
+        collapses = run.read_collapses()
+        if collapses and collapses[-1]["action"] == "stop":
+            # So that whoever watches the run sees that it has not ended.
+            run.write_collapses([*collapses[:-1], {**collapses[-1], "action": "resumed"}])
         _logger.info(
             "%s at step %d of %d on %s",
             "Resuming" if restored else "Starting",

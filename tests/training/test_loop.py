@@ -398,7 +398,7 @@ def test_a_rollback_resumes_from_the_last_checkpoint_with_other_noise(tiny, whol
 def test_rollbacks_are_counted_over_all_of_a_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "make_train_function", _collapsing_at(4, with_any_noise=True))
     settings = ("train.on_collapse=rollback", "train.max_rollbacks=2")
-    for actions in (["rollback", "rollback", "stop"], ["rollback", "rollback", "stop", "stop"]):
+    for actions in (["rollback", "rollback", "stop"], ["rollback", "rollback", "resumed", "stop"]):
         with pytest.raises(TrainingDivergedError, match="was rolled back 2 times before"):
             _train(tiny, tmp_path / "run", *settings)
         run = RunDirectory(str(tmp_path / "run"))
