@@ -118,7 +118,9 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
     if paths["train"] is not None and paths["validation"] is not None:
         one, other = (storage.canonical(path) for path in paths.values() if path is not None)
         if one == other:
-            raise UserError(f"expected a tar or folder for each split, found {one} for both --train and --validation")
+            raise UserError(
+                f"expected a tar or folder of its own for each split, found {one} for both --train and --validation"
+            )
     return {split: path for split, path in paths.items() if path is not None}
 
 
