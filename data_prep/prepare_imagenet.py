@@ -219,7 +219,8 @@ def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Reque
             f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files, with another "
             "selection or another --check; move it away, or pass another --data_dir"
         )
-    serious = sum(KINDS[problem["kind"]].serious for problem in record["problems"])
+    # A kind that only another version knows counts as serious.
+    serious = sum(problem["kind"] not in KINDS or KINDS[problem["kind"]].serious for problem in record["problems"])
     if request.strict and serious:
         raise UserError(
             f"{folder} was prepared without --strict, and {serious:,} problems were found then: see {PAGE_NAME} "
