@@ -118,7 +118,9 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
     if paths["train"] is not None and paths["validation"] is not None:
         one, other = (storage.canonical(path) for path in paths.values() if path is not None)
         if one == other:
-            raise UserError(f"expected a tar or folder for each split, found {one} for both --train and --validation")
+            raise UserError(
+                f"expected a tar or folder of its own for each split, found {one} for both --train and --validation"
+            )
     return {split: path for split, path in paths.items() if path is not None}
 
 
@@ -217,7 +219,8 @@ def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Reque
             f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files, with another "
             "selection or another --check; move it away, or pass another --data_dir"
         )
-    serious = sum(KINDS[problem["kind"]].serious for problem in record["problems"])
+    # A kind that only another version knows counts as serious.
+    serious = sum(problem["kind"] not in KINDS or KINDS[problem["kind"]].serious for problem in record["problems"])
     if request.strict and serious:
         raise UserError(
             f"{folder} was prepared without --strict, and {serious:,} problems were found then: see {PAGE_NAME} "

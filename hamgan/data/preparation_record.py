@@ -34,6 +34,8 @@ def read_preparation_record(folder: str) -> dict[str, Any] | None:
     for field, kinds in _FIELDS.items():
         if field not in record or not isinstance(record[field], kinds):
             raise _damaged(path, f"expected '{field}'")
+    if not all(isinstance(problem, dict) and "kind" in problem for problem in record["problems"]):
+        raise _damaged(path, "expected a 'kind' of each of the 'problems'")
     if record["subset"] is not None and not {"synsets", "per_class"} <= record["subset"].keys():
         raise _damaged(path, "expected 'synsets' and 'per_class' in 'subset'")
     return record

@@ -314,7 +314,13 @@ def test_a_folder_in_the_way_is_said_before_anything_is_listed(fakes, prepared, 
 def test_a_damaged_record_of_the_preparation_is_named(fakes, prepared, tmp_path):
     shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
     path = tmp_path / "imagenet2012" / "5.1.0" / "preparation.json"
-    for content in ("{", "[]", "{}", '{"plan": "x", "subset": {}, "problems": []}'):
+    for content in (
+        "{",
+        "[]",
+        "{}",
+        '{"plan": "x", "subset": {}, "problems": []}',
+        '{"plan": "x", "subset": null, "problems": [3]}',
+    ):
         path.write_text(content)
         with pytest.raises(UserError, match=rf"{path} is damaged: "):
             prepare_imagenet(request_for(fakes / "tars", tmp_path))
