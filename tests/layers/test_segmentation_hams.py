@@ -10,7 +10,11 @@ import tensorflow as tf
 from hamgan.layers.matrix_decomposition import HAMS
 
 GOLDEN = Path(__file__).parent.parent / "golden_seg"
-ONE_STEP = ["ham_nmf", "ham_nmf_s2", "ham_cd_t10", "ham_cd_t100_s2", "ham_vq_t10", "ham_vq_t100_s2"]
+ONE_STEP = [
+    *("ham_nmf", "ham_nmf_s2", "ham_nmf_channel"),
+    *("ham_cd_t10", "ham_cd_t100_s2", "ham_cd_channel"),
+    *("ham_vq_t10", "ham_vq_t100_s2", "ham_vq_channel"),
+]
 MODES = ["eager", "graph", "xla"]
 
 
@@ -30,29 +34,31 @@ def own_settings(golden):
 
 def golden_layer(golden, **settings):
     ham, own = own_settings(golden)
-    sections = int(golden["S"])
     layer = HAMS[ham](
         rank=int(golden["R"]),
         num_steps=int(golden["train_steps"]),
         evaluation_steps=int(golden["eval_steps"]),
-        num_sections=sections,
+        num_sections=int(golden["S"]),
         **own,
         **settings,
     )
-    layer.build((None, None, golden["y_train" if "y_train" in golden else "y_0"].shape[-1] // sections))
+    images = golden["y_train" if "y_train" in golden else "y_0"]
+    layer.build(to_matrices(golden, images).shape)
     return layer
 
 
-def to_sections(images, sections):
-    """``(batch, height, width, sections * dim)`` to ``(batch * sections, positions, dim)``."""
+def to_matrices(golden, images):
+    """``(batch, height, width, sections * dim)`` to ``(batch * sections, positions, dim)``; transposed, by channel."""
     batch, height, width, channels = images.shape
+    sections = int(golden["S"])
     split = tf.reshape(images, (batch, height * width, sections, channels // sections))
-    return tf.reshape(tf.transpose(split, (0, 2, 1, 3)), (batch * sections, height * width, channels // sections))
+    by_position = golden.get("spatial", True)
+    split = tf.transpose(split, (0, 2, 1, 3) if by_position else (0, 2, 3, 1))
+    return tf.reshape(split, (batch * sections, *split.shape[2:]))
 
 
 def outputs_and_gradient(layer, golden, training):
-    sections = int(golden["S"])
-    x, upstream = (to_sections(golden[key], sections) for key in ("x", "dy"))
+    x, upstream = (to_matrices(golden, golden[key]) for key in ("x", "dy"))
     with tf.GradientTape() as tape:
         tape.watch(x)
         outputs = layer(x, initial_bases=golden["bases0"], training=training)
@@ -68,23 +74,22 @@ def compiled(function, mode):
 def test_ham_gives_the_published_numbers(name, mode):
     golden = load(name)
     layer = golden_layer(golden, gradient="unrolled" if "unrolled" in name else "one_step")
-    sections = int(golden["S"])
     for phase, training in (("train", True), ("eval", False)):
 
         def run(training=training):
             return outputs_and_gradient(layer, golden, training)
 
         outputs, gradient = compiled(run, mode)()
-        assert reference.relative_error(outputs, to_sections(golden[f"y_{phase}"], sections)) < 1e-5
+        assert reference.relative_error(outputs, to_matrices(golden, golden[f"y_{phase}"])) < 1e-5
         # At t = 100 the softmax that vector quantisation differentiates amplifies rounding.
         tolerance = 1e-3 if name == "ham_vq_t100_s2" else 1e-5
-        assert reference.relative_error(gradient, to_sections(golden[f"dx_{phase}"], sections)) < tolerance
+        assert reference.relative_error(gradient, to_matrices(golden, golden[f"dx_{phase}"])) < tolerance
 
 
 def test_the_two_gradients_differ():
     golden = load("ham_nmf_unrolled")
     _, gradient = outputs_and_gradient(golden_layer(golden), golden, True)
-    assert reference.relative_error(gradient, to_sections(golden["dx_train"], 1)) > 0.1
+    assert reference.relative_error(gradient, to_matrices(golden, golden["dx_train"])) > 0.1
 
 
 @pytest.mark.parametrize("name", ["online_cd", "online_vq"])
@@ -97,17 +102,17 @@ def test_running_bases_move_as_the_published_ones(name, mode):
     layer.running_bases.assign(golden["bases_0"])
 
     def train(x):
-        return layer(to_sections(x, 1), training=True)
+        return layer(to_matrices(golden, x), training=True)
 
     call = compiled(train, mode)
     for index in range(3):
         np.testing.assert_allclose(layer.running_bases, golden[f"bases_{index}"], rtol=0, atol=2e-6)
         x = tf.constant(golden[f"x_{index}"])
-        evaluated = layer(to_sections(x, 1))
+        evaluated = layer(to_matrices(golden, x))
         np.testing.assert_allclose(layer.running_bases, golden[f"bases_{index}"], rtol=0, atol=2e-6)
         outputs = call(x)
         for actual in (evaluated, outputs):
-            assert reference.relative_error(actual, to_sections(golden[f"y_{index}"], 1)) < 1e-5
+            assert reference.relative_error(actual, to_matrices(golden, golden[f"y_{index}"])) < 1e-5
     assert reference.relative_error(layer.running_bases, golden["bases_3"]) < 1e-5
     assert reference.relative_error(golden["bases_3"], golden["bases_0"]) > 0.1
 
@@ -117,5 +122,5 @@ def test_training_starts_from_the_running_bases(name):
     golden = load(name)
     layer = golden_layer(golden, bases="running")
     layer.running_bases.assign(golden["bases_0"])
-    outputs = layer(to_sections(golden["x_0"], 1), training=True)
-    assert reference.relative_error(outputs, to_sections(golden["y_train_0"], 1)) < 1e-5
+    outputs = layer(to_matrices(golden, golden["x_0"]), training=True)
+    assert reference.relative_error(outputs, to_matrices(golden, golden["y_train_0"])) < 1e-5
