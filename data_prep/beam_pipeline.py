@@ -46,7 +46,7 @@ def write_with_beam(shards: Sequence[Shard], targets: list[Target], options: Seq
             )
     except Exception as error:  # what a worker raised, as the runner wraps it
         raise FailedError(
-            f"the Apache Beam pipeline failed: {_last_line(str(error))}; the same command goes on from what is written"
+            f"the Apache Beam pipeline failed: {_last_line(str(error))}; the same command resumes from what is written"
         ) from error
 
 

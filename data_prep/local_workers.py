@@ -65,7 +65,7 @@ class LocalWorkers:
         Args:
             function: picklable; reports through :func:`advance`.
             work: arguments of each call, picklable.
-            title, unit, total: of the progress bar.
+            title, unit, total: texts and length of the progress bar.
 
         Raises:
             UserError: a process died, which is nearly always a lack of memory.

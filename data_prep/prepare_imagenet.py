@@ -76,7 +76,7 @@ def prepare_imagenet(request: Request) -> list[str]:
     """Writes ImageNet as TFDS data sets that plain ``tfds.load`` reads.
 
     Records are written into ``VERSION.incomplete`` beside the data set's final folder, which appears when all is there.
-    Called again after it was stopped, it goes on with the shards that are missing; the finished files have the same
+    Called again after it was stopped, it writes the shards that are missing; the finished files have the same
     bytes.
 
     Returns:
@@ -97,7 +97,7 @@ def _told_to_the_user() -> Iterator[None]:
     except (OSError, tf.errors.OpError) as error:
         reason = reason_of(error)
         raise UserError(
-            f"{reason}; put that right and give the same command again: it goes on from what is written"
+            f"{reason}; put that right and give the same command again: it resumes from what is written"
         ) from error
 
 
@@ -118,7 +118,9 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
     if paths["train"] is not None and paths["validation"] is not None:
         one, other = (storage.canonical(path) for path in paths.values() if path is not None)
         if one == other:
-            raise UserError(f"expected a tar or folder for each split, found {one} for both --train and --validation")
+            raise UserError(
+                f"expected a tar or folder of its own for each split, found {one} for both --train and --validation"
+            )
     return {split: path for split, path in paths.items() if path is not None}
 
 

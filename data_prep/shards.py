@@ -44,7 +44,7 @@ class Shard:
     Args:
         split: "train" or "validation".
         index, count: which of how many.
-        images: of dtype ``data_prep.sources.IMAGE``, in the records' order.
+        images: array of dtype ``data_prep.sources.IMAGE``, in the records' order.
         containers: paths of the tars and folders that they lie in.
         check: how images are checked, one of ``data_prep.photograph.CHECKS``.
     """

@@ -52,7 +52,7 @@ class Place(NamedTuple):
     """One tar or folder to be listed.
 
     Args:
-        path: of the folder, or of the file that the tar lies in.
+        path: path of the folder, or of the file that the tar lies in.
         synset: the class of all that is in it, if its name says so.
         offset, size: where the tar lies in its file; None for a folder.
     """
@@ -275,7 +275,7 @@ def read_images(images: np.ndarray, containers: Mapping[int, str]) -> Iterator[b
     buckets are read several at a time.
 
     Args:
-        images: of dtype ``IMAGE``; together they should fit into memory.
+        images: array of dtype ``IMAGE``; together they should fit into memory.
         containers: paths by index.
 
     Yields:

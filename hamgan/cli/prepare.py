@@ -5,7 +5,7 @@
 
   classifier a small classifier of any data set that is prepared, to score samples with where Inception cannot
 
-What is there already is left as it is; what was begun is gone on with.
+What is prepared already is left as it is; a preparation that was stopped is resumed.
 """
 
 import argparse
@@ -45,7 +45,7 @@ Forms:
 Every image is checked: its structure, by default, which decides whether TensorFlow decodes it; with --check full all of
 it is decoded, which takes about three times as long and also reports damage that TensorFlow decodes. What is odd is
 repaired or skipped and reported in preparation.json and preparation.html beside the records. Stop it at any moment; the
-same command goes on, and the records come out the same.
+same command resumes, and the records have the same bytes.
 """
 
 

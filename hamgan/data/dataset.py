@@ -42,11 +42,11 @@ class ClassificationDataset:
     Images are photographs of any size, or float32 tensors that are preprocessed already (``imagenet_hamgan``).
 
     Args:
-        config: names the data set, its folder and its splits.
+        config: name of the data set, its folder and its splits.
 
     Raises:
-        UserError: there is no such data set, it is not prepared, lacks a split, has no image and label feature, or is
-            not stored as TFRecord files.
+        UserError: there is no such data set, it is not prepared or damaged, lacks files or a split, a split is empty,
+            it has no image and label feature, or is not stored as TFRecord files.
     """
 
     def __init__(self, config: DataConfig) -> None:
@@ -165,11 +165,11 @@ class ClassificationDataset:
         Args:
             resolution: height and width of the images.
             batch: images per batch, of all hosts together.
-            seed: of the order.
-            skip_examples: where to start, a multiple of ``batch``.
+            seed: seed of the order.
+            skip_examples: number of examples to pass over, a multiple of ``batch``.
             host: index of this host.
-            num_hosts: how many share the batch.
-            batches_per_host: how many batches the host's share comes in, one for each of its replicas.
+            num_hosts: number of hosts that share the batch.
+            batches_per_host: number of batches that the host's share comes in, one for each of its replicas.
 
         Returns:
             Float32 images in [-1, 1], ``(n, resolution, resolution, 3)``, and int32 labels, ``(n,)``, where n is
@@ -249,11 +249,11 @@ class ClassificationDataset:
         After the split's end it begins again. TFDS shuffles when it writes, so the first examples are a random subset.
 
         Args:
-            split: of the data set.
+            split: the split.
             resolution: height and width of the images.
             batch: images per batch.
-            first: where to begin.
-            last: where to end; at the split's end if None.
+            first: index of the first example.
+            last: index after the last example; the split's end if None.
         """
         records = read_parts(self._parts(split))
         size = self.num_examples(split)

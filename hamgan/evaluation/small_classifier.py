@@ -34,8 +34,8 @@ def train_small_classifier(
         config: the data set.
         resolution: height and width of the images.
         output: folder of the SavedModel; it appears only when it is complete.
-        seed: of weights, order and augmentation.
-        steps: optimiser steps.
+        seed: seed of weights, order and augmentation.
+        steps: number of optimiser steps.
 
     Returns:
         Accuracy on the validation split, in [0, 1].
