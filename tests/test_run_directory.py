@@ -99,7 +99,9 @@ def test_what_cannot_be_read_is_named(tmp_path, name, read):
         read(run)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xff", b"{}", b"[3]", b'[{"step": 3}]', b"null"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xff", b"{}", b"[3]", b'[{"step": 3, "action": "stop"}]', b"null"]
+)
 def test_a_damaged_record_of_collapses_is_named(run, content):
     write_atomically(run.collapses_path, content)
     with pytest.raises(UserError, match=r"collapses\.json is damaged [^\n]+$"):

@@ -149,7 +149,7 @@ class CheckpointWriter:
             error = self._write()
             if error is None:
                 break
-            self._warn(error, f"training goes on, next attempt in {seconds:.0f} s")
+            self._warn(error, f"training continues, next attempt in {seconds:.0f} s")
             if self._give_up.wait(seconds):
                 break
         return error

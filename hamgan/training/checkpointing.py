@@ -140,7 +140,7 @@ def restore_newest(directory: str, variables: Mapping[str, tf.Variable]) -> str 
         else:
             return path
     if steps:
-        raise UserError(f"none of the {len(steps)} checkpoints in {directory} can be read; delete them to begin anew")
+        raise UserError(f"none of the {len(steps)} checkpoints in {directory} can be read; delete them to start over")
     return None
 
 
