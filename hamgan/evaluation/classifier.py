@@ -168,7 +168,11 @@ def _functions(model: Any) -> Iterator[_Function]:
     restored = [model.__call__] if callable(model) else []
     for function in (*restored, getattr(model, "serve", None)):
         for concrete in getattr(function, "concrete_functions", ()):
-            yield _Function(function, _tensor_specs(concrete.structured_input_signature), concrete.structured_outputs)
+            arguments, _ = concrete.structured_input_signature
+            # Of inputs in a dictionary, the signature's have names.
+            if arguments and isinstance(arguments[0], tf.TensorSpec):
+                specs = _tensor_specs(concrete.structured_input_signature)
+                yield _Function(function, specs, concrete.structured_outputs)
     signatures = getattr(model, "signatures", {})
     for name in sorted(signatures, key=lambda name: name == SERVING_SIGNATURE):
         signature = signatures[name]

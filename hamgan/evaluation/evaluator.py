@@ -339,7 +339,7 @@ class Evaluator:
         """What the classifier says of real images, the first ones that it is given."""
         try:
             return self._classify(images)
-        except (tf.errors.InvalidArgumentError, ValueError) as error:
+        except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise UserError(
                 f"classifier {self.classifier.handle} cannot classify {len(images)} images of "
                 f"{self.classifier.image_size}x{self.classifier.image_size} pixels: {reason_of(error)}"

@@ -163,6 +163,17 @@ def test_what_keras_exports_is_accepted_if_its_outputs_have_names(tmp_path, name
     assert classifier(tf.constant(images))["logits"].shape == (5, 4)
 
 
+def test_an_input_in_a_dictionary_is_that_of_the_signature(tmp_path):
+    inputs = keras.Input((None, None, 3), name="images")
+    pool_3 = keras.layers.GlobalAveragePooling2D()(inputs)
+    path = str(tmp_path / "model")
+    keras.Model({"images": inputs}, {"logits": 2 * pool_3, "pool_3": pool_3}).export(path, verbose=False)
+    classifier = Classifier(path)
+    assert classifier.image_size == INCEPTION_SIZE
+    images = _images(size=INCEPTION_SIZE)
+    np.testing.assert_allclose(classifier(tf.constant(images))["logits"], 2 * images.mean((1, 2)), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["a[1]", "a*", "what?"])
 def test_a_path_is_no_pattern(tmp_path, name):
     path = tmp_path / name / "model[2]"
