@@ -1,3 +1,4 @@
+import math
 import shutil
 
 import pytest
@@ -29,7 +30,7 @@ def live_run(trained_run, tmp_path):
     return run, appear, vanish
 
 
-def _watch(evaluator, run, on_sleep, monkeypatch, timeout=1000.0):
+def _watch(evaluator, run, on_sleep, monkeypatch, timeout=math.inf):
     """Watches; ``on_sleep`` is called instead of each pause. Returns (whether training ended, steps scored)."""
     monkeypatch.setattr(watch_module.time, "sleep", lambda seconds: on_sleep())
     steps = []
