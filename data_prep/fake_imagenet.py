@@ -48,15 +48,15 @@ def write_fake_imagenet(
     """Writes images as ILSVRC 2012 packs them.
 
     Args:
-        folder: where; it must not exist.
+        folder: folder to write, which must not exist.
         layout: one of ``LAYOUTS``.
         classes: synsets.
         train_per_class: training images of each class, not counting the flawed ones.
         validation_per_class: validation images of each class, at most 50; they have the numbers that ILSVRC 2012 has
             for their class.
         flaws: whether the first class also has the files of ``FLAWS``.
-        seed: of the images.
-        image: makes them.
+        seed: seed of the images.
+        image: function that makes one.
 
     Raises:
         UserError: the folder exists, or a value is out of range.

@@ -65,28 +65,28 @@ class LocalWorkers:
         Args:
             function: picklable; reports through :func:`advance`.
             work: arguments of each call, picklable.
-            title, unit, total: of the progress bar.
+            title, unit, total: texts and length of the progress bar.
 
         Raises:
             UserError: a process died, which is nearly always a lack of memory.
         """
         self._counter.value = 0
         with tqdm(desc=title, unit=f" {unit}", total=total, dynamic_ncols=True, mininterval=0.5) as bar:
-            futures = [self._executor.submit(function, *item) for item in work]
-            waiting: Iterable[concurrent.futures.Future[Result]] = futures
-            while waiting:
-                done, waiting = concurrent.futures.wait(
-                    waiting, _POLL_SECONDS, return_when=concurrent.futures.FIRST_EXCEPTION
-                )
-                bar.update(self._counter.value - bar.n)
-                for future in done:
-                    try:
+            try:
+                futures = [self._executor.submit(function, *item) for item in work]
+                waiting: Iterable[concurrent.futures.Future[Result]] = futures
+                while waiting:
+                    done, waiting = concurrent.futures.wait(
+                        waiting, _POLL_SECONDS, return_when=concurrent.futures.FIRST_EXCEPTION
+                    )
+                    bar.update(self._counter.value - bar.n)
+                    for future in done:
                         future.result()
-                    except BrokenProcessPool as error:
-                        raise UserError(
-                            f"one of {self.count} worker processes was killed, most likely for lack of memory; pass a "
-                            "smaller --workers; the same command then goes on from what is written"
-                        ) from error
+            except BrokenProcessPool as error:  # a worker may be killed while work is still being given out
+                raise UserError(
+                    f"one of {self.count} worker processes was killed, most likely for lack of memory; pass a "
+                    "smaller --workers; the same command then resumes from what is written"
+                ) from error
             return [future.result() for future in futures]
 
 

@@ -1,4 +1,4 @@
-"""The account of a preparation: what was found, what was odd, what became of it; as JSON and as a page."""
+"""The account of a preparation: what was found, what was odd and what was done about it; as JSON and as a page."""
 
 import collections
 import dataclasses

@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import storage
 from data_prep.beam_pipeline import write_with_beam
+from data_prep.destination import TFDS_RECORD, check_free, check_free_space, clean, incomplete
 from data_prep.forms import Form
 from data_prep.ilsvrc import NUM_CLASSES, label_of_synset
 from data_prep.local_workers import LocalWorkers, advance
@@ -23,7 +24,6 @@ from data_prep.preparation import Account, Selection, SplitAccount, completeness
 from data_prep.problems import KINDS, Problem
 from data_prep.shards import (
     RESULTS_FOLDER,
-    TEMPORARY_SUFFIX,
     Shard,
     Target,
     fingerprint,
@@ -38,8 +38,6 @@ from hamgan.errors import UserError, reason_of
 _logger = logging.getLogger(__name__)
 
 PAGE_NAME = "preparation.html"
-_TFDS_RECORD = "dataset_info.json"
-_SPARE_BYTES = 64 << 20
 _LISTED_TOGETHER = 16
 
 
@@ -78,7 +76,7 @@ def prepare_imagenet(request: Request) -> list[str]:
     """Writes ImageNet as TFDS data sets that plain ``tfds.load`` reads.
 
     Records are written into ``VERSION.incomplete`` beside the data set's final folder, which appears when all is there.
-    Called again after it was stopped, it goes on with the shards that are missing; the finished files have the same
+    Called again after it was stopped, it writes the shards that are missing; the finished files have the same
     bytes.
 
     Returns:
@@ -99,7 +97,7 @@ def _told_to_the_user() -> Iterator[None]:
     except (OSError, tf.errors.OpError) as error:
         reason = reason_of(error)
         raise UserError(
-            f"{reason}; put that right and give the same command again: it goes on from what is written"
+            f"{reason}; put that right and give the same command again: it resumes from what is written"
         ) from error
 
 
@@ -111,42 +109,51 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
         train, validation: tars or folders, or None.
 
     Raises:
-        UserError: ``source`` lacks a split, or cannot be reached.
+        UserError: ``source`` lacks a split, or cannot be reached, or both splits are one tar or folder.
     """
     paths = {"train": train, "validation": validation}
     with _told_to_the_user():
         if source is not None:
             paths = {split: path or find_split(source, split) for split, path in paths.items()}
+    if paths["train"] is not None and paths["validation"] is not None:
+        one, other = (storage.canonical(path) for path in paths.values() if path is not None)
+        if one == other:
+            raise UserError(
+                f"expected a tar or folder of its own for each split, found {one} for both --train and --validation"
+            )
     return {split: path for split, path in paths.items() if path is not None}
 
 
 def _prepare(request: Request) -> list[str]:
-    storage.exists(request.data_dir)  # a bucket that cannot be reached is better found now than after listing
+    final = {form: os.fspath(form.builder(request.data_dir).data_path) for form in request.forms}
+    for folder in final.values():
+        if not storage.exists(storage.join(folder, TFDS_RECORD)):
+            check_free(folder)  # before listing, which takes minutes
     with LocalWorkers(request.workers) as workers, contextlib.ExitStack() as locks:
         splits, problems = {}, []
         for split in request.sources:
             splits[split], found_problems = _plan(split, request, workers)
             problems.extend(found_problems)
-        final = {form: os.fspath(form.builder(request.data_dir).data_path) for form in request.forms}
         pending = [form for form in request.forms if not _is_there(final[form], form, splits, request)]
         if not pending:
             return list(final.values())
-        targets = [Target(form, f"{final[form]}.incomplete") for form in pending]
+        targets = [Target(form, incomplete(final[form])) for form in pending]
         for target in targets:
             storage.make_folder(storage.join(target.folder, RESULTS_FOLDER))
             locks.enter_context(_locked(target.folder))
         shards = [shard for split in splits.values() for shard in split.shards]
-        _clean(targets, shards)
+        clean(targets, shards)
         if request.strict:  # before hours of work
             account = _account(targets[0], splits, problems, request)
             _write_account(targets[0].folder, account)
             _check_strictly(targets[0], account)
-        _check_free_space(targets, shards)
+        check_free_space(targets, shards)
         _write(shards, targets, workers, request)
         _check_complete(targets, shards)
         accounts = {target: _account(target, splits, problems, request) for target in targets}
         for target, account in accounts.items():
             _write_account(target.folder, account)
+            _check_any_was_prepared(target, account)
         for line in problem_lines(accounts[targets[0]].problems):
             _logger.warning("%s", line)
         if request.strict:
@@ -200,7 +207,7 @@ def _what_was_found(listing: Listing, problems: list[Problem]) -> str:
 
 def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Request) -> bool:
     """Whether the data set was prepared before, from the same images."""
-    if not storage.exists(storage.join(folder, _TFDS_RECORD)):
+    if not storage.exists(storage.join(folder, TFDS_RECORD)):
         return False
     record = read_preparation_record(folder)
     if record is None:
@@ -212,7 +219,8 @@ def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Reque
             f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files, with another "
             "selection or another --check; move it away, or pass another --data_dir"
         )
-    serious = sum(KINDS[problem["kind"]].serious for problem in record["problems"])
+    # A kind that only another version knows counts as serious.
+    serious = sum(problem["kind"] not in KINDS or KINDS[problem["kind"]].serious for problem in record["problems"])
     if request.strict and serious:
         raise UserError(
             f"{folder} was prepared without --strict, and {serious:,} problems were found then: see {PAGE_NAME} "
@@ -246,30 +254,6 @@ def _locked(folder: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _clean(targets: list[Target], shards: list[Shard]) -> None:
-    """Removes what a killed run left unfinished, and records of another plan."""
-    for target in targets:
-        wanted = {target.records_path(shard) for shard in shards}
-        for name, is_folder in storage.children(target.folder):
-            path = storage.join(target.folder, name)
-            if not is_folder and path not in wanted and (name.endswith(TEMPORARY_SUFFIX) or ".tfrecord-" in name):
-                storage.remove(path)
-
-
-def _check_free_space(targets: list[Target], shards: list[Shard]) -> None:
-    needed = 0
-    for target in targets:
-        for shard in shards:
-            if finished(shard, target) is None:
-                needed += sum(target.form.record_bytes(int(size)) for size in shard.images["size"])
-    free = storage.free_bytes(targets[0].folder)
-    if free is not None and needed and free < needed + _SPARE_BYTES:
-        raise UserError(
-            f"not enough space in {targets[0].folder}: {needed / 1e9:,.1f} GB are to be written, {free / 1e9:,.1f} GB "
-            "are free; make room, or pass another --data_dir"
-        )
 
 
 def _write(shards: list[Shard], targets: list[Target], workers: LocalWorkers, request: Request) -> None:
@@ -311,6 +295,15 @@ def _write_account(folder: str, account: Account) -> None:
     storage.write_text(storage.join(folder, PAGE_NAME), account.to_html())
 
 
+def _check_any_was_prepared(target: Target, account: Account) -> None:
+    for name, split in account.splits.items():
+        if split.prepared == 0:
+            raise UserError(
+                f"none of the {split.found.sum():,} {name} images in {split.source} can be used: nothing is prepared; "
+                f"the reasons are in {storage.join(target.folder, PAGE_NAME)}"
+            )
+
+
 def _check_strictly(target: Target, account: Account) -> None:
     if account.serious:
         raise UserError(
@@ -330,7 +323,7 @@ def _publish(target: Target, folder: str, account: Account, data_dir: str) -> No
     builder.info.set_file_format(tfds.core.FileFormat.TFRECORD)
     builder.info.set_splits(tfds.core.SplitDict(infos))
     builder.info.write_to_directory(target.folder)
-    storage.move_folder(target.folder, folder, last=_TFDS_RECORD)
+    storage.move_folder(target.folder, folder, last=TFDS_RECORD)
     _remove_results(folder)
     _logger.info("%s", folder)
     for line in account.to_lines():

@@ -20,7 +20,7 @@ KINDS: dict[str, Kind] = {
     "class_count": Kind("classes with fewer or more images than any class of ILSVRC 2012", "prepared as found"),
     "damaged": Kind("images that do not decode", "skipped"),
     "unreadable": Kind("files that cannot be read", "skipped"),
-    "duplicate_name": Kind("several images of one name", "all but the first skipped"),
+    "duplicate_name": Kind("several images of one name in a class", "all but the first skipped"),
     "misplaced": Kind(
         "training images whose name begins with another class than their folder", "kept with the folder's label"
     ),
@@ -30,6 +30,7 @@ KINDS: dict[str, Kind] = {
     "renamed": Kind(
         "validation images whose names have lost their number", "kept with the folder's label, skipped without one"
     ),
+    "other_split": Kind("images whose names say that they are of the other split", "skipped"),
     "not_an_image": Kind("files that are not images by their name", "skipped"),
     "cmyk": Kind("JPEG files in CMYK colours, of which ILSVRC 2012 has 22", "converted to RGB", serious=False),
     "png": Kind("PNG files named .JPEG, of which ILSVRC 2012 has 1", "converted to JPEG", serious=False),

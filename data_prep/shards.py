@@ -21,6 +21,7 @@ from tensorflow_datasets.core.utils.shard_utils import ShardConfig, get_shard_bo
 
 from data_prep import storage
 from data_prep.forms import Form
+from data_prep.ilsvrc import label_of_validation_name, synset_of_train_name, synsets
 from data_prep.photograph import DamagedImageError, check_and_repair
 from data_prep.problems import Problem
 from data_prep.sources import Listing, read_images
@@ -43,7 +44,7 @@ class Shard:
     Args:
         split: "train" or "validation".
         index, count: which of how many.
-        images: of dtype ``data_prep.sources.IMAGE``, in the records' order.
+        images: array of dtype ``data_prep.sources.IMAGE``, in the records' order.
         containers: paths of the tars and folders that they lie in.
         check: how images are checked, one of ``data_prep.photograph.CHECKS``.
     """
@@ -104,18 +105,16 @@ def plan_shards(
         check: how images are to be checked.
 
     Returns:
-        The shards, and the images whose name another has, which are in none.
+        The shards, and the images whose name another of their class has, which are in none.
     """
-    hasher = Hasher(split)
-    hashes = b"".join(hasher.hash_key(name).to_bytes(16, "big") for name in listing.images["name"].tolist())
-    keys = np.frombuffer(hashes, ">u8").reshape(-1, 2)
-    # Of images with the same name, the one that lies first is kept.
+    keys = _order_keys(split, listing.images)
+    # Of images of a class with the same name, the one that lies first is kept.
     order = np.lexsort((listing.images["offset"], listing.images["container"], keys[:, 1], keys[:, 0]))
     images, keys = listing.images[order], keys[order]
     repeated = np.zeros(len(images), bool)
     repeated[1:] = (keys[1:] == keys[:-1]).all(axis=1)
     problems = [
-        Problem(split, "duplicate_name", image["name"].decode(errors="replace"), listing.containers[image["container"]])
+        Problem(split, "duplicate_name", image_name(image), listing.containers[image["container"]])
         for image in images[repeated]
     ]
     images = images[~repeated]
@@ -132,6 +131,29 @@ def plan_shards(
         containers = {int(number): listing.containers[number] for number in np.unique(part["container"])}
         shards.append(Shard(split, index, count, part, containers, check))
     return shards, problems
+
+
+def _order_keys(split: str, images: np.ndarray) -> np.ndarray:
+    """TFDS's hash of each file name, ``(n, 2)``; of a name that several classes have, the hash of "SYNSET/NAME".
+
+    So images have the same key only if they have the same class and name.
+    """
+    names, labels = images["name"].tolist(), images["label"].tolist()
+    label_of: dict[bytes, int] = {}
+    shared = {name for name, label in zip(names, labels, strict=True) if label_of.setdefault(name, label) != label}
+    hasher = Hasher(split)
+    hashes = b"".join(
+        hasher.hash_key(b"%s/%s" % (synsets()[label].encode(), name) if name in shared else name).to_bytes(16, "big")
+        for name, label in zip(names, labels, strict=True)
+    )
+    return np.frombuffer(hashes, ">u8").reshape(-1, 2)
+
+
+def image_name(image: np.void) -> str:
+    """Returns what to call an image: its file's name, after its class unless the name says it."""
+    name, synset = image["name"].decode(errors="replace"), synsets()[image["label"]]
+    says_its_class = synset_of_train_name(name) == synset or label_of_validation_name(name) is not None
+    return name if says_its_class else f"{synset}/{name}"
 
 
 def _rank_within_class(labels: np.ndarray) -> np.ndarray:
@@ -181,7 +203,7 @@ def write_shard(shard: Shard, targets: list[Target], progress: Callable[[int], A
             if index % _REPORT_EVERY == 0 and index:
                 progress(_REPORT_EVERY)
             name = image["name"]
-            where = name.decode(errors="replace")
+            where = image_name(image)
             if isinstance(content, OSError):
                 problems.append(Problem(shard.split, "unreadable", where, content.strerror or str(content)))
                 unreadable += 1

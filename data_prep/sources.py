@@ -17,7 +17,7 @@ from data_prep.ilsvrc import (
     synset_of_train_name,
 )
 from data_prep.problems import Problem
-from data_prep.tar_index import tar_members
+from data_prep.tar_index import TarMember, tar_members
 from hamgan.errors import UserError
 
 MAX_NAME_BYTES = 64
@@ -52,7 +52,7 @@ class Place(NamedTuple):
     """One tar or folder to be listed.
 
     Args:
-        path: of the folder, or of the file that the tar lies in.
+        path: path of the folder, or of the file that the tar lies in.
         synset: the class of all that is in it, if its name says so.
         offset, size: where the tar lies in its file; None for a folder.
     """
@@ -118,29 +118,43 @@ def places(path: str, split: str) -> tuple[list[Place], list[Problem]]:
 
 
 def _places_in_tar(path: str, split: str) -> tuple[list[Place], list[Problem]]:
-    """A tar of tars is a place for each; a tar of images is one."""
+    """A tar of tars is a place for each; a tar with images is one, whatever else is in it."""
     size = storage.status(path).size
+    whole = Place(path, None, 0, size)
     found: list[Place] = []
     problems: list[Problem] = []
     with storage.open_binary(path) as file:
         for member in tar_members(file, path, size=size):
             base = member.parts[-1]
-            if not base.endswith(".tar"):
-                if found or problems or not base.lower().endswith(IMAGE_SUFFIXES):
-                    continue
-                return [Place(path, None, 0, size)], []
-            synset = base.removesuffix(".tar")
-            if synset in label_of_synset():
-                found.append(Place(path, synset, member.offset, member.size))
+            inner = _inner_place(path, member)
+            if inner is not None:
+                found.append(inner)
+            elif base.lower().endswith(IMAGE_SUFFIXES) and not _is_system_file(base):
+                return [whole], []
+            elif base.endswith(".tar"):
+                problems.append(_odd_container(split, f"{path}/{base}", base.removesuffix(".tar")))
             else:
-                problems.append(_odd_container(split, f"{path}/{base}", synset))
-    return found or [Place(path, None, 0, size)], problems
+                problems.append(_odd_file(split, f"{path}/{base}", base))
+    return (found, problems) if found else ([whole], [])
+
+
+def _inner_place(path: str, member: TarMember) -> Place | None:
+    """The tar of a class within the tar of all, if that is what a member is."""
+    base = member.parts[-1]
+    synset = base.removesuffix(".tar")
+    if not base.endswith(".tar") or synset not in label_of_synset():
+        return None
+    return Place(path, synset, member.offset, member.size)
 
 
 def _odd_container(split: str, where: str, name: str) -> Problem:
     if _is_system_file(name):
         return Problem(split, "system_file", where)
     return Problem(split, "unknown_synset", where, f"'{name}' is not a class of ILSVRC 2012")
+
+
+def _odd_file(split: str, where: str, name: str) -> Problem:
+    return Problem(split, "system_file" if _is_system_file(name) else "not_an_image", where)
 
 
 def _is_system_file(name: str) -> bool:
@@ -172,6 +186,11 @@ def _files(place: Place, split: str, problems: list[Problem]) -> Iterator[_File]
         modified = storage.status(place.path).modified
         with storage.open_binary(place.path) as file:
             for member in tar_members(file, place.name, start=place.offset, size=place.size):
+                inner = _inner_place(place.path, member) if place.synset is None else None
+                if inner is not None:  # beside images: a tar of tars alone has a place for each
+                    inner_files = _files(inner, split, problems)
+                    yield from (file._replace(folder=inner.synset) for file in inner_files)
+                    continue
                 folder = member.parts[-2] if len(member.parts) > 1 else None
                 yield _File(member.parts[-1], folder, member.offset, member.size, modified)
         return
@@ -197,10 +216,8 @@ def _labelled(
     for file in files:
         where = f"{place.name}/{file.name}"
         encoded = file.name.encode(errors="surrogateescape")
-        if _is_system_file(file.name):
-            problems.append(Problem(split, "system_file", where))
-        elif not file.name.lower().endswith(IMAGE_SUFFIXES):
-            problems.append(Problem(split, "not_an_image", where))
+        if _is_system_file(file.name) or not file.name.lower().endswith(IMAGE_SUFFIXES):
+            problems.append(_odd_file(split, where, file.name))
         elif len(encoded) > MAX_NAME_BYTES:
             problems.append(Problem(split, "unreadable", where, f"its name is longer than {MAX_NAME_BYTES} bytes"))
         else:
@@ -212,6 +229,9 @@ def _labelled(
 
 def _train_label(file: _File, synset: str | None, problems: list[Problem]) -> int | None:
     own = synset_of_train_name(file.name)
+    if label_of_validation_name(file.name) is not None:
+        problems.append(Problem("train", "other_split", file.name))
+        return None
     if synset is None:
         problems.append(Problem("train", "unknown_synset", file.name, "lies in no class's folder or tar"))
         return None
@@ -223,6 +243,9 @@ def _train_label(file: _File, synset: str | None, problems: list[Problem]) -> in
 def _validation_label(file: _File, synset: str | None, problems: list[Problem]) -> int | None:
     label = label_of_validation_name(file.name)
     of_folder = None if synset is None else label_of_synset()[synset]
+    if synset_of_train_name(file.name) is not None:
+        problems.append(Problem("validation", "other_split", file.name))
+        return None
     if label is None:
         detail = "expected ILSVRC2012_val_00000001.JPEG to ILSVRC2012_val_00050000.JPEG"
         problems.append(Problem("validation", "renamed", file.name, detail))
@@ -252,7 +275,7 @@ def read_images(images: np.ndarray, containers: Mapping[int, str]) -> Iterator[b
     buckets are read several at a time.
 
     Args:
-        images: of dtype ``IMAGE``; together they should fit into memory.
+        images: array of dtype ``IMAGE``; together they should fit into memory.
         containers: paths by index.
 
     Yields:

@@ -26,6 +26,11 @@ def join(folder: str, *names: str) -> str:
     return "/".join((folder.rstrip("/"), *names))
 
 
+def canonical(path: str) -> str:
+    """Returns the same path for all names of a local file or folder."""
+    return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
+
+
 def open_binary(path: str) -> BinaryIO:
     """Opens a file for reading and seeking."""
     return _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb")

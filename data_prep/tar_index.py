@@ -10,6 +10,10 @@ from hamgan.errors import UserError
 MAX_HEADER_BYTES = 1 << 20
 """Longest header that is read into memory: long names take kilobytes, and only a bomb takes more."""
 
+_END_BYTES = 2 * tarfile.BLOCKSIZE
+"""A tar ends with two blocks of zeros."""
+_PADDING_AT_ONCE = 1 << 20
+
 _MAGIC = {
     b"\x1f\x8b": "is compressed with gzip",
     b"BZh": "is compressed with bzip2",
@@ -70,8 +74,8 @@ def tar_members(file: BinaryIO, name: str, *, start: int = 0, size: int) -> Iter
         size: how long the tar is, in bytes.
 
     Raises:
-        UserError: it is no uncompressed tar, is cut off, or has a member that a tar of images has no use for: an
-            absolute path, a path through ``..``, a link, a device, a sparse file, or a negative size.
+        UserError: it is no uncompressed tar, is damaged or cut off, or has a member that a tar of images has no use
+            for: an absolute path, a path through ``..``, a link, a device, a sparse file, or a negative size.
     """
     reader = _HeaderReader(file, start, size)
     try:
@@ -83,10 +87,38 @@ def tar_members(file: BinaryIO, name: str, *, start: int = 0, size: int) -> Iter
                     raise UserError(f"tar {name} is cut off inside '{member.name}'; fetch or copy it again")
                 if not member.isdir():
                     yield TarMember(parts, start + member.offset_data, member.size)
+            _check_end(file, name, start, tar.offset, size)
     except (tarfile.TarError, UnicodeError, EOFError, ValueError) as error:
         raise UserError(
             f"{_what_it_is(file, start, name)} ({error}); fetch it again, or make it with 'tar cf'"
         ) from error
+
+
+def _check_end(file: BinaryIO, name: str, start: int, end: int, size: int) -> None:
+    """Raises UserError unless a tar has two blocks of zeros where its last member ends, and zeros only after them.
+
+    ``tarfile`` takes a damaged header, and the end of the file, for the end of the tar.
+    """
+    again = "fetch or copy it again, or make it with 'tar cf'"
+    file.seek(start + end)
+    if size - end < _END_BYTES:
+        raise UserError(
+            f"tar {name} is cut off: expected {_END_BYTES:,} bytes of zeros at its end, found {size - end:,} bytes "
+            f"after its last member, at byte {end:,}; {again}"
+        )
+    if file.read(_END_BYTES).strip(b"\0"):
+        raise UserError(f"tar {name} is damaged: found no header of a file at byte {end:,}, and not its end; {again}")
+    position = end + _END_BYTES
+    while position < size:
+        block = file.read(min(_PADDING_AT_ONCE, size - position))
+        if not block:
+            raise UserError(f"tar {name} is cut off at byte {position:,} of {size:,}; {again}")
+        if block.strip(b"\0"):
+            raise UserError(
+                f"tar {name} has something after its end at byte {end:,}: it is damaged, or several tars in one file; "
+                f"unite them with 'tar --concatenate', or {again}"
+            )
+        position += len(block)
 
 
 def _checked_parts(member: tarfile.TarInfo, name: str) -> tuple[str, ...]:

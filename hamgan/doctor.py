@@ -20,7 +20,7 @@ from hamgan.config import ExperimentConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.distribution import describe, distribute, is_chief
 from hamgan.errors import FailedError, UserError, reason_of
-from hamgan.evaluation.evaluate import Evaluator
+from hamgan.evaluation.evaluator import Evaluator
 from hamgan.evaluation.feature_store import DEFAULT_FOLDER
 from hamgan.run_directory import RunDirectory, write_atomically
 from hamgan.sampling import image_grid
@@ -124,7 +124,8 @@ class Doctor:
             batch=self.config.train.global_batch,
             seed=self.config.train.seed,
         )
-        images, labels = next(iter(batches.as_numpy_iterator()))
+        with dataset.reading(self.config.data.train_split):
+            images, labels = next(iter(batches.as_numpy_iterator()))
         seconds = time.monotonic() - begun
         low, high = float(images.min()), float(images.max())
         if not (-1.0 <= low < high <= 1.0 and np.isfinite(images).all()):
@@ -228,9 +229,10 @@ class Doctor:
         train = make_train_function(TrainStep(state, config, strategy), strategy)
         stream = random_streams.run_stream(config.train.seed)
         begun = time.monotonic()
-        train(iterator, tf.constant(1), stream)
-        first = time.monotonic()
-        taken = train(iterator, tf.constant(TIMED_STEPS), stream)
+        with dataset.reading(config.data.train_split):
+            train(iterator, tf.constant(1), stream)
+            first = time.monotonic()
+            taken = train(iterator, tf.constant(TIMED_STEPS), stream)
         if int(taken.failed_step.numpy()) >= 0 or not bool(taken.weights_are_finite.numpy()):
             raise FailedError(f"losses and weights must be finite, found {_plain(taken.metrics)}")
         speed = TIMED_STEPS * config.train.global_batch / (time.monotonic() - first)

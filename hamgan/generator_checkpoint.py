@@ -20,10 +20,10 @@ def load_generator(config: ExperimentConfig, path: str, weights: str, generator:
     """Builds the generator, unless one is given, and restores it from a checkpoint.
 
     Args:
-        config: of the run. The generator computes in float32, or in float64 if the run did.
-        path: of the checkpoint, without suffix.
+        config: config of the run. The generator computes in float32, or in float64 if the run did.
+        path: path of the checkpoint, without suffix.
         weights: "ema" (the average) or "raw".
-        generator: one that was loaded before with the same config and weights.
+        generator: generator that was loaded before with the same config and weights.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or of another architecture.
@@ -32,10 +32,14 @@ def load_generator(config: ExperimentConfig, path: str, weights: str, generator:
     if part not in checkpoint_parts(path):
         raise UserError(f"checkpoint {path} holds no {weights} generator weights; use --weights raw")
     if generator is None:
-        precision = "float64" if config.train.precision == "float64" else "float32"
-        generator = build_generator(config.model, name=part, precision=precision)
+        generator = build_generator(config.model, name=part, precision=weights_precision(config))
     restore(path, network_variables(generator), part=part)
     return generator
+
+
+def weights_precision(config: ExperimentConfig) -> str:
+    """Returns the dtype of the weights in a run's checkpoints: "float64" if it trains in that, else "float32"."""
+    return "float64" if config.train.precision == "float64" else "float32"
 
 
 def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:

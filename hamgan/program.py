@@ -38,9 +38,9 @@ def exit_code_of(name: str, work: Callable[[], int | None]) -> int:
     except FailedError as error:
         return _end(f"{name}: failed: {error}", EXIT_FAILED)
     except PreemptedError as error:
-        return _end(f"{name}: {error}; the same command goes on", EXIT_PREEMPTED)
+        return _end(f"{name}: {error}; run the same command again to resume", EXIT_PREEMPTED)
     except KeyboardInterrupt:
-        return _end(f"{name}: interrupted; the same command goes on from what is saved", EXIT_INTERRUPTED)
+        return _end(f"{name}: interrupted; run the same command again to resume", EXIT_INTERRUPTED)
     except _OutputRefusedError as error:
         return _end_without_output(name, error)
     except Exception as error:

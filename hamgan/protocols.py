@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hamgan.config import EvaluationConfig
@@ -21,6 +22,10 @@ PROTOCOLS: dict[str, EvaluationConfig] = {
 
 _NOT_COMPARED = ("protocol", "batch", "standing_passes", "bootstrap", "fid_infinity", "intra_classes")
 """Settings that leave the scores of a protocol as they are, or that count only beside others."""
+
+_BESIDE = ("protocol", "versions")
+_NAMES = {"classifier": ("handle",), **dict.fromkeys(("validation", "train"), ("name", "version", "split", "examples"))}
+"""What a card tells people, and what changes no score: see :func:`card_id`."""
 
 
 def get_protocol(name: str) -> EvaluationConfig:
@@ -47,23 +52,79 @@ def describe(settings: EvaluationConfig) -> str:
 
 
 def card_id(card: Mapping[str, Any]) -> str:
-    """Returns eight hexadecimal digits that are the same for equal cards: results to be put on one curve.
+    """Returns eight hexadecimal digits that are the same for results to be put on one curve.
 
-    A classifier's hash counts and the place that it was read from does not.
+    They stand for what changes a score: the contents of the data and of the classifier by their digests, weights,
+    counts, seed, truncation, batch normalisation, resolution and preprocessing. Names, handles, folders and versions of
+    packages do not count, and neither does the checkpoint: that is for a result to tell.
     """
-    classifier = {name: value for name, value in card["classifier"].items() if name != "handle"}
-    content = json.dumps({**card, "protocol": None, "classifier": classifier}, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(_identity(card), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _identity(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a card changes a score."""
+    return {name: _without(value, _NAMES.get(name, ())) for name, value in _without(card, _BESIDE).items()}
+
+
+def with_card_ids(
+    results: Sequence[Mapping[str, Any]], made_now: Iterable[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """Returns results with the ids of their cards, whichever version of this package wrote them.
+
+    Cards used to hold the versions of packages, and a digest of a data set's description in place of its contents.
+    Such a card gets the digest of the contents from results that record both, unless those disagree: then the data set
+    was prepared again with other contents and the same description.
+
+    Args:
+        results: results with a "card", and a "provenance" if they were written by this version.
+        made_now: the same of what is evaluated now; results may get their digests from it as from one another.
+    """
+    contents: dict[tuple[str, int], set[str]] = {}
+    for result in (*results, *made_now):
+        for split, recorded in result.get("provenance", {}).get("data", {}).items():
+            known = (recorded["described_sha256"], result["card"]["images"][split])
+            contents.setdefault(known, set()).add(result["card"][split]["sha256"])
+    cards = [_with_contents(result["card"], contents) for result in results]
+    return [{**result, "card": card, "card_id": card_id(card)} for result, card in zip(results, cards, strict=True)]
+
+
+def _with_contents(card: Mapping[str, Any], contents: Mapping[tuple[str, int], set[str]]) -> Mapping[str, Any]:
+    """A card that recorded the digest of metadata, with that of the contents if it is known."""
+    if "versions" not in card:
+        return card
+    changed = dict(card)
+    for split in ("validation", "train"):
+        known = contents.get((card[split]["sha256"], card["images"][split]), set()) if split in card else set()
+        if len(known) == 1:
+            changed[split] = {**card[split], "sha256": next(iter(known))}
+    return changed
+
+
+def _without(value: Any, names: Sequence[str]) -> Any:
+    return {name: inner for name, inner in value.items() if name not in names} if isinstance(value, Mapping) else value
 
 
 def most_comparable(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the results of one card: the one that most steps have, of several such the one with the most images."""
-    groups = list(by_card(results).values())
+    """Returns the results of one card: the one that most steps have, of several such the one with the most images.
+
+    A result whose FID is not a finite number is left out: it ranks nowhere, and counts for no card.
+    """
+    groups = list(by_card([result for result in results if has_score(result, "fid")]).values())
     return max(
         groups,
         key=lambda group: (len(group), group[0]["card"]["images"]["fake"], group[0]["card_id"]),
         default=[],
     )
+
+
+def has_score(result: Mapping[str, Any], name: str) -> bool:
+    """Whether a result has a score of that name that is a finite number."""
+    return is_finite(result["scores"].get(name))
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value read from a result is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def by_card(results: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -76,11 +137,11 @@ def by_card(results: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]
 
 def card_labels(cards: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns a short name for each of several cards: the weights, and whatever else tells them apart."""
-    flat = [_flat(card) for card in cards]
-    names = sorted({name for card in flat for name in card} - {"weights", "protocol", "classifier.handle"})
+    flat = [_flat(_identity(card)) for card in cards]
+    names = sorted({name for card in flat for name in card} - {"weights"})
     telling = [name for name in names if len({json.dumps(card.get(name)) for card in flat}) > 1]
     return [
-        ", ".join([f"{card['weights']} weights", *(f"{name} {_short(card.get(name))}" for name in telling)])
+        ", ".join([f"{card.get('weights')} weights", *(f"{name} {_short(card.get(name))}" for name in telling)])
         for card in flat
     ]
 

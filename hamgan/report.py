@@ -12,10 +12,11 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from hamgan.config import to_json
+from hamgan.evaluation_results import key_of
 from hamgan.html_page import html_page, html_table
-from hamgan.protocols import by_card, card_id, card_labels, flat_card, most_comparable
+from hamgan.protocols import by_card, card_id, card_labels, flat_card, has_score, is_finite, most_comparable
 from hamgan.run_directory import RunDirectory, write_atomically
-from hamgan.score_columns import COLUMNS, extra_scores, shown
+from hamgan.score_columns import COLUMNS, extra_scores, one_line, real_of, shown
 
 MAX_GRIDS = 8
 FIGURE_INCHES = (6.4, 3.2)
@@ -33,11 +34,15 @@ def write_report(run: RunDirectory) -> None:
     """Writes ``report.html`` into the run's folder from what is there."""
     config = run.read_config()
     metrics = run.read_metrics()
-    evaluations = run.read_evaluations()
+    everything = run.read_evaluations()
+    evaluations = run.own_evaluations(everything)
+    own = {key_of(result) for result in evaluations}
+    others = [result for result in everything if key_of(result) not in own]
     grids = run.sample_grids()
     sections = {
         "Samples": _newest_grid(grids),
         "Scores": _score_figures(evaluations) + _score_table(evaluations),
+        "Other checkpoints": _other_table(others),
         "Truncation": _truncation_figures(evaluations),
         "How the scores were made": _cards(evaluations),
         "Collapses": _collapse_table(run.read_collapses()),
@@ -53,16 +58,20 @@ def write_report(run: RunDirectory) -> None:
 
 def _summary(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]], steps: int) -> str:
     parts = [f"Step {metrics[-1]['step'] if metrics else 0:,} of {steps:,}"]
-    if metrics:
-        speeds = sorted(row["images_per_second"] for row in metrics)
+    speeds = sorted(row["images_per_second"] for row in metrics if is_finite(row.get("images_per_second")))
+    if speeds:
         parts.append(f"{speeds[len(speeds) // 2]:,.0f} training images/s")
-    if evaluations:
-        last = most_comparable(evaluations)[-1]
-        scores, real = last["scores"], last["real"]
-        parts.append(f"FID {scores['fid']:.2f} (real: {real['fid']:.2f})")
-        parts.append(f"IS {scores['inception_score']:.2f} (real: {real['inception_score']:.2f})")
-        if scores["accuracy"] is not None:
-            parts.append(f"class-conditional accuracy {scores['accuracy']:.1%}")
+    comparable = most_comparable(evaluations)
+    if comparable:
+        last = comparable[-1]
+        real = real_of(last)
+        parts += [
+            f"{title} {shown(last, name, form)} (real: {shown(real, name, form)})"
+            for title, name, form in COLUMNS
+            if name in ("fid", "inception_score")
+        ]
+        if has_score(last, "accuracy"):
+            parts.append(f"class-conditional accuracy {last['scores']['accuracy']:.1%}")
     return " · ".join(parts)
 
 
@@ -142,22 +151,26 @@ def _score_figures(evaluations: Sequence[dict[str, Any]]) -> str:
     groups = {
         name: group
         for name, group in by_card(evaluations).items()
-        if len(group) > 1 or group[0]["card"]["truncation"] is None
+        if len(group) > 1 or group[0]["card"].get("truncation") is None
     }
     labels = card_labels([group[0]["card"] for group in groups.values()])
-    real = most_comparable(evaluations)[-1]["real"]
+    real = _real(evaluations)
     figures = []
     for title, score in SCORE_FIGURES.items():
         curves = {}
         for label, (name, group) in zip(labels, groups.items(), strict=True):
-            points = [(result["step"], result["scores"].get(score)) for result in group]
-            points = [(step, value) for step, value in points if value is not None]
+            points = [(result["step"], result["scores"][score]) for result in group if has_score(result, score)]
             if points:
                 curves[f"{label} [{name}]"] = ([step for step, _ in points], [value for _, value in points])
         if curves:
-            level = ("real", real[score]) if real.get(score) is not None else None
+            level = ("real", real["scores"][score]) if has_score(real, score) else None
             figures.append(_figure(title, curves, level=level, logarithmic=score == "fid"))
     return f'<div class="figures">{"".join(figures)}</div>'
+
+
+def _real(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The real images' scores, as of a result."""
+    return real_of((most_comparable(evaluations) or evaluations)[-1])
 
 
 def _score_table(evaluations: Sequence[dict[str, Any]]) -> str:
@@ -171,12 +184,21 @@ def _score_table(evaluations: Sequence[dict[str, Any]]) -> str:
         [f"{result['step']:,}", result["card_id"], *(shown(result, name, form) for _, name, form in columns)]
         for result in evaluations
     ]
-    real = most_comparable(evaluations)[-1]["real"]
+    real = _real(evaluations)
     line = (
-        f"Real images: IS {real['inception_score']:.2f} of the validation split, "
-        f"FID of train against validation {real['fid']:.2f}"
+        f"Real images: IS {shown(real, 'inception_score', '{:.2f}')} of the validation split, "
+        f"FID of train against validation {shown(real, 'fid', '{:.2f}')}"
     )
     return f"<p>{line}</p>\n{html_table(header, rows)}{_extra_table(evaluations)}"
+
+
+def _other_table(others: Sequence[dict[str, Any]]) -> str:
+    """Results of checkpoints that are not the run's own, or no longer."""
+    rows = [
+        (result["source"] or f"another one of step {result['step']:,}", result["card_id"], one_line(result))
+        for result in others
+    ]
+    return html_table(("checkpoint", "made as", "scores"), rows) if rows else ""
 
 
 def _extra_table(evaluations: Sequence[dict[str, Any]]) -> str:
@@ -192,7 +214,9 @@ def _truncation_figures(evaluations: Sequence[dict[str, Any]]) -> str:
     """IS over FID of sweeps: results of one checkpoint that differ in nothing but the truncation."""
     sweeps: dict[str, list[tuple[float, float, float]]] = {}
     for result in evaluations:
-        truncation = result["card"]["truncation"]
+        if not (has_score(result, "fid") and has_score(result, "inception_score")):
+            continue
+        truncation = result["card"].get("truncation")
         name = f"step {result['step']:,} [{card_id({**result['card'], 'truncation': None})}]"
         scores = result["scores"]
         point = (math.inf if truncation is None else truncation, scores["fid"], scores["inception_score"])
@@ -222,9 +246,10 @@ def _cards(evaluations: Sequence[dict[str, Any]]) -> str:
     """One card whole, and in what the others differ from it."""
     if not evaluations:
         return ""
-    main = most_comparable(evaluations)[0]
+    main = (most_comparable(evaluations) or evaluations)[0]
     entries = flat_card(main["card"])
-    whole = html_table(("protocol card", main["card_id"]), list(entries.items()))
+    beside = flat_card(main["provenance"]) if "provenance" in main else {}
+    whole = html_table(("protocol card", main["card_id"]), [*entries.items(), *beside.items()])
     others = [
         (name, entry, value)
         for name, group in by_card(evaluations).items()

@@ -1,19 +1,22 @@
 """What a run's folder holds, and reading and writing it so that a kill at any moment loses nothing."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, experiment_from_json, to_json
-from hamgan.errors import UserError, reason_of
+from hamgan.errors import FailedError, UserError, reason_of
+from hamgan.evaluation_results import checked_result, key_of, merged, step_of_file, with_defaults
 from hamgan.literal_paths import check_remote
-from hamgan.protocols import most_comparable
+from hamgan.protocols import most_comparable, with_card_ids
+from hamgan.training.checkpointing import checkpoint_path
 
 gfile = tf.io.gfile
 
@@ -22,8 +25,9 @@ LOCK_NAME = "train.lock"
 
 _TEMPORARY = ".tmp"
 _LEFT_BY_CREATE = re.compile(rf"{re.escape(LOCK_NAME)}|(config\.json)?(\.[0-9a-f]+)?\.tmp")
+_COLLAPSE = {"step", "what", "action", "resumed_from"}
+"""Entries of a collapse that readers need; see :mod:`hamgan.training.collapse`."""
 _GRID = re.compile(r"step_(\d+)\.png")
-_EVALUATION = re.compile(r"step_(\d+)_([0-9a-f]+)\.json")
 
 
 class RunDirectory:
@@ -81,6 +85,17 @@ class RunDirectory:
             if gfile.exists(self.path) and not (gfile.isdir(self.path) and self._is_unused()):
                 raise UserError(f"{self.path} is there and is not a run (no config.json); choose another --run")
             check_writable(self.path)
+
+    def check_takes_results(self) -> None:
+        """Checks that evaluations and the report can be written, and that the evaluations that are there can be read.
+
+        Raises:
+            UserError: they cannot.
+        """
+        with self._writing():
+            check_writable(self.evaluations)
+            check_writable(self.path)
+        self.read_evaluations()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -152,43 +167,97 @@ class RunDirectory:
         matches = [match for match in map(_GRID.fullmatch, sorted(names)) if match]
         return {int(match[1]): os.path.join(self.samples, match[0]) for match in matches}
 
-    def evaluation_path(self, step: int, card_id: str) -> str:
-        """Where the evaluation of a step is that was made as a protocol card says."""
-        return os.path.join(self.evaluations, f"step_{step:08d}_{card_id}.json")
+    def write_evaluation(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Writes an evaluation and returns it as written.
 
-    def write_evaluation(self, result: Mapping[str, Any]) -> None:
-        """Writes an evaluation, with its "step" and "card_id", in the place of an earlier one of both."""
-        content = json.dumps(result, indent=1) + "\n"
-        write_atomically(self.evaluation_path(result["step"], result["card_id"]), content.encode())
+        One of the same step, checkpoint and protocol card is merged with it: what only the earlier one was asked for
+        is kept.
 
-    def read_evaluation(self, step: int, card_id: str) -> dict[str, Any] | None:
-        """Returns the evaluation of a step that was made as a protocol card says, or None.
+        Args:
+            result: the evaluation, with "step", "checkpoint", "card", "scores" and so on; see
+                :meth:`hamgan.evaluation.evaluator.Evaluator.evaluate`.
 
         Raises:
-            UserError: its file is damaged.
+            FailedError: it cannot be written.
         """
-        path = self.evaluation_path(step, card_id)
-        return _read_json(path) if gfile.exists(path) else None
+        files = self._evaluation_files([result], result["step"])
+        (written,) = with_card_ids([with_defaults(result)])
+        same = {path: earlier for path, earlier in files.items() if key_of(earlier) == key_of(written)}
+        for earlier in same.values():
+            written = merged(earlier, written)
+        path = os.path.join(self.evaluations, key_of(written).file_name)
+        try:
+            write_atomically(path, (json.dumps(written, indent=1) + "\n").encode())
+            for other in same.keys() - {path}:
+                gfile.remove(other)
+        except (OSError, tf.errors.OpError) as error:
+            raise FailedError(
+                f"cannot write {path}: {reason_of(error)}; make room or mend access, and run the same command again"
+            ) from error
+        return written
 
-    def read_evaluations(self) -> list[dict[str, Any]]:
-        """Returns all evaluations, by step.
+    def read_evaluations(self, made_now: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+        """Returns all evaluations by step, those of other runs' checkpoints included.
+
+        Args:
+            made_now: cards and provenances of what is evaluated now; see :func:`hamgan.protocols.with_card_ids`.
 
         Raises:
-            UserError: a file is damaged.
+            UserError: a file is damaged or cannot be read.
         """
-        names = gfile.listdir(self.evaluations) if gfile.exists(self.evaluations) else []
-        results = [_read_json(os.path.join(self.evaluations, name)) for name in names if _EVALUATION.fullmatch(name)]
-        return sorted(results, key=lambda result: (result["step"], result["card_id"]))
+        return sorted(self._evaluation_files(made_now).values(), key=lambda result: (result["step"], result["card_id"]))
+
+    def _evaluation_files(
+        self, made_now: Sequence[Mapping[str, Any]] = (), step: int | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """The evaluations, of one step or all, by their files' paths."""
+        try:
+            names = sorted(gfile.listdir(self.evaluations)) if gfile.exists(self.evaluations) else []
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(f"cannot read {self.evaluations}: {reason_of(error)}") from error
+        steps = {name: step_of_file(name) for name in names}
+        wanted = [name for name, found in steps.items() if found is not None and step in (None, found)]
+        paths = [os.path.join(self.evaluations, name) for name in wanted]
+        results = [checked_result(_read_json(path), path) for path in paths]
+        return dict(zip(paths, with_card_ids(results, made_now), strict=True))
+
+    def own_evaluations(self, evaluations: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+        """Returns the evaluations of the run's own checkpoints by step: one for each step and protocol card.
+
+        Left out are those of checkpoints that were read from elsewhere, and those of a checkpoint in whose place there
+        is another one now.
+
+        Args:
+            evaluations: results that :meth:`read_evaluations` returned; by default they are read.
+
+        Raises:
+            UserError: a file is damaged or cannot be read.
+        """
+        digests: dict[int, str | None] = {}
+        own: dict[tuple[int, str], dict[str, Any]] = {}
+        everything = self.read_evaluations() if evaluations is None else evaluations
+        for result in sorted(everything, key=lambda result: result["time"]):
+            step = result["step"]
+            if step not in digests:
+                digests[step] = self.checkpoint_sha256(step)
+            is_of_another = result["checkpoint"] is not None and digests[step] not in (None, result["checkpoint"])
+            if result["source"] is None and not is_of_another:
+                own[step, result["card_id"]] = result
+        return [result for _, result in sorted(own.items())]
+
+    def checkpoint_sha256(self, step: int) -> str | None:
+        """Returns the SHA-256 of a step's checkpoint; None if it is not there."""
+        return checkpoint_sha256(checkpoint_path(self.checkpoints, step))
 
     def best_step(self, among: Collection[int] | None = None) -> int | None:
         """Returns the step with the lowest FID of those that were evaluated (and are ``among``), or None.
 
         Only results that were made the same way are compared: those of the protocol card that most steps have, of
-        several such that with the most images.
+        several such that with the most images. A FID that is not finite is not compared.
         """
-        found = [result for result in self.read_evaluations() if among is None or result["step"] in among]
-        comparable = most_comparable(found)
-        return min(comparable, key=lambda result: (result["scores"]["fid"], result["step"]))["step"] if found else None
+        found = [result for result in self.own_evaluations() if among is None or result["step"] in among]
+        ranked = sorted(most_comparable(found), key=lambda result: (result["scores"]["fid"], result["step"]))
+        return ranked[0]["step"] if ranked else None
 
     def read_collapses(self) -> list[dict[str, Any]]:
         """Returns what went wrong in training so far, in order; see :mod:`hamgan.training.collapse`.
@@ -199,13 +268,31 @@ class RunDirectory:
         if not gfile.exists(self.collapses_path):
             return []
         collapses = _read_json(self.collapses_path)
-        if not (isinstance(collapses, list) and all(isinstance(c, dict) and "action" in c for c in collapses)):
+        if not (isinstance(collapses, list) and all(isinstance(c, dict) and c.keys() >= _COLLAPSE for c in collapses)):
             raise UserError(f"{self.collapses_path} is damaged (expected a list of collapses); delete it")
         return collapses
 
     def write_collapses(self, collapses: list[dict[str, Any]]) -> None:
         """Writes what :meth:`read_collapses` returns."""
         write_atomically(self.collapses_path, (json.dumps(collapses, indent=1) + "\n").encode())
+
+
+def checkpoint_sha256(path: str) -> str | None:
+    """Returns the SHA-256 of a checkpoint's index, which holds a checksum of every tensor; None if it is not there.
+
+    Args:
+        path: path of the checkpoint, without suffix.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with gfile.GFile(f"{path}.index", "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except tf.errors.NotFoundError:
+        return None
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"cannot read checkpoint {path}: {reason_of(error)}") from error
 
 
 def _read_text(path: str) -> str:
@@ -264,6 +351,9 @@ def check_writable(folder: str) -> None:
         while not os.path.lexists(folder):
             folder = os.path.dirname(folder)
     probe = os.path.join(folder, f".{uuid.uuid4().hex}{_TEMPORARY}")
-    with gfile.GFile(probe, "wb") as file:
-        file.write(b"\n")
-    gfile.remove(probe)
+    try:
+        with gfile.GFile(probe, "wb") as file:
+            file.write(b"\n")
+    finally:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            gfile.remove(probe)

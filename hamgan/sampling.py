@@ -24,7 +24,7 @@ def generator_inputs(
 
     Args:
         generator: the network.
-        key: of the stream.
+        key: key of the stream.
         first: index of the first example.
         count: number of examples.
         truncation: t, for z from the normal distribution truncated to [-t, t]; the bases stay as they are.
@@ -71,13 +71,13 @@ class Sampler:
 
     Args:
         generator: the network.
-        seed: of the latent vectors and initial bases.
+        seed: seed of the latent vectors and initial bases.
         batch: images per call of the network, on all replicas together.
-        strategy: whose replicas share the work, of one process; the generator was made in its scope.
+        strategy: strategy whose replicas share the work, of one process; the generator was created in its scope.
         truncation: t, for latent vectors from the normal distribution truncated to [-t, t]: the smaller, the more
             typical and the less varied the images.
-        postprocess: what becomes of the images on the replicas, such as a classifier's outputs: nested tensors with a
-            row for each image.
+        postprocess: function of the images that runs on the replicas, such as a classifier; it returns nested tensors
+            with a row for each image.
 
     Raises:
         ValueError: ``truncation`` is not positive.
@@ -171,13 +171,13 @@ def set_batch_norm(
 
     Args:
         generator: the network.
-        mode: see above; all arguments below matter to "standing" alone.
-        seed: of labels, latent vectors and initial bases, on a stream of their own.
+        mode: one of the three above; all arguments below matter to "standing" alone.
+        seed: seed of labels, latent vectors and initial bases, on a stream of their own.
         batch: samples per pass, on all replicas together; they must divide it, so that no sample counts twice and the
             statistics are, up to rounding, the same on any number of them.
         passes: number of batches.
-        strategy: whose replicas share the work, of one process; the generator was made in its scope.
-        truncation: of the latent vectors, as in :class:`Sampler`, since the statistics depend on it.
+        strategy: strategy whose replicas share the work, of one process; the generator was created in its scope.
+        truncation: truncation of the latent vectors, as in :class:`Sampler`, since the statistics depend on it.
 
     Raises:
         ValueError: another mode, or an argument of "standing" is out of its range. The generator stays as it was.

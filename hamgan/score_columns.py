@@ -19,29 +19,44 @@ COLUMNS = (
 def table(results: list[dict[str, Any]]) -> str:
     """Returns results, and the real images' scores, as an aligned text table; below it, what was asked for besides."""
     columns = [column for column in COLUMNS if any(result["scores"].get(column[1]) is not None for result in results)]
-    has_truncation = any(result["card"]["truncation"] for result in results)
+    has_truncation = any(result["card"].get("truncation") for result in results)
     rows = [["step", *(["truncation"] if has_truncation else []), *(title for title, _, _ in columns)]]
     for result in results:
-        truncation = ["-" if result["card"]["truncation"] is None else str(result["card"]["truncation"])]
+        truncation = [_truncation(result)]
         rows.append(
             [
-                str(result["step"]),
+                _step(result),
                 *(truncation if has_truncation else []),
                 *(shown(result, name, form) for _, name, form in columns),
             ]
         )
     if results:
-        real = {"scores": results[-1]["real"], "spread": {}, "standard_errors": {}}
+        real = real_of(results[-1])
         rows.append(
             ["real", *(["-"] if has_truncation else []), *(shown(real, name, form) for _, name, form in columns)]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     for result in results:
-        truncation = result["card"]["truncation"]
-        at = f"step {result['step']}" + (f", truncation {truncation}" if truncation is not None else "")
+        at = f"step {_step(result)}" + ("" if _truncation(result) == "-" else f", truncation {_truncation(result)}")
         lines += [f"{name}, {at}: {value:.2f}" for name, value in extra_scores(result)]
+    sources = {result["source"]: None for result in results if result["source"] is not None}
+    lines += [f"* {source}: not this run's checkpoint, and on none of its curves" for source in sources]
     return "\n".join(lines)
+
+
+def real_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Returns the real images' scores that a result holds, as a result of their own."""
+    return {"scores": result["real"], "spread": {}, "standard_errors": {}}
+
+
+def _step(result: dict[str, Any]) -> str:
+    return str(result["step"]) + ("" if result["source"] is None else "*")
+
+
+def _truncation(result: dict[str, Any]) -> str:
+    truncation = result["card"].get("truncation")
+    return "-" if truncation is None else str(truncation)
 
 
 def extra_scores(result: dict[str, Any]) -> list[tuple[str, float]]:

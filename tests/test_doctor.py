@@ -70,3 +70,19 @@ def test_real_images_outside_of_the_known_range_are_red(config, tmp_path, monkey
     findings = _examine(config, tmp_path)
     assert not findings["real images"].passed
     assert "suspect the pipeline" in findings["real images"].detail
+
+
+def test_a_run_that_is_begun_during_the_check_is_left_alone(config, tmp_path, monkeypatch):
+    run = RunDirectory(str(tmp_path / "run"))
+    restore = doctor.restore
+
+    def restore_and_begin(path, variables):
+        restore(path, variables)
+        # The checked folder itself is in a run that another process begins now.
+        run.write_config(config)
+
+    monkeypatch.setattr(doctor, "restore", restore_and_begin)
+    examiner = Doctor(config, run, tf.distribute.get_strategy(), grid_path=str(tmp_path / "grid.png"))
+    assert "read back" in examiner.check_checkpoint()
+    assert run.read_config() == config
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+import tensorflow as tf
 
 from hamgan.errors import UserError
 from hamgan.literal_paths import check_remote, is_pattern, literal_path
@@ -42,3 +43,14 @@ def test_a_temporary_folder_that_is_a_pattern_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"TMPDIR is .*t\[1\]"), literal_path(str(odd / "a")):
         pass
     assert os.listdir(odd) == []
+
+
+def test_a_saved_model_is_read_from_such_a_folder(tmp_path):
+    # The second is what the first matches as a pattern.
+    for name, value in (("model[1]", 1.0), ("model1", 2.0)):
+        module = tf.Module()
+        module.value = tf.Variable(value)
+        tf.saved_model.save(module, str(tmp_path / name))
+    with literal_path(str(tmp_path / "model[1]")) as literal:
+        model = tf.saved_model.load(literal)
+    assert model.value.numpy() == 1.0

@@ -18,8 +18,8 @@ FULL = pathlib.Path("/dev/full")
     [
         (UserError("expected 1, found 2"), 2, "hamgan x: error: expected 1, found 2"),
         (FailedError("it collapsed"), 1, "hamgan x: failed: it collapsed"),
-        (PreemptedError("stopped"), 75, "hamgan x: stopped; the same command goes on"),
-        (KeyboardInterrupt(), 130, "hamgan x: interrupted; the same command goes on from what is saved"),
+        (PreemptedError("stopped"), 75, "hamgan x: stopped; run the same command again to resume"),
+        (KeyboardInterrupt(), 130, "hamgan x: interrupted; run the same command again to resume"),
         (PermissionError(13, "Permission denied", "a/b"), 2, "hamgan x: error: a/b: Permission denied"),
         (tf.errors.DataLossError(None, None, "a/b is cut off"), 2, "hamgan x: error: a/b is cut off"),
         (UserError("no folder a\nb"), 2, "hamgan x: error: no folder a\\nb"),

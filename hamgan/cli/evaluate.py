@@ -1,8 +1,8 @@
 """Score a run's checkpoints: FID, IS, KID, precision and recall, class-conditional accuracy.
 
 FID is against the validation split. Prints a table, writes a JSON file per result into the run's folder, with a card
-of how it was made, and renews report.html. What was scored the same way before is not scored again; killed, the
-command goes on where it was; after SIGTERM, with exit code 75.
+of how it was made, and writes report.html again. What was scored the same way before is not scored again. Killed, the
+command resumes where it was when it is run again; SIGTERM ends it with exit code 75.
 
   hamgan evaluate --run runs/digits --checkpoint all --classifier data/digits_classifier
   hamgan evaluate --run runs/strong --protocol published
@@ -125,7 +125,8 @@ def _evaluate(
     truncations: list[float | None],
 ) -> None:
     from hamgan.distribution import is_chief, is_multi_worker
-    from hamgan.evaluation.evaluate import Evaluator, evaluate_checkpoints
+    from hamgan.evaluation.evaluate import evaluate_checkpoints
+    from hamgan.evaluation.evaluator import Evaluator
     from hamgan.evaluation.feature_store import DEFAULT_FOLDER
     from hamgan.evaluation.watch import watch
     from hamgan.report import write_report
@@ -134,6 +135,9 @@ def _evaluate(
     strategy = strategy_of(arguments)
     if arguments.watch and is_multi_worker(strategy):
         raise UserError("--watch runs in one process, but TF_CONFIG names several workers: unset TF_CONFIG")
+    if is_chief(strategy):
+        # Before the work, and not after it.
+        run_directory.check_takes_results()
     evaluator = Evaluator(config, strategy, arguments.cache_dir or DEFAULT_FOLDER)
     results: list[dict[str, Any]] = []
     if arguments.watch:
@@ -144,9 +148,9 @@ def _evaluate(
         for truncation in truncations:
             results += evaluate_checkpoints(evaluator.at_truncation(truncation), run_directory, checkpoints, weights)
     if is_chief(strategy):
-        write_report(run_directory)
         if results:
-            print(table(results))
+            print(table(results), flush=True)
+        write_report(run_directory)
         print(f"Results  {run_directory.evaluations}")
         print(f"Report   {run_directory.report_path}")
 

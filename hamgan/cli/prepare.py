@@ -5,7 +5,7 @@
 
   classifier a small classifier of any data set that is prepared, to score samples with where Inception cannot
 
-What is there already is left as it is; what was begun is gone on with.
+What is prepared already is left as it is; a preparation that was stopped is resumed.
 """
 
 import argparse
@@ -45,7 +45,7 @@ Forms:
 Every image is checked: its structure, by default, which decides whether TensorFlow decodes it; with --check full all of
 it is decoded, which takes about three times as long and also reports damage that TensorFlow decodes. What is odd is
 repaired or skipped and reported in preparation.json and preparation.html beside the records. Stop it at any moment; the
-same command goes on, and the records come out the same.
+same command resumes, and the records have the same bytes.
 """
 
 
@@ -129,11 +129,13 @@ def _prepare_digits(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
 
     from hamgan.data.digits import prepare_digits
-    from hamgan.evaluation.small_classifier import prepare_digits_classifier
+    from hamgan.evaluation.small_classifier import check_free, is_saved_model, prepare_digits_classifier
 
     data_dir = _data_dir(arguments)
-    builder = prepare_digits(data_dir)
     classifier = arguments.classifier or os.path.join(data_dir, "digits_classifier")
+    if not is_saved_model(classifier):
+        check_free(classifier, "--classifier" if arguments.classifier else "--data_dir")
+    builder = prepare_digits(data_dir)
     prepare_digits_classifier(data_dir, classifier)
     splits = ", ".join(f"{split.num_examples} {name}" for name, split in builder.info.splits.items())
     print(f"Data set    {builder.data_path} ({splits} images)")
@@ -181,13 +183,12 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
 
 
 def _prepare_classifier(arguments: argparse.Namespace) -> None:
-    if os.path.exists(arguments.out):
-        raise UserError(f"{arguments.out} is there already; choose another --out, or remove it")
     import_tensorflow_quietly()
 
     from hamgan.config import DataConfig
-    from hamgan.evaluation.small_classifier import train_small_classifier
+    from hamgan.evaluation.small_classifier import check_free, train_small_classifier
 
+    check_free(arguments.out, "--out")
     config = DataConfig(arguments.dataset, arguments.data_dir)
     train_small_classifier(config, resolution=arguments.resolution, output=arguments.out, steps=arguments.steps)
     print(f"Classifier  {arguments.out}")

@@ -1,6 +1,6 @@
-"""Train, or go on training.
+"""Train, or resume training.
 
-A new run needs a preset; a run that was begun before goes on from its newest checkpoint, with the same settings.
+A new run needs a preset; a run that was begun before resumes from its newest checkpoint, with the same settings.
 Writes config.json, metrics.jsonl, checkpoints/, samples/, tensorboard/ and report.html into the run's folder.
 SIGTERM saves at the next step and exits with code 75: run the same command again, as after any other end.
 

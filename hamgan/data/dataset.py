@@ -1,20 +1,30 @@
 """Any prepared TFDS classification data set, as batches of images and labels."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from hamgan.config import DataConfig
+from hamgan.data.content_digest import DEFAULT_CACHE, cached_content_sha256
+from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder
+from hamgan.data.opening import feature_keys, open_dataset
 from hamgan.data.preparation_record import describe_subset, read_preparation_record
-from hamgan.data.preprocessing import preprocess
-from hamgan.errors import UserError, reason_of
+from hamgan.data.reading_errors import explained
+from hamgan.data.records import (
+    RecordPart,
+    first_records,
+    missing_files,
+    part_elements,
+    read_part,
+    read_parts,
+)
+from hamgan.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
@@ -32,23 +42,28 @@ class ClassificationDataset:
     Images are photographs of any size, or float32 tensors that are preprocessed already (``imagenet_hamgan``).
 
     Args:
-        config: names the data set, its folder and its splits.
+        config: name of the data set, its folder and its splits.
 
     Raises:
-        UserError: there is no such data set, it is not prepared, lacks a split, has no image and label feature, or is
-            not stored as TFRecord files.
+        UserError: there is no such data set, it is not prepared or damaged, lacks files or a split, a split is empty,
+            it has no image and label feature, or is not stored as TFRecord files.
     """
 
     def __init__(self, config: DataConfig) -> None:
         self.config = config
-        self.builder = _open(config)
-        self.image_key, self.label_key = _feature_keys(self.builder, config.dataset)
-        subset = describe_subset(read_preparation_record(os.fspath(self.builder.data_path)))
-        if subset:
-            _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self.builder.data_path, subset)
+        self.builder = open_dataset(config)
+        self.image_key, self.label_key = feature_keys(self.builder, config.dataset)
         self.num_classes: int = self.builder.info.features[self.label_key].num_classes
-        for split in (config.train_split, config.validation_split):
-            self.num_examples(split)
+        self._folder = os.fspath(self.builder.data_path)
+        self._decoder = ExampleDecoder(self.builder, self.image_key, self.label_key, config.dataset)
+        self._configured_splits = tuple(dict.fromkeys((config.train_split, config.validation_split)))
+        self._checked_splits: set[str] = set()
+        self._digests: dict[tuple[str, int], str] = {}
+        subset = describe_subset(read_preparation_record(self._folder))
+        if subset:
+            _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self._folder, subset)
+        for split in self._configured_splits:
+            self._check_split(split)
 
     def num_examples(self, split: str) -> int:
         """Returns the number of examples in a split.
@@ -62,24 +77,71 @@ class ClassificationDataset:
             known = ", ".join(self.builder.info.splits)
             raise UserError(f"data set '{self.config.dataset}' has no split '{split}'; it has {known}") from error
 
-    def identity(self, split: str) -> dict[str, Any]:
-        """Returns what tells a split's content from others', as far as the data set's own records say."""
-        files = [(os.path.basename(file.filename), file.skip, file.take) for file in self._files(split)]
-        record = read_preparation_record(os.fspath(self.builder.data_path))
-        description = json.dumps([files, [info.num_bytes for info in self._whole_splits()], record], sort_keys=True)
+    def _check_split(self, split: str) -> None:
+        """Raises UserError unless a split has examples and all its files are there."""
+        if self.num_examples(split) < 1:
+            raise UserError(
+                f"split '{split}' of data set '{self.config.dataset}' is empty; choose a split with examples, or "
+                "prepare the data set again"
+            )
+        with self.reading(split):
+            missing = missing_files(self._parts(split))
+        if missing:
+            raise UserError(
+                f"data set '{self.config.dataset}' lacks {len(missing)} record files of split '{split}', such as "
+                f"{missing[0]}; copy them again, or prepare the data set again"
+            )
+
+    def identity(self, split: str, count: int | None = None, cache_dir: str = DEFAULT_CACHE) -> dict[str, Any]:
+        """Returns what identifies a split's content, wherever and however it was prepared.
+
+        "name", "version", "split"; "examples", the number of examples in the split; "sha256", the digest of the first
+        ``count`` images and labels in stored order (:func:`hamgan.data.content_digest.content_sha256`).
+
+        Args:
+            split: the split.
+            count: number of examples to digest; all if None or if there are fewer.
+            cache_dir: local folder in which digests are kept.
+
+        Raises:
+            UserError: there is no such split, or its records cannot be read.
+        """
+        size = self.num_examples(split)
+        digested = size if count is None else min(count, size)
+        if (split, digested) not in self._digests:
+            parts = first_records(self._parts(split), digested)
+            with self.reading(split):
+                digest = cached_content_sha256(parts, self.image_key, self.label_key, cache_dir)
+            self._digests[split, digested] = digest
         return {
             "name": self.config.dataset,
             "version": str(self.builder.info.version),
             "split": split,
-            "examples": self.num_examples(split),
-            "sha256": hashlib.sha256(description.encode()).hexdigest(),
+            "examples": size,
+            "sha256": self._digests[split, digested],
         }
 
-    def _whole_splits(self) -> list[Any]:
-        return [self.builder.info.splits[name] for name in sorted(self.builder.info.splits)]
+    def provenance(self, split: str) -> dict[str, Any]:
+        """Returns where a split comes from, to be recorded beside results; no part of its identity.
 
-    def _files(self, split: str) -> Sequence[Any]:
-        return self.builder.info.splits[split].file_instructions
+        "folder"; "record_files", their number; "preparation", the digest of the plan of ``hamgan prepare`` or None;
+        "described_sha256", the digest of file names, sizes and preparation record that earlier versions took for the
+        split's identity.
+        """
+        files = [(os.path.basename(part.path), part.skip, part.take) for part in self._parts(split)]
+        sizes = [self.builder.info.splits[name].num_bytes for name in sorted(self.builder.info.splits)]
+        record = read_preparation_record(self._folder)
+        description = json.dumps([files, sizes, record], sort_keys=True)
+        return {
+            "folder": self._folder,
+            "record_files": len(files),
+            "preparation": record and record["plan"],
+            "described_sha256": hashlib.sha256(description.encode()).hexdigest(),
+        }
+
+    def _parts(self, split: str) -> list[RecordPart]:
+        files = self.builder.info.splits[split].file_instructions
+        return [RecordPart(file.filename, file.skip, file.take) for file in files]
 
     def training_batches(
         self,
@@ -103,20 +165,18 @@ class ClassificationDataset:
         Args:
             resolution: height and width of the images.
             batch: images per batch, of all hosts together.
-            seed: of the order.
-            skip_examples: where to start, a multiple of ``batch``.
+            seed: seed of the order.
+            skip_examples: number of examples to pass over, a multiple of ``batch``.
             host: index of this host.
-            num_hosts: how many share the batch.
-            batches_per_host: how many batches the host's share comes in, one for each of its replicas.
+            num_hosts: number of hosts that share the batch.
+            batches_per_host: number of batches that the host's share comes in, one for each of its replicas.
 
         Returns:
             Float32 images in [-1, 1], ``(n, resolution, resolution, 3)``, and int32 labels, ``(n,)``, where n is
             ``batch / num_hosts / batches_per_host``.
         """
         split = self.config.train_split
-        files = self._files(split)
-        if self.num_examples(split) == 0:
-            raise UserError(f"split '{split}' of data set '{self.config.dataset}' is empty")
+        files = self._parts(split)
         if skip_examples % batch or batch % (num_hosts * batches_per_host):
             raise ValueError(
                 "skip_examples must be a multiple of the batch, and the batch of its parts, "
@@ -148,14 +208,14 @@ class ClassificationDataset:
             share = batch // num_hosts
             whole = read_streams(0, num_streams).batch(batch, drop_remainder=True)
             records = whole.map(lambda rows: rows[host * share : (host + 1) * share]).unbatch()
-        return self._batches(records, resolution, batch // num_hosts // batches_per_host, drop_remainder=True)
+        return self._batches(records, split, resolution, batch // num_hosts // batches_per_host, drop_remainder=True)
 
     def _read_stream(self, stream: tf.Tensor, num_streams: int, *, seed: int, skip_examples: int) -> tf.data.Dataset:
         """The serialized records of one stream, endless, from its example ``skip_examples`` on."""
-        files = self._files(self.config.train_split)
+        files = self._parts(self.config.train_split)
         sizes = [sum(file.take for file in files[first::num_streams]) for first in range(num_streams)]
         size = tf.gather(tf.constant(sizes, tf.int64), stream)
-        own_files = _file_parts(files).shard(num_streams, stream)
+        own_files = part_elements(files).shard(num_streams, stream)
         parallelism = max(1, READ_PARALLELISM // num_streams)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -167,7 +227,7 @@ class ClassificationDataset:
             return (
                 own_files.shuffle(len(files), seed=epoch_seed, reshuffle_each_iteration=False)
                 .interleave(
-                    _read,
+                    read_part,
                     cycle_length=parallelism,
                     num_parallel_calls=tf.data.AUTOTUNE if parallelism > 1 else None,
                 )
@@ -189,53 +249,74 @@ class ClassificationDataset:
         After the split's end it begins again. TFDS shuffles when it writes, so the first examples are a random subset.
 
         Args:
-            split: of the data set.
+            split: the split.
             resolution: height and width of the images.
             batch: images per batch.
-            first: where to begin.
-            last: where to end; at the split's end if None.
+            first: index of the first example.
+            last: index after the last example; the split's end if None.
         """
-        # One file after another: interleaving would make the order depend on the number of files.
-        records = _file_parts(self._files(split)).flat_map(_read)
+        records = read_parts(self._parts(split))
         size = self.num_examples(split)
         count = (size if last is None else last) - first
         records = records.repeat().skip(first).take(count).apply(tf.data.experimental.assert_cardinality(count))
-        return self._batches(records, resolution, batch, drop_remainder=False)
+        return self._batches(records, split, resolution, batch, drop_remainder=False)
 
     def _batches(
-        self, records: tf.data.Dataset, resolution: int, batch: int, *, drop_remainder: bool
+        self, records: tf.data.Dataset, split: str, resolution: int, batch: int, *, drop_remainder: bool
     ) -> tf.data.Dataset:
-        feature = self.builder.info.features[self.image_key]
-        if _is_preprocessed(feature):
-            self._check_resolution(resolution)
-            decode = self._decode_preprocessed
-        else:
-            decode = self._decode_photograph
+        self._check_resolution(resolution)
+        self._check_first_examples(split)
 
         def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return decode(record, resolution)
+            return self._decoder.decode(record, split, resolution)
 
         # Mapped before it is batched: where TensorFlow is to be deterministic, it runs a map of batches on one core.
         dataset = records.map(prepare, tf.data.AUTOTUNE)
         return dataset.batch(batch, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)
 
-    def _decode_photograph(self, record: tf.Tensor, resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
-        example = self.builder.info.features.deserialize_example(record)
-        return preprocess(example[self.image_key], resolution), tf.cast(example[self.label_key], tf.int32)
+    def _check_first_examples(self, split: str) -> None:
+        """Looks at a split's pixels and labels once, before anything is read from it."""
+        if split not in self._checked_splits:
+            with self.reading(split):
+                self._decoder.check_first(read_parts(first_records(self._parts(split), CHECKED_EXAMPLES)), split)
+            self._checked_splits.add(split)
 
-    def _decode_preprocessed(self, record: tf.Tensor, resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Only what is needed: of so small a task, TFDS's general decoding is a large part."""
-        features = {
-            self.image_key: tf.io.FixedLenFeature((), tf.string),
-            self.label_key: tf.io.FixedLenFeature((), tf.int64),
-        }
-        example = tf.io.parse_single_example(record, features)
-        image = tf.reshape(tf.io.decode_raw(example[self.image_key], tf.float32), (resolution, resolution, 3))
-        return image, tf.cast(example[self.label_key], tf.int32)
+    @contextlib.contextmanager
+    def reading(self, *splits: str) -> Iterator[None]:
+        """Turns errors of reading this data set, inside of the ``with`` block, into one line that says what is wrong.
+
+        Wrap everything that takes elements of :meth:`training_batches` or :meth:`evaluation_batches`, a training
+        function that does so inside of a graph included. Other errors pass through.
+
+        Args:
+            splits: what is being read; the configured ones if none is given. After an error their files are searched
+                for the damaged one, which reads them all.
+
+        Raises:
+            UserError: a record file is damaged or missing, an example does not decode, or a label is no class.
+        """
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            reason = self.explained(error, *splits)
+            if reason is None:
+                raise
+            raise UserError(reason) from error
+
+    def explained(self, error: Exception, *splits: str) -> str | None:
+        """Returns in one line what is wrong with this data set, or None if an error is not one of reading it.
+
+        Args:
+            error: what TensorFlow or Python raised.
+            splits: what was being read; the configured ones if none is given. Their files may be read to find the
+                damaged one.
+        """
+        parts = {split: self._parts(split) for split in splits or self._configured_splits}
+        return explained(error, self.config.dataset, self._folder, parts)
 
     def _check_resolution(self, resolution: int) -> None:
         name, stored = self.config.dataset, self.builder.info.features[self.image_key].shape[0]
-        if stored != resolution:
+        if self._decoder.is_preprocessed and stored != resolution:
             raise UserError(
                 f"data set '{name}' holds images preprocessed to {stored}x{stored}, but model.resolution is "
                 f"{resolution}: use '{name.replace(str(stored), str(resolution))}', or override model.resolution"
@@ -252,78 +333,3 @@ def _num_streams(file_sizes: Sequence[int], batch: int) -> int:
                 break
         num_streams //= 2
     return num_streams
-
-
-def _file_parts(files: Sequence[Any]) -> tf.data.Dataset:
-    """TFDS's file instructions as elements that :func:`_read` takes."""
-    return tf.data.Dataset.from_tensor_slices(
-        (
-            [file.filename for file in files],
-            [tf.cast(file.skip, tf.int64) for file in files],
-            [tf.cast(file.take, tf.int64) for file in files],
-        )
-    )
-
-
-def _read(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
-    """The serialized records of one part of a file."""
-    return tf.data.TFRecordDataset(name).skip(skip).take(take)
-
-
-def _open(config: DataConfig) -> tfds.core.DatasetBuilder:
-    where = config.data_dir or "TFDS's default folder"
-    remedy = "prepare it ('hamgan prepare' or TFDS) or pass --data_dir"
-    try:
-        builder = tfds.builder(config.dataset, data_dir=config.data_dir)
-    except tfds.core.DatasetNotFoundError as error:
-        raise UserError(f"no data set '{config.dataset}' in {where}: {remedy}") from error
-    except (AssertionError, ValueError) as error:
-        raise UserError(f"data set '{config.dataset}' in {where} cannot be opened: {reason_of(error)}") from error
-    if not builder.info.splits:
-        raise UserError(f"data set '{config.dataset}' is known but not prepared in {where}: {remedy}")
-    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
-        raise UserError(
-            f"data set '{config.dataset}' is stored as {builder.info.file_format.value}; expected tfrecord: "
-            "prepare it with file_format='tfrecord'"
-        )
-    return builder
-
-
-def _feature_keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str]:
-    """The names of the image and the label feature."""
-    features = builder.info.features
-    keys: list[str] = []
-    for kind, is_kind in (("Image", _is_image), ("ClassLabel", _is_label)):
-        candidates = [key for key, feature in features.items() if is_kind(feature)]
-        supervised = [key for key in builder.info.supervised_keys or () if key in candidates]
-        candidates = supervised or candidates
-        if len(candidates) != 1:
-            found = ", ".join(candidates) or f"none among {', '.join(features)}"
-            raise UserError(f"data set '{name}' must have exactly one {kind} feature to be trained on, found {found}")
-        keys.append(candidates[0])
-    channels = features[keys[0]].shape[-1]
-    if channels not in (1, 3):
-        raise UserError(f"data set '{name}' must have images of 1 or 3 channels, found {channels}")
-    return keys[0], keys[1]
-
-
-def _is_image(feature: tfds.features.FeatureConnector) -> bool:
-    return isinstance(feature, tfds.features.Image) or _is_preprocessed(feature)
-
-
-def _is_label(feature: tfds.features.FeatureConnector) -> bool:
-    return isinstance(feature, tfds.features.ClassLabel)
-
-
-def _is_preprocessed(feature: tfds.features.FeatureConnector) -> bool:
-    """Whether it holds square RGB images as the networks see them: the bytes of float32 numbers."""
-    shape = feature.shape
-    return (
-        type(feature) is tfds.features.Tensor
-        and feature.to_json_content().encoding == tfds.features.Encoding.BYTES.value
-        and feature.np_dtype == np.float32
-        and len(shape) == 3
-        and shape[0] is not None
-        and shape[0] == shape[1]
-        and shape[2] == 3
-    )

@@ -8,6 +8,11 @@ import sklearn.datasets
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from hamgan.config import DataConfig
+from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.opening import FAILURES, damaged_metadata
+from hamgan.errors import UserError, reason_of
+
 RESOLUTION = 32
 NUM_CLASSES = 10
 VALIDATION_EVERY = 5
@@ -63,7 +68,18 @@ def _enlarged_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def prepare_digits(data_dir: str) -> tfds.core.DatasetBuilder:
-    """Writes the records below ``data_dir``, unless they are there already."""
-    builder = Digits(data_dir=data_dir)
-    builder.download_and_prepare(file_format="tfrecord")
+    """Writes the records below ``data_dir``, unless they are there already.
+
+    Raises:
+        UserError: ``data_dir`` cannot be written, or the records there are damaged.
+    """
+    config = DataConfig(Digits.name, data_dir)
+    try:
+        builder = Digits(data_dir=data_dir)
+        builder.download_and_prepare(file_format="tfrecord")
+    except FAILURES as error:
+        damage = damaged_metadata(config)
+        advice = "remove that data set" if damage else "pass another --data_dir"
+        raise UserError(f"cannot prepare the digits in {data_dir}: {damage or reason_of(error)}; {advice}") from error
+    ClassificationDataset(config)  # What was there before may lack files.
     return builder

@@ -5,6 +5,9 @@ import tensorflow as tf
 PREPROCESSING = "largest central square, crop_and_resize, bilinear without antialiasing, v1"
 """What :func:`preprocess` does, as protocol cards say it; to be changed whenever its numbers do."""
 
+WHITE = {"uint8": 255.0, "uint16": 65_535.0, "float32": 1.0}
+"""The value of a white pixel in a photograph, by dtype; black is 0."""
+
 
 def preprocess(image: tf.Tensor, resolution: int) -> tf.Tensor:
     """Crops the largest central square and resamples it.
@@ -13,14 +16,20 @@ def preprocess(image: tf.Tensor, resolution: int) -> tf.Tensor:
     y1 = y0 + s - 1, over h - 1, with s = min(h, w), and the same in x.
 
     Args:
-        image: uint8, shape ``(h, w, 3)`` or ``(h, w, 1)``.
+        image: uint8 in [0, 255], uint16 in [0, 65535] or float32 in [0, 1], shape ``(h, w, 3)`` or ``(h, w, 1)``.
         resolution: height and width of the result.
 
     Returns:
         Float32 in [-1, 1], shape ``(resolution, resolution, 3)``.
 
-    Reference: preprocessing of the published system; pinned by numbers measured on it.
+    Raises:
+        ValueError: the image has another dtype.
+
+    Reference: preprocessing of the published system, whose images are uint8; pinned by numbers measured on it.
     """
+    if image.dtype.name not in WHITE:
+        raise ValueError(f"images must be {', '.join(WHITE)}, received {image.dtype.name}")
+    white = WHITE[image.dtype.name]
     image = tf.cast(image, tf.float32)
     height_and_width = tf.shape(image)[:2]
     side = tf.reduce_min(height_and_width)
@@ -33,4 +42,4 @@ def preprocess(image: tf.Tensor, resolution: int) -> tf.Tensor:
     )[0]
     if image.shape[-1] == 1:
         resampled = tf.image.grayscale_to_rgb(resampled)
-    return resampled * (2.0 / 255.0) - 1.0
+    return resampled * (2.0 / white) - 1.0

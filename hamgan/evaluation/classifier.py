@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_hub as hub
@@ -18,6 +18,7 @@ INCEPTION_SIZE = 299
 """Input height and width of TF-GAN's Inception, whose SavedModel leaves them open."""
 
 OUTPUTS = ("logits", "pool_3")
+SERVING_SIGNATURE = "serving_default"
 RESIZE = "bilinear without antialiasing, float32 in [-1, 1], not quantised"
 CONNECTION_SECONDS = 30.0
 _HASHED_AT_ONCE = 1 << 20
@@ -26,16 +27,17 @@ _HASHED_AT_ONCE = 1 << 20
 class Classifier:
     """A classifier from TensorFlow Hub: a handle, or the path of a SavedModel.
 
-    It takes float32 images in [-1, 1] and returns a dictionary with ``logits`` and ``pool_3``. Images are resized to
-    the height and width of its serving signature, or to Inception's 299x299 if that leaves them open: bilinear, without
-    antialiasing, never quantised.
+    It takes float32 images in [-1, 1] and returns a dictionary with ``logits`` and ``pool_3``: as ``__call__``, as
+    ``serve`` (Keras 3's ``model.export``) or as a signature, whichever comes first. Images are resized to the height
+    and width that it takes, or to Inception's 299x299 if it leaves them open: bilinear, without antialiasing, never
+    quantised.
 
     Args:
-        handle: of the classifier.
-        strategy: on whose replicas it will run.
+        handle: TF-Hub handle, or path of a SavedModel.
+        strategy: strategy on whose replicas it will run.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: it cannot be loaded, or has other inputs or outputs.
     """
 
     def __init__(self, handle: str, strategy: tf.distribute.Strategy | None = None) -> None:
@@ -45,32 +47,38 @@ class Classifier:
                 path = hub.resolve(handle)
             with literal_path(path) as literal, (strategy or tf.distribute.get_strategy()).scope():
                 self._model = hub.load(literal)
+            self.sha256 = saved_model_sha256(path)
         except Exception as error:  # TF-Hub lets through whatever its resolvers and the network raise.
             raise UserError(
                 f"classifier {handle} cannot be loaded ({reason_of(error)}); pass --classifier with the path of a "
                 "SavedModel, or fetch it once on a machine with network: see docs/evaluation.md"
             ) from error
-        if not callable(self._model):
-            raise UserError(f"classifier {handle} is a SavedModel that cannot be called; export it with __call__")
-        self.sha256 = saved_model_sha256(path)
-        self.image_size = _signature_size(self._model) or INCEPTION_SIZE
+        self._function, self.image_size = self._find_function()
+
+    def _find_function(self) -> tuple[Callable[[tf.Tensor], Any], int]:
+        """The model's function that fits, and the height and width of its images."""
+        functions = list(_functions(self._model))
+        fitting = [function for function in functions if function.fits]
+        if not fitting:
+            # The signature for serving is what the model's owner knows of it.
+            found = str(functions[-1]) if functions else "has no function to call"
+            raise UserError(
+                f"classifier {self.handle} {found}; expected one that takes float32 images in [-1, 1] of shape (None, "
+                f"size, size, 3), where size may be None, and returns a dictionary with {' and '.join(OUTPUTS)}"
+            )
+        sizes = [function.image_size for function in (fitting[0], *reversed(functions))]
+        return fitting[0].call, next((size for size in sizes if size is not None), INCEPTION_SIZE)
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Resizes and classifies images, ``(n, height, width, 3)``; for use within a compiled function.
 
         Returns:
             ``logits``, ``(n, classes)``, and ``pool_3``, ``(n, width)``.
-
-        Raises:
-            UserError: the model does not return them.
         """
         size = (self.image_size, self.image_size)
         if images.shape[1:3] != size:
             images = tf.image.resize(images, size, method="bilinear", antialias=False)
-        outputs = tfgan.run_classifier_fn(images, self._model, dtypes=None)
-        missing = [name for name in OUTPUTS if not isinstance(outputs, dict) or name not in outputs]
-        if missing:
-            raise UserError(f"classifier {self.handle} must return {' and '.join(OUTPUTS)}; lacks {', '.join(missing)}")
+        outputs = tfgan.run_classifier_fn(images, self._function, dtypes=None)
         return {name: tf.reshape(outputs[name], (tf.shape(images)[0], -1)) for name in OUTPUTS}
 
     def card(self) -> dict[str, Any]:
@@ -92,8 +100,12 @@ def _connecting_for(seconds: float) -> Iterator[None]:
 def saved_model_sha256(path: str) -> str:
     """Returns the SHA-256 of a SavedModel: of the names, sizes and contents of its files, in the order of the names.
 
+    Equal digests mean the same classifier. The reverse does not hold: TensorFlow writes other bytes each time that the
+    same weights are exported, so that a second export counts as another classifier. A digest of weights and graph
+    alone would leave that out, but would have to know which parts of a graph change no number.
+
     Args:
-        path: of its folder.
+        path: path of the SavedModel's folder.
     """
     files = {
         os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/"): os.path.join(folder, name)
@@ -109,10 +121,68 @@ def saved_model_sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _signature_size(model: object) -> int | None:
-    """Height of the images that the model's serving signature takes, if it says."""
-    signature = getattr(model, "signatures", {}).get("serving_default")
-    if signature is None:
-        return None
-    shapes = [spec.shape for spec in signature.structured_input_signature[1].values()]
-    return next((shape[1] for shape in shapes if shape.rank == 4), None)
+class _Function(NamedTuple):
+    """One of the functions of a SavedModel, with what it takes and returns as far as the SavedModel says."""
+
+    call: Callable[[tf.Tensor], Any]
+    inputs: Sequence[tf.TensorSpec]
+    outputs: Any
+
+    @property
+    def fits(self) -> bool:
+        """Whether it takes and returns what a classifier should."""
+        if len(self.inputs) != 1 or not isinstance(self.outputs, Mapping) or not set(OUTPUTS) <= self.outputs.keys():
+            return False
+        images = self.inputs[0]
+        if images.dtype != tf.float32 or images.shape.rank is None:
+            return images.dtype == tf.float32
+        if images.shape.rank != 4:
+            return False
+        batch, height, width, channels = images.shape
+        is_square = height is None or width is None or height == width
+        return batch is None and is_square and channels in (None, 3)
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of the images, if it says."""
+        shapes = [spec.shape for spec in self.inputs if spec.shape.rank == 4]
+        return next((size for shape in shapes for size in shape[1:3] if size is not None), None)
+
+    def __str__(self) -> str:
+        """What it takes and returns."""
+        inputs = [f"{spec.dtype.name} of shape {_shape(spec)}" for spec in self.inputs]
+        if isinstance(self.outputs, Mapping):
+            outputs = [f"{name} {_shape(spec)}" for name, spec in sorted(self.outputs.items())]
+        else:
+            outputs = [f"an output without name {_shape(spec)}" for spec in tf.nest.flatten(self.outputs)]
+        return f"takes {' and '.join(inputs) or 'nothing'} and returns {', '.join(outputs) or 'nothing'}"
+
+
+def _shape(spec: Any) -> str:
+    shape = getattr(spec, "shape", None)
+    return "unknown" if shape is None or shape.rank is None else str(tuple(shape))
+
+
+def _functions(model: Any) -> Iterator[_Function]:
+    """The functions that a model can be called by, preferred ones first; "serving_default" is the last."""
+    restored = [model.__call__] if callable(model) else []
+    for function in (*restored, getattr(model, "serve", None)):
+        for concrete in getattr(function, "concrete_functions", ()):
+            arguments, _ = concrete.structured_input_signature
+            # Of inputs in a dictionary, the signature's have names.
+            if arguments and isinstance(arguments[0], tf.TensorSpec):
+                specs = _tensor_specs(concrete.structured_input_signature)
+                yield _Function(function, specs, concrete.structured_outputs)
+    signatures = getattr(model, "signatures", {})
+    for name in sorted(signatures, key=lambda name: name == SERVING_SIGNATURE):
+        signature = signatures[name]
+        specs = signature.structured_input_signature[1]
+
+        def call(images: tf.Tensor, signature: Any = signature, argument: str = next(iter(specs), "")) -> Any:
+            return signature(**{argument: images})
+
+        yield _Function(call, _tensor_specs(specs), signature.structured_outputs)
+
+
+def _tensor_specs(structure: Any) -> list[tf.TensorSpec]:
+    return [spec for spec in tf.nest.flatten(structure) if isinstance(spec, tf.TensorSpec)]

@@ -1,7 +1,7 @@
 """Scores of a classifier's features and logits, in float64, by blocks of rows: the arrays may lie on disk.
 
 FID and KID are TF-GAN's functions. Streamed here is what TF-GAN has no form of that is bounded in memory: moments, the
-Inception Score, and the many FIDs of error bars, extrapolation and classes.
+Inception Score, and FIDs within classes.
 """
 
 import dataclasses
@@ -45,13 +45,13 @@ class Moments:
         Raises:
             ValueError: ``features`` is no matrix, or ``weights`` has another length than the rows taken.
         """
-        _check_matrix("features", features)
+        check_matrix("features", features)
         taken = len(features) if rows is None else len(rows)
         if weights is not None and np.shape(weights) != (taken,):
             raise ValueError(f"a weight for each of {taken} rows is expected, received the shape {np.shape(weights)}")
         width = features.shape[1]
         total = cls(0, np.zeros(width), np.zeros((width, width)))
-        for block in _blocks(taken):
+        for block in row_blocks(taken):
             share = np.array(features[block if rows is None else rows[block]], np.float64)
             total = total.merge(cls._of_block(share, None if weights is None else weights[block]))
         return total
@@ -169,10 +169,10 @@ class InceptionScoreSums:
     @classmethod
     def of(cls, logits: np.ndarray) -> "InceptionScoreSums":
         """Returns the sums over logits, ``(n, classes)``, taken in float64 over blocks of rows."""
-        _check_matrix("logits", logits)
+        check_matrix("logits", logits)
         total = cls(0, np.zeros(logits.shape[1]), 0.0)
-        for block in _blocks(len(logits)):
-            probabilities, negative_entropies = _predictions(logits[block])
+        for block in row_blocks(len(logits)):
+            probabilities, negative_entropies = predictions(logits[block])
             total = total.merge(cls(len(probabilities), probabilities.sum(axis=0), negative_entropies.sum()))
         return total
 
@@ -209,7 +209,7 @@ def inception_score(logits: np.ndarray) -> float:
     return InceptionScoreSums.of(logits).score
 
 
-def _predictions(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predictions(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns p, ``(n, classes)``, and the sum of p log p of each image, ``(n,)``, in float64."""
     log_probabilities = np.array(logits, np.float64)
     log_probabilities -= log_probabilities.max(axis=1, keepdims=True)
@@ -240,8 +240,8 @@ def kernel_inception_distance(
     Reference: Binkowski et al., Demystifying MMD GANs (ICLR 2018), section 4; blocks as in Zaremba et al., B-tests
     (NeurIPS 2013), where the former draw random subsets.
     """
-    _check_matrix("real features", real_pool_3)
-    _check_matrix("fake features", fake_pool_3)
+    check_matrix("real features", real_pool_3)
+    check_matrix("fake features", fake_pool_3)
     if real_pool_3.shape[1] != fake_pool_3.shape[1]:
         raise ValueError(f"equal widths are expected, received {real_pool_3.shape[1]} and {fake_pool_3.shape[1]}")
     blocks = max(-(-max(len(real_pool_3), len(fake_pool_3)) // max_block_size), 1)
@@ -274,113 +274,6 @@ def _kernel_blocks(count: int, blocks: int) -> Iterator[slice]:
         first = last
 
 
-def bootstrap_frechet_distance(
-    distance: FrechetDistanceTo, fake_pool_3: np.ndarray, *, resamples: int, seed: int
-) -> float:
-    """Standard error of the FID for the choice of fakes, by the bootstrap: the real features stay as they are.
-
-    A standard error and no percentiles, for the bootstrap's FIDs lie above the FID: a resample has fewer distinct
-    images, and FID is biased upwards the more the fewer there are. Their spread is hardly moved by it.
-
-    Args:
-        distance: to the real features.
-        fake_pool_3: features, ``(n, width)``.
-        resamples: number of resamples of n rows with replacement, at least 2.
-        seed: of the resamples.
-
-    Raises:
-        ValueError: there are fewer than 2 resamples, or as ``frechet_distance``.
-
-    Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 6.
-    """
-    distances = []
-    for weights in _resamples(len(fake_pool_3), resamples, seed):
-        rows = np.flatnonzero(weights)
-        distances.append(distance(Moments.of(fake_pool_3, rows, weights[rows])))
-    return float(np.std(distances, ddof=1))
-
-
-def bootstrap_inception_score(logits: np.ndarray, *, resamples: int, seed: int) -> float:
-    """Standard error of the IS for the choice of images, by the bootstrap; the logits are read once for all resamples.
-
-    Args:
-        logits: ``(n, classes)``.
-        resamples: number of resamples of n rows with replacement, at least 2.
-        seed: of the resamples; the same rows are drawn as by ``bootstrap_frechet_distance``.
-
-    Raises:
-        ValueError: there are fewer than 2 resamples, or as ``inception_score``.
-
-    Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 6.
-    """
-    _check_matrix("logits", logits)
-    weights = np.stack(list(_resamples(len(logits), resamples, seed)))
-    probabilities = np.zeros((resamples, logits.shape[1]))
-    negative_entropies = np.zeros(resamples)
-    for block in _blocks(len(logits)):
-        of_images, entropies_of_images = _predictions(logits[block])
-        share = weights[:, block].astype(np.float64)
-        probabilities += share @ of_images
-        negative_entropies += share @ entropies_of_images
-    sums = zip(probabilities, negative_entropies, strict=True)
-    return float(np.std([InceptionScoreSums(len(logits), *values).score for values in sums], ddof=1))
-
-
-def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields for each resample how often each row is drawn, ``(count,)``."""
-    if resamples < 2:
-        raise ValueError(f"at least 2 resamples are expected, received {resamples}")
-    if not count:
-        raise ValueError("at least 1 row to resample is expected, received none")
-    for index in range(resamples):
-        drawn = np.random.default_rng([seed, index]).integers(count, size=count)
-        yield np.bincount(drawn, minlength=count).astype(np.int32)
-
-
-def frechet_distance_infinity(
-    distance: FrechetDistanceTo, fake_pool_3: np.ndarray, *, seed: int, points: int = 15, smallest: int | None = None
-) -> float:
-    """FID extrapolated to infinitely many fakes: its bias is near linear in 1/N, so a line's intercept is free of it.
-
-    The line is fitted by least squares to the FIDs of random subsets without replacement, of sizes evenly spaced from
-    ``smallest`` to all. The real features' own bias stays: they are a fixed set and are not extrapolated.
-
-    Args:
-        distance: to the real features.
-        fake_pool_3: features, ``(n, width)``.
-        seed: of the subsets.
-        points: number of sizes, at least 2.
-        smallest: the smallest size; by default a tenth of n, but enough for a covariance of full rank (width + 1) where
-            half of n allows it: below that the bias is not linear in 1/N.
-
-    Returns:
-        The intercept, which may be a little below 0.
-
-    Raises:
-        ValueError: there are fewer than 2 points, or ``smallest`` is not from 2 to below n.
-
-    Reference: Chong and Forsyth, Effectively Unbiased FID and Inception Score and where to find them (CVPR 2020),
-    section 4; 15 points from 5,000 to 50,000. They draw the fakes by a Sobol sequence; here they are given.
-    """
-    _check_matrix("features", fake_pool_3)
-    count, width = fake_pool_3.shape
-    if smallest is None:
-        smallest = max(count // 10, min(width + 1, count // 2), 2)
-    if points < 2:
-        raise ValueError(f"at least 2 points are expected, received {points}")
-    if not 2 <= smallest < count:
-        raise ValueError(f"a smallest size from 2 to below the {count} rows is expected, received {smallest}")
-    rng = np.random.default_rng(seed)
-    sizes = np.linspace(smallest, count, points).astype(int)
-    distances = []
-    for size in sizes:
-        # Sorted, they are read from disk in order.
-        rows = np.sort(rng.choice(count, size, replace=False))
-        distances.append(distance(Moments.of(fake_pool_3, rows)))
-    _, intercept = np.polyfit(1 / sizes, distances, 1)
-    return float(intercept)
-
-
 def intra_class_frechet_distances(
     real_pool_3: np.ndarray,
     real_labels: np.ndarray,
@@ -394,8 +287,8 @@ def intra_class_frechet_distances(
         real_pool_3: features, ``(n, width)``.
         real_labels: integers, ``(n,)``.
         fake_pool_3: features, ``(m, width)``.
-        fake_labels: ``(m,)``.
-        classes: which.
+        fake_labels: integers, ``(m,)``.
+        classes: labels of the classes.
 
     Returns:
         The distance of each class.
@@ -406,7 +299,7 @@ def intra_class_frechet_distances(
     Reference: Miyato and Koyama, cGANs with Projection Discriminator (ICLR 2018), section 4.
     """
     for name, features, labels in (("real", real_pool_3, real_labels), ("fake", fake_pool_3, fake_labels)):
-        _check_matrix(f"{name} features", features)
+        check_matrix(f"{name} features", features)
         if np.shape(labels) != (len(features),):
             raise ValueError(f"a label for each of {len(features)} {name} rows expected, received {np.shape(labels)}")
     distances = {}
@@ -447,12 +340,19 @@ def class_conditional_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(np.argmax(logits, axis=1) == labels))
 
 
-def _blocks(count: int) -> Iterator[slice]:
+def all_finite(array: np.ndarray) -> bool:
+    """Whether all elements of an array, ``(rows, ...)``, are finite numbers."""
+    return all(bool(np.isfinite(array[block]).all()) for block in row_blocks(len(array)))
+
+
+def row_blocks(count: int) -> Iterator[slice]:
+    """Yields slices of rows that are small enough to be held in float64."""
     for first in range(0, count, _BLOCK_ROWS):
         yield slice(first, min(first + _BLOCK_ROWS, count))
 
 
-def _check_matrix(name: str, array: np.ndarray) -> None:
+def check_matrix(name: str, array: np.ndarray) -> None:
+    """Raises ValueError if an array is no matrix."""
     if np.ndim(array) != 2:
         raise ValueError(f"{name} of shape (rows, columns) are expected, received the shape {np.shape(array)}")
 

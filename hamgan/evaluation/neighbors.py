@@ -13,8 +13,16 @@ _DIRECT_ELEMENTS = 1 << 22
 """Elements of features held at once while distances of single pairs are computed."""
 
 
+PRECISION_NEIGHBORS = 3
+DENSITY_NEIGHBORS = 5
+
+
 def precision_recall_density_coverage(
-    real: np.ndarray, fake: np.ndarray, *, precision_neighbors: int = 3, density_neighbors: int = 5
+    real: np.ndarray,
+    fake: np.ndarray,
+    *,
+    precision_neighbors: int = PRECISION_NEIGHBORS,
+    density_neighbors: int = DENSITY_NEIGHBORS,
 ) -> dict[str, float]:
     """Precision, recall, density and coverage of fake features against real ones.
 
@@ -22,6 +30,12 @@ def precision_recall_density_coverage(
     its boundary. Precision is the share of fakes within the ball of some real, recall the share of reals within the
     ball of some fake; density is the mean number of reals' balls around a fake, over k, and coverage the share of reals
     whose ball holds some fake.
+
+    Ties: a fake at exactly the radius of a ball, such as a copy of the neighbour that made the radius, is on its
+    boundary. For precision, recall and coverage it is within the ball. For density, all balls that hold a fake in
+    their interior count, and those that it is on the boundary of only until k are counted: where many reals coincide,
+    their balls have radius 0, and a fake that coincides with them would be in all of them. So where all features are
+    the same all four are 1, and density exceeds 1 by interiors alone.
 
     Distances are those of float64 differences, so duplicates and collapsed fakes are scored exactly. Memory is bounded;
     time is the square of the number of rows.
@@ -41,7 +55,7 @@ def precision_recall_density_coverage(
 
     Reference: Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative Models (NeurIPS 2019),
     and Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models (ICML 2020), whose code leaves out
-    the boundary of the balls.
+    the boundary of the balls: without ties the numbers are the same.
     """
     if min(precision_neighbors, density_neighbors) < 1:
         raise ValueError(f"at least 1 neighbour is expected, received {precision_neighbors} and {density_neighbors}")
@@ -58,20 +72,24 @@ def precision_recall_density_coverage(
 
     centre = reals.mean()
     precise, recalled = np.zeros(len(fakes.rows), bool), np.zeros(len(reals.rows), bool)
-    balls, covered = np.zeros(len(fakes.rows), np.int64), np.zeros(len(reals.rows), bool)
+    interiors, balls = np.zeros(len(fakes.rows), np.int64), np.zeros(len(fakes.rows), np.int64)
+    covered = np.zeros(len(reals.rows), bool)
     for real_block in _blocks(len(reals.rows)):
         points = _Block(reals, reals.rows[real_block], centre)
         for fake_block in _blocks(len(fakes.rows)):
             distances = _Distances(points, _Block(fakes, fakes.rows[fake_block], centre))
             precise[fake_block] |= distances.within(precision_radii[real_block, np.newaxis]).any(axis=0)
             recalled[real_block] |= distances.within(recall_radii[np.newaxis, fake_block]).any(axis=1)
-            inside = distances.within(density_radii[real_block, np.newaxis])
+            inside, interior = distances.within_and_below(density_radii[real_block, np.newaxis])
             balls[fake_block] += reals.copies[real_block] @ inside
+            interiors[fake_block] += reals.copies[real_block] @ interior
             covered[real_block] |= inside.any(axis=1)
     return {
         "precision": float(fakes.copies[precise].sum() / len(fake)),
         "recall": float(reals.copies[recalled].sum() / len(real)),
-        "density": float(fakes.copies @ balls / (density_neighbors * len(fake))),
+        "density": float(
+            fakes.copies @ np.maximum(interiors, np.minimum(balls, density_neighbors)) / (density_neighbors * len(fake))
+        ),
         "coverage": float(reals.copies[covered].sum() / len(real)),
     }
 
@@ -147,12 +165,19 @@ class _Distances:
 
     def within(self, squared_radii: np.ndarray) -> np.ndarray:
         """Returns where the distance is at most the radius; ``squared_radii`` is a row or a column."""
-        inside = self.upper <= squared_radii
-        rows, columns = np.nonzero((self.lower <= squared_radii) & ~inside)
+        return self.within_and_below(squared_radii)[0]
+
+    def within_and_below(self, squared_radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns where the distance is at most the radius, and where it is smaller."""
+        below = self.upper < squared_radii
+        within = below.copy()
+        rows, columns = np.nonzero((self.lower <= squared_radii) & ~below)
         if len(rows):
-            radii = np.broadcast_to(squared_radii, inside.shape)[rows, columns]
-            inside[rows, columns] = self.exact(rows, columns) <= radii
-        return inside
+            radii = np.broadcast_to(squared_radii, below.shape)[rows, columns]
+            exact = self.exact(rows, columns)
+            within[rows, columns] = exact <= radii
+            below[rows, columns] = exact < radii
+        return within, below
 
 
 def _nearest_squared_distances(points: _Points, neighbors: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """All scores of one set of fakes, from features alone."""
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +13,19 @@ from hamgan.evaluation.feature_store import Features
 from hamgan.evaluation.metrics import (
     FrechetDistanceTo,
     Moments,
-    bootstrap_frechet_distance,
-    bootstrap_inception_score,
+    all_finite,
     class_conditional_accuracy,
     frechet_distance,
-    frechet_distance_infinity,
     inception_score,
     intra_class_frechet_distances,
     kernel_inception_distance,
 )
 from hamgan.evaluation.neighbors import precision_recall_density_coverage
+from hamgan.evaluation.uncertainty import (
+    bootstrap_frechet_distance,
+    bootstrap_inception_score,
+    frechet_distance_infinity,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -30,10 +34,10 @@ class RealReference:
     """The real images' features, and what is computed from them once.
 
     Args:
-        validation: of the validation split; FID is against these unless it says otherwise.
-        train: of the train split.
-        num_classes: of the data set. Accuracy is None for a classifier with other classes.
-        distinct: how many of the validation images come before the first that counts twice; all if None. Neighbours
+        validation: features of the validation split; FID is against these unless it says otherwise.
+        train: features of the train split.
+        num_classes: number of classes of the data set. Accuracy is None for a classifier with other classes.
+        distinct: number of validation images before the first that counts twice; all if None. Neighbours
             are looked for among these.
     """
 
@@ -70,13 +74,19 @@ def score(fakes: Features, real: RealReference, neighbors_samples: int) -> tuple
     """Scores one set of fakes.
 
     Args:
-        fakes: their features.
-        real: what they are compared with.
+        fakes: features of the fakes.
+        real: features that they are compared with.
         neighbors_samples: images of each side for precision, recall, density and coverage; none of these if 0.
 
     Returns:
-        The scores by name, and the standard errors of those that come with one.
+        The scores by name, and the standard errors of those that come with one. All scores are NaN if a feature is not
+        finite, as those of a generator that has diverged.
     """
+    if not _are_finite(fakes):
+        _logger.warning("The classifier's outputs for the fakes are not finite: all scores are NaN")
+        names = ["fid", "fid_train", "inception_score", "kid", "accuracy"]
+        names += ["precision", "recall", "density", "coverage"] if neighbors_samples else []
+        return dict.fromkeys(names, math.nan), {"kid": None}
     moments = Moments.of(fakes.pool_3)
     kid: float | None
     try:
@@ -108,9 +118,9 @@ def score_repeats(
     """Scores several sets of fakes of one generator.
 
     Args:
-        fakes: the features of each set.
-        real: what they are compared with.
-        settings: which scores.
+        fakes: features of each set.
+        real: features that they are compared with.
+        settings: settings that say which scores.
         intra_classes: classes whose own FID is measured.
 
     Returns:
@@ -132,6 +142,10 @@ def score_repeats(
         "fid_infinity": None,
         "intra_fid": {},
     }
+    if not _are_finite(first):
+        result["fid_infinity"] = math.nan if settings.fid_infinity else None
+        result["intra_fid"] = {str(label): math.nan for label in intra_classes}
+        return result
     if settings.bootstrap:
         _logger.info("Resampling %d times", settings.bootstrap)
         options = {"resamples": settings.bootstrap, "seed": settings.seed}
@@ -151,6 +165,10 @@ def score_repeats(
             raise UserError(f"evaluation.intra_classes: {error}") from error
         result["intra_fid"] = {str(label): distance for label, distance in distances.items()}
     return result
+
+
+def _are_finite(features: Features) -> bool:
+    return all_finite(features.logits) and all_finite(features.pool_3)
 
 
 def _over_repeats(function: Any, name: str, repeats: Sequence[dict[str, Any]]) -> float | None:

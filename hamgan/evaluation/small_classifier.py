@@ -9,6 +9,8 @@ import tensorflow as tf
 from hamgan.config import DataConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.data.digits import RESOLUTION, Digits
+from hamgan.errors import UserError, reason_of
+from hamgan.run_directory import check_writable
 
 _logger = logging.getLogger(__name__)
 
@@ -32,11 +34,14 @@ def train_small_classifier(
         config: the data set.
         resolution: height and width of the images.
         output: folder of the SavedModel; it appears only when it is complete.
-        seed: of weights, order and augmentation.
-        steps: optimiser steps.
+        seed: seed of weights, order and augmentation.
+        steps: number of optimiser steps.
 
     Returns:
         Accuracy on the validation split, in [0, 1].
+
+    Raises:
+        UserError: the data set cannot be used.
     """
     dataset = ClassificationDataset(config)
     keras.utils.set_random_seed(seed)
@@ -48,17 +53,45 @@ def train_small_classifier(
         metrics=["accuracy"],
     )
     batches = dataset.training_batches(resolution=resolution, batch=BATCH, seed=seed)
-    model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
     validation = dataset.evaluation_batches(config.validation_split, resolution=resolution, batch=BATCH)
-    accuracy = float(model.evaluate(validation, verbose=0, return_dict=True)["accuracy"])
+    with dataset.reading():
+        model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
+        accuracy = float(model.evaluate(validation, verbose=0, return_dict=True)["accuracy"])
     _logger.info("Classifier: %.1f%% of the validation images right", 100 * accuracy)
     _export(classifier, resolution, output)
     return accuracy
 
 
+def check_free(output: str, option: str) -> None:
+    """Checks that a classifier can be written, before it is trained.
+
+    Args:
+        output: folder of the classifier.
+        option: option that names it, for errors.
+
+    Raises:
+        UserError: there is something of that name, or it cannot be written.
+    """
+    try:
+        if tf.io.gfile.exists(output):
+            raise UserError(f"{output} is there already; choose another {option}, or remove it")
+        check_writable(os.path.dirname(output.rstrip("/")) or ".")
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"cannot write the classifier {output}: {reason_of(error)}; choose another {option}") from error
+
+
+def is_saved_model(path: str) -> bool:
+    """Whether a folder holds a SavedModel."""
+    return tf.io.gfile.exists(os.path.join(path, "saved_model.pb"))
+
+
 def prepare_digits_classifier(data_dir: str, output: str) -> None:
-    """Trains and exports the classifier of the embedded digits, unless it is there already."""
-    if not tf.io.gfile.exists(output):
+    """Trains and exports the classifier of the embedded digits, unless it is there already.
+
+    Raises:
+        UserError: the data set cannot be used.
+    """
+    if not is_saved_model(output):
         train_small_classifier(DataConfig(dataset=Digits.name, data_dir=data_dir), resolution=RESOLUTION, output=output)
 
 
@@ -90,9 +123,10 @@ def _export(classifier: keras.Model, resolution: int, output: str) -> None:
         return classifier(images, training=False)
 
     module.__call__ = classify
+    output = output.rstrip("/")
     temporary = f"{output}.incomplete"
     if tf.io.gfile.exists(temporary):
         tf.io.gfile.rmtree(temporary)
-    os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+    tf.io.gfile.makedirs(os.path.dirname(output) or ".")
     tf.saved_model.save(module, temporary, signatures={"serving_default": classify})
     tf.io.gfile.rename(temporary, output)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hamgan.errors import UserError
-from hamgan.evaluation.evaluate import Evaluator, evaluate_checkpoints
+from hamgan.evaluation.evaluate import evaluate_checkpoints
+from hamgan.evaluation.evaluator import Evaluator
 from hamgan.report import write_report
 from hamgan.run_directory import RunDirectory
 from hamgan.training.checkpointing import DamagedCheckpointError, checkpoint_path, checkpoint_steps
@@ -28,15 +29,15 @@ def watch(
     """Scores every checkpoint of a run once, in the order of their steps, as they appear.
 
     What was scored before is not scored again. A checkpoint that is deleted before it could be read, or is damaged,
-    is passed over. The run's page is renewed after each; training keeps the best by FID.
+    is passed over. The run's page is written again after each; training keeps the best by FID.
 
     Args:
-        evaluator: how; in one process.
+        evaluator: evaluator that scores them, in one process.
         run: the run.
         weights: "ema" or "raw".
         timeout: seconds without a new checkpoint after which the watch ends.
-        poll_seconds: between looks at the folder.
-        scored: called with each result.
+        poll_seconds: seconds between looks at the folder.
+        scored: function that is called with each result.
 
     Returns:
         Whether training has ended; False after the timeout.
@@ -71,8 +72,13 @@ def watch(
 
 
 def has_ended(run: RunDirectory) -> bool:
-    """Whether training says that it has ended: at its last step, or by a collapse that stops it."""
+    """Whether training says that it has ended: at its last step, or by a collapse that it has not resumed from."""
     collapses = run.read_collapses()
-    if collapses and collapses[-1]["action"] == "stop":
+    if collapses and collapses[-1]["action"] == "stop" and not _has_resumed(run, collapses[-1]):
         return True
     return run.read_config().train.steps in checkpoint_steps(run.checkpoints)
+
+
+def _has_resumed(run: RunDirectory, collapse: dict[str, Any]) -> bool:
+    """Whether training has taken steps since a collapse: with it, all rows after the last checkpoint were dropped."""
+    return any(row["step"] > collapse["resumed_from"] for row in run.read_metrics())

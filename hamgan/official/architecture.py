@@ -20,8 +20,8 @@ def read_architecture(shapes: Shapes, assumed: ModelConfig) -> ModelConfig:
     """Returns the architecture of a checkpoint.
 
     Args:
-        shapes: of all its variables, by name.
-        assumed: where the settings that a checkpoint does not record (``NOT_RECORDED``) are taken from.
+        shapes: shapes of all its variables, by name.
+        assumed: architecture that gives the settings that a checkpoint does not record (``NOT_RECORDED``).
 
     Raises:
         UserError: a variable that tells the architecture is missing, or the shapes fit no network.

@@ -10,18 +10,20 @@ from typing import Any
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, differences, override
-from hamgan.errors import UserError, reason_of
-from hamgan.generator_checkpoint import WEIGHTS
+from hamgan.errors import FailedError, UserError, reason_of
+from hamgan.generator_checkpoint import WEIGHTS, weights_precision
+from hamgan.literal_paths import check_remote
 from hamgan.networks import build_discriminator, build_generator
 from hamgan.official.architecture import NOT_RECORDED, Shapes, read_architecture
 from hamgan.official.names import GLOBAL_STEP, is_ignored, official_name, official_shape
 from hamgan.presets import hamgan_strong
-from hamgan.run_directory import RunDirectory, write_atomically
+from hamgan.run_directory import RunDirectory, check_writable, write_atomically
 from hamgan.training.checkpointing import checkpoint_path, open_checkpoint, restore, write_checkpoint
 from hamgan.training.state import network_variables
 
 OFFICIAL_PREFIX = "model.ckpt"
 _INCOMPLETE = ".incomplete"
+_PARTS = (".data-00000-of-00001", ".index")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +42,19 @@ def convert_official(
     """Converts a published checkpoint into a run that can be sampled from and evaluated.
 
     Args:
-        path: of the checkpoint, without suffix, local or ``gs://``; such as ``dir/model.ckpt-1234``.
-        out: the run's folder; it must not exist and appears only when it is complete.
-        preset: what the architecture is checked against; also gives what a checkpoint does not record. If None, the
-            architecture is read off the checkpoint, and hamgan_strong gives what it does not record.
+        path: path of the checkpoint, without suffix, local or ``gs://``; such as ``dir/model.ckpt-1234``.
+        out: folder of the run; it must not exist and appears only when it is complete.
+        preset: experiment that the architecture is checked against; also gives what a checkpoint does not record. If
+            None, the architecture is read off the checkpoint, and hamgan_strong gives what it does not record.
         overrides: assignments such as ``model.generator.hamburger.rank=16``; what a checkpoint records is checked.
 
     Raises:
-        UserError: the checkpoint is missing or damaged, does not fit, or holds missing, surplus or misshapen variables.
+        UserError: the checkpoint is missing or damaged, does not fit, or holds missing, surplus or misshapen variables;
+            or ``out`` exists or cannot be written.
+        FailedError: the disk is full, or refuses.
     """
     overrides = list(overrides)
-    if tf.io.gfile.exists(out):
-        raise UserError(f"{out} exists; choose another --out")
+    _check_out(out, out)
     shapes = _shapes(path)
     expected = override(preset or hamgan_strong(), overrides)
     config = dataclasses.replace(expected, model=read_architecture(shapes, expected.model))
@@ -64,7 +67,7 @@ def convert_official(
     _check_variables(path, shapes, {names[key]: official_shape(key, tuple(v.shape)) for key, v in variables.items()})
     with _open(path) as reader:
         for key, variable in variables.items():
-            variable.assign(tf.reshape(reader.get_tensor(names[key]), variable.shape))
+            variable.assign(tf.cast(tf.reshape(reader.get_tensor(names[key]), variable.shape), variable.dtype))
         step = _step(path, reader, shapes)
     _write_run(config, {**variables, "step": tf.Variable(step, dtype=tf.int64)}, out, step)
     loaded = set(names.values())
@@ -72,27 +75,28 @@ def convert_official(
 
 
 def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: int, weights: str = "raw") -> str:
-    """Writes a run's networks as a published TF1 checkpoint.
+    """Writes a run's networks as a published TF1 checkpoint, in float32.
 
     Args:
-        config: the run's.
-        path: of the run's checkpoint, without suffix.
-        out: the folder to write into.
-        step: the checkpoint's.
-        weights: of the generator: "raw" or "ema".
+        config: config of the run.
+        path: path of the run's checkpoint, without suffix.
+        out: folder to write into.
+        step: step of the checkpoint.
+        weights: the generator's weights to write, "raw" or "ema".
 
     Returns:
         The path of the checkpoint, without suffix: ``out/model.ckpt-STEP``.
 
     Raises:
-        UserError: the target exists, the checkpoint is missing, damaged or of another architecture, or its resolution
-            is not the published networks'.
+        UserError: the target exists or cannot be written, or the checkpoint is missing, damaged or of another
+            architecture.
+        FailedError: the disk is full, or refuses.
     """
     target = os.path.join(out, f"{OFFICIAL_PREFIX}-{step}")
-    if tf.io.gfile.exists(f"{target}.index"):
-        raise UserError(f"{target}.index exists; choose another --out")
-    generator = build_generator(config.model, name=WEIGHTS[weights])
-    discriminator = build_discriminator(config.model)
+    _check_out(out, f"{target}.index")
+    precision = weights_precision(config)
+    generator = build_generator(config.model, name=WEIGHTS[weights], precision=precision)
+    discriminator = build_discriminator(config.model, precision=precision)
     for network in (generator, discriminator):
         restore(path, network_variables(network), part=network.name)
     variables = {
@@ -102,24 +106,54 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
     }
     names = _names(variables, config)
     tensors = {
-        names[key]: tf.reshape(variable, official_shape(key, tuple(variable.shape)))
+        names[key]: tf.cast(tf.reshape(variable, official_shape(key, tuple(variable.shape))), tf.float32)
         for key, variable in variables.items()
     }
     tensors[GLOBAL_STEP] = tf.constant(step, tf.int64)
-    tf.io.gfile.makedirs(out)
-    ordered = sorted(tensors)
-    # TF1's Saver writes just this operation's files.
-    tf.raw_ops.SaveV2(
-        prefix=target,
-        tensor_names=ordered,
-        shape_and_slices=[""] * len(ordered),
-        tensors=[tensors[name] for name in ordered],
-    )
-    # What tf.train.latest_checkpoint reads; TensorFlow's own writer of it is deprecated and says so.
-    name = os.path.basename(target)
-    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
-    write_atomically(os.path.join(out, "checkpoint"), state.encode())
+    try:
+        _save(target, tensors)
+        # What tf.train.latest_checkpoint reads; TensorFlow's own writer of it is deprecated and says so.
+        name = os.path.basename(target)
+        state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+        write_atomically(os.path.join(out, "checkpoint"), state.encode())
+    except (OSError, tf.errors.OpError) as error:
+        raise FailedError(f"cannot write {target}: {reason_of(error)}") from error
     return target
+
+
+def _check_out(folder: str, target: str) -> None:
+    """Raises UserError, before any work is done, if what is to be written exists or its folder cannot be written."""
+    check_remote(folder)
+    try:
+        if tf.io.gfile.exists(target):
+            raise UserError(f"{target} exists; choose another --out")
+        check_writable(folder)
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"--out {folder}: nothing can be written there: {reason_of(error)}") from error
+
+
+def _save(target: str, tensors: Mapping[str, tf.Tensor]) -> None:
+    """Writes a TF1 checkpoint, which appears when it is complete."""
+    folder, name = os.path.split(target + _INCOMPLETE)
+    tf.io.gfile.makedirs(folder)
+    ordered = sorted(tensors)
+    try:
+        # TF1's Saver writes just this operation's files.
+        tf.raw_ops.SaveV2(
+            prefix=target + _INCOMPLETE,
+            tensor_names=ordered,
+            shape_and_slices=[""] * len(ordered),
+            tensors=[tensors[key] for key in ordered],
+        )
+        # The index says that there is a checkpoint: it comes last.
+        for part in _PARTS:
+            tf.io.gfile.rename(target + _INCOMPLETE + part, target + part, overwrite=True)
+    except BaseException:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            for left in tf.io.gfile.listdir(folder):
+                if left.startswith(name):
+                    tf.io.gfile.remove(os.path.join(folder, left))
+        raise
 
 
 def _shapes(path: str) -> Shapes:
@@ -154,7 +188,11 @@ def _check_expected(
 
 
 def _network_variables(config: ExperimentConfig) -> dict[str, tf.Variable]:
-    networks = (build_generator(config.model), build_discriminator(config.model))
+    precision = weights_precision(config)
+    networks = (
+        build_generator(config.model, precision=precision),
+        build_discriminator(config.model, precision=precision),
+    )
     return {key: variable for network in networks for key, variable in network_variables(network).items()}
 
 
@@ -196,12 +234,17 @@ def _step(path: str, reader: Any, shapes: Shapes) -> int:
 
 def _write_run(config: ExperimentConfig, variables: Mapping[str, tf.Variable], out: str, step: int) -> None:
     temporary = out.rstrip("/") + _INCOMPLETE
-    if tf.io.gfile.exists(temporary):
-        tf.io.gfile.rmtree(temporary)
-    run = RunDirectory(temporary)
-    run.create(config)
-    write_checkpoint(checkpoint_path(run.checkpoints, step), variables)
-    tf.io.gfile.rename(temporary, out)
+    try:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.rmtree(temporary)
+        run = RunDirectory(temporary)
+        run.create(config)
+        write_checkpoint(checkpoint_path(run.checkpoints, step), variables)
+        tf.io.gfile.rename(temporary, out)
+    except (OSError, tf.errors.OpError) as error:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            tf.io.gfile.rmtree(temporary)
+        raise FailedError(f"cannot write {out}: {reason_of(error)}") from error
 
 
 def not_recorded(config: ExperimentConfig) -> dict[str, object]:

@@ -19,7 +19,7 @@ def official_name(path: str, *, version: str = "v1") -> str:
 
     Args:
         path: the weight's name here, such as ``generator/block1/conv1/kernel``.
-        version: of the Hamburger, which decides what its batch normalisation is called.
+        version: version of the Hamburger, which decides what its batch normalisation is called.
 
     Raises:
         ValueError: the weight has no counterpart.

@@ -47,10 +47,13 @@ class CheckpointWriter:
     is a newer one.
 
     Args:
-        directory: of the checkpoints.
+        directory: folder of the checkpoints.
         variables: everything to save, by name.
-        max_to_keep: how many of the newest are kept.
-        best_step: returns the step of a checkpoint that is kept besides, or None.
+        max_to_keep: number of the newest checkpoints that are kept.
+        best_step: function that returns the step of a checkpoint to keep besides, or None.
+
+    Raises:
+        UserError: the folder cannot be written.
     """
 
     def __init__(
@@ -70,12 +73,15 @@ class CheckpointWriter:
                 name: tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
                 for name, variable in variables.items()
             }
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._writing: Future[Exception | None] | None = None
         self._step = 0
         self._give_up = threading.Event()
         self._hurry = threading.Event()
-        delete_unfinished(directory)
+        try:
+            delete_unfinished(directory)
+        except WRITE_ERRORS as error:
+            raise UserError(f"cannot write checkpoints into {directory}: {reason_of(error)}") from error
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
 
     def save(self, step: int) -> None:
         """Copies the variables, and begins to write them as the checkpoint of ``step``.
@@ -143,7 +149,7 @@ class CheckpointWriter:
             error = self._write()
             if error is None:
                 break
-            self._warn(error, f"training goes on, next attempt in {seconds:.0f} s")
+            self._warn(error, f"training continues, next attempt in {seconds:.0f} s")
             if self._give_up.wait(seconds):
                 break
         return error
@@ -164,8 +170,7 @@ class CheckpointWriter:
             return error
         try:
             self._delete_old()
-        except (*WRITE_ERRORS, UserError, KeyError) as error:
-            # UserError, KeyError: an evaluation that is damaged, or not ours.
+        except Exception as error:  # Such as an evaluation that is damaged: no reason to stop training.
             _logger.warning("Cannot delete old checkpoints in %s (%s)", self._directory, reason_of(error))
         return None
 

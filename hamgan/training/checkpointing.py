@@ -140,14 +140,21 @@ def restore_newest(directory: str, variables: Mapping[str, tf.Variable]) -> str 
         else:
             return path
     if steps:
-        raise UserError(f"none of the {len(steps)} checkpoints in {directory} can be read; delete them to begin anew")
+        raise UserError(f"none of the {len(steps)} checkpoints in {directory} can be read; delete them to start over")
     return None
 
 
 def checkpoint_steps(directory: str) -> list[int]:
-    """Returns the steps of the complete checkpoints in a folder, ascending."""
+    """Returns the steps of the complete checkpoints in a folder, ascending.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
     pattern = re.compile(rf"{PREFIX}-(\d+)\.index")
-    names = tf.io.gfile.listdir(directory) if tf.io.gfile.exists(directory) else []
+    try:
+        names = tf.io.gfile.listdir(directory) if tf.io.gfile.exists(directory) else []
+    except tf.errors.OpError as error:
+        raise UserError(f"cannot read the checkpoints in {directory}: {reason_of(error)}") from error
     return sorted(int(match[1]) for match in map(pattern.fullmatch, names) if match)
 
 

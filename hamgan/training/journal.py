@@ -81,7 +81,9 @@ class Journal:
             write()
         except (OSError, tf.errors.OpError) as error:
             if not self._is_refused:
-                _logger.warning("Cannot write %s in %s (%s); training goes on", what, self._run.path, reason_of(error))
+                _logger.warning(
+                    "Cannot write %s in %s (%s); training continues", what, self._run.path, reason_of(error)
+                )
             self._is_refused = True
         else:
             self._is_refused = False

@@ -46,10 +46,7 @@ MAY_CHANGE = (
     "train.max_rollbacks",
     "evaluation.",
 )
-"""What a resumed run may set anew: nothing that the weights at a given step depend on."""
-
-BAD_DATA = (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.NotFoundError)
-"""What a step raises when the input pipeline finds records or labels that cannot be used."""
+"""Settings that a resumed run may change: the weights at a given step do not depend on them."""
 
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
 
@@ -83,43 +80,39 @@ def train(
     if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()
     replica_batch(config.train.global_batch, strategy)
-    with RunLock(run) as lock:
-        is_new = not run.exists()
-        if is_chief(strategy):
-            # A new run's folder is made later: nothing is left of a run that cannot begin.
-            run.check_unused() if is_new else lock.acquire()
-        if not is_new:
-            _check_same_experiment(config, run)
-        dataset = ClassificationDataset(config.data)
-        check_classes(config, dataset)
-        with strategy.scope():
-            state = TrainState(config)
-        if is_new and is_chief(strategy):
-            lock.acquire()
-            if run.exists():
-                _check_same_experiment(config, run)
-            else:
-                run.create(config)
-        _run(config, run, strategy, dataset, state, watch)
-
-
-def _run(
-    config: ExperimentConfig,
-    run: RunDirectory,
-    strategy: tf.distribute.Strategy,
-    dataset: ClassificationDataset,
-    state: TrainState,
-    watch: PreemptionWatch,
-) -> None:
     try:
-        _resume(config, run, strategy, state)
-        _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
+        with RunLock(run) as lock:
+            dataset, state = _begin(config, run, strategy, lock)
+            _resume(config, run, strategy, state)
+            _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
     except UNAVAILABLE as error:
         if not is_multi_worker(strategy):
             raise
         raise PreemptedError(
             f"a worker of the cluster is gone ({type(error).__name__}); start all workers again"
         ) from error
+
+
+def _begin(
+    config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy, lock: RunLock
+) -> tuple[ClassificationDataset, TrainState]:
+    """Builds everything, and makes the folder of a new run when nothing can be wrong with its settings any more."""
+    is_new = not run.exists()
+    if is_chief(strategy):
+        run.check_unused() if is_new else lock.acquire()
+    if not is_new:
+        _check_same_experiment(config, run)
+    dataset = ClassificationDataset(config.data)
+    check_classes(config, dataset)
+    with strategy.scope():
+        state = TrainState(config)
+    if is_new and is_chief(strategy):
+        lock.acquire()
+        if run.exists():
+            _check_same_experiment(config, run)
+        else:
+            run.create(config)
+    return dataset, state
 
 
 def _resume(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy, state: TrainState) -> None:
@@ -131,6 +124,10 @@ def _resume(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute
     if is_chief(strategy):
         run.write_config(config)
         run.forget_metrics_after(step)
+        collapses = run.read_collapses()
+        if collapses and collapses[-1]["action"] == "stop":
+            # So that whoever watches the run sees that it has not ended.
+            run.write_collapses([*collapses[:-1], {**collapses[-1], "action": "resumed"}])
         _logger.info(
             "%s at step %d of %d on %s",
             "Resuming" if restored else "Starting",
@@ -276,9 +273,10 @@ class _Loop:
         except tf.errors.OpError as error:
             if is_multi_worker(self.strategy) and isinstance(error, UNAVAILABLE):
                 raise
-            kind = UserError if isinstance(error, BAD_DATA) else FailedError
+            bad_data = self.dataset.explained(error, self.dataset.config.train_split)
+            kind = FailedError if bad_data is None else UserError
             raise kind(
-                f"training stopped after step {self.step}: {reason_of(error)}; what was saved is kept"
+                f"training stopped after step {self.step}: {bad_data or reason_of(error)}; what was saved is kept"
             ) from error
         return taken
 
@@ -356,7 +354,7 @@ class _Loop:
             advice = (
                 f"it was rolled back {self.rollbacks} times before (train.max_rollbacks)"
                 if self.config.on_collapse == "rollback"
-                else "--on_collapse rollback goes on from it with other noise and data order"
+                else "--on_collapse rollback resumes from it with other noise and data order"
             )
             raise TrainingDivergedError(f"{collapse['what']}. The last checkpoint is {path}; {advice}")
         _logger.warning(

@@ -119,13 +119,13 @@ def test_a_preempted_evaluation_keeps_its_features_and_exits_with_75(
     before = signal.getsignal(signal.SIGTERM)
     assert main(arguments) == 75
     assert signal.getsignal(signal.SIGTERM) is before
-    assert "SIGTERM: the features so far are kept; the same command goes on" in capsys.readouterr().err
+    assert "SIGTERM: the features so far are kept; run the same command again to resume" in capsys.readouterr().err
     assert main(arguments) == 0
     # 32 validation images, 32 training images and 32 fakes, each once.
     assert sum(appended) == 3 * 32
 
 
-def test_a_begun_run_goes_on_without_preset_and_data_folder(run_path, capsys):
+def test_a_begun_run_is_resumed_without_preset_and_data_folder(run_path, capsys):
     assert main(["train", "--run", run_path]) == 0
     assert "Report" in capsys.readouterr().out
 
@@ -227,7 +227,7 @@ def test_other_ends_have_exit_codes_and_one_line(monkeypatch, run_path, capsys, 
 def test_sigterm_while_tensorflow_is_loaded_is_a_preemption(command, monkeypatch, run_path, capsys):
     monkeypatch.setattr(f"hamgan.cli.{command}.import_tensorflow_quietly", lambda: signal.raise_signal(signal.SIGTERM))
     assert main([command, "--run", str(run_path)]) == 75
-    assert capsys.readouterr().err.endswith("; the same command goes on\n")
+    assert capsys.readouterr().err.endswith("; run the same command again to resume\n")
 
 
 def test_a_report_that_cannot_be_written_does_not_make_the_training_fail(monkeypatch, run_path, capsys, caplog):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from dataset_helpers import pictures, write_dataset
 
 from hamgan.config import DataConfig
 from hamgan.data.dataset import ClassificationDataset, _num_streams
@@ -225,6 +226,14 @@ def test_missing_data_is_a_clear_error(tiny, changes, message):
 def test_a_data_set_without_one_label_is_refused(other_dir):
     with pytest.raises(UserError, match="exactly one ClassLabel feature to be trained on, found kind, color"):
         ClassificationDataset(DataConfig("two_labels", other_dir, "everything", "everything"))
+
+
+def test_images_of_another_kind_are_named(tmp_path):
+    uint8 = tfds.features.Tensor(shape=(8, 8, 3), dtype=np.uint8)
+    config = write_dataset(tmp_path, {"train": (pictures(2), [0, 1])}, uint8)
+    message = r"one Image feature \(or float32 Tensor .*\) to be trained on, found none among image \(Tensor\), label"
+    with pytest.raises(UserError, match=message):
+        ClassificationDataset(config)
 
 
 @pytest.fixture(scope="module")

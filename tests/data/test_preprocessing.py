@@ -48,3 +48,21 @@ def test_gray_becomes_rgb():
 def test_a_single_pixel_fills_the_image():
     result = preprocess(tf.constant([[[255, 0, 51]]], tf.uint8), 4)
     np.testing.assert_allclose(result, np.broadcast_to([1.0, -1.0, -0.6], (4, 4, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65_535), (np.float32, 1.0)])
+def test_black_and_white_are_minus_one_and_one_whatever_the_dtype(dtype, white):
+    random = np.random.default_rng(0).random((40, 52, 3)) * white
+    image = (random if dtype == np.float32 else np.rint(random)).astype(dtype)
+    image[:, :20] = white
+    result = preprocess(tf.constant(image), 32).numpy()
+    np.testing.assert_allclose(result, _expected(image / white * 255, 32), atol=2e-4)
+    assert result.max() == pytest.approx(1.0, abs=1e-6)
+    black = preprocess(tf.zeros((8, 8, 3), dtype), 8).numpy()
+    np.testing.assert_array_equal(black, np.full((8, 8, 3), -1.0))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float64", "bool"])
+def test_images_of_another_dtype_are_refused(dtype):
+    with pytest.raises(ValueError, match=f"images must be uint8, uint16, float32, received {dtype}"):
+        preprocess(tf.zeros((8, 8, 3), dtype), 8)

@@ -52,6 +52,12 @@ def test_mistakes_are_answered_by_one_line(tmp_path, capsys, arguments, message)
     assert not (tmp_path / "fake").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert main(["--out", str(tmp_path / "file" / "fake")]) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(UserError, match="is there already"):
         write_fake_imagenet(str(tmp_path), layout="tars", **OPTIONS)

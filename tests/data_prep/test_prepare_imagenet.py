@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -12,15 +13,16 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from imagenet_helpers import CLASSES, all_files, request_for
 
+from data_prep import beam_pipeline, storage
 from data_prep import prepare_imagenet as module
-from data_prep import storage
+from data_prep.beam_pipeline import write_with_beam
 from data_prep.fake_imagenet import FLAWS, flawed_name, write_fake_imagenet
 from data_prep.forms import get_forms
 from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets
 from data_prep.preparation import Selection
 from data_prep.prepare_imagenet import prepare_imagenet
 from hamgan.data.preprocessing import preprocess
-from hamgan.errors import UserError
+from hamgan.errors import FailedError, UserError
 
 CMYK, PNG, TRUNCATED = (flawed_name(CLASSES[0], flaw) for flaw in FLAWS)
 
@@ -228,9 +230,132 @@ def test_a_source_without_any_image_is_refused(fakes, tmp_path):
         prepare_imagenet(request_for(tmp_path / "empty", tmp_path / "data"))
 
 
-def test_a_hostile_tar_writes_nothing(fakes, tmp_path):
-    import tarfile
+def _source_of(tmp_path, fakes, layout="folders"):
+    return shutil.copytree(fakes / layout, tmp_path / "source")
 
+
+@pytest.mark.parametrize("form", ["original", "64"])
+def test_a_split_of_which_nothing_can_be_read_is_not_published(fakes, tmp_path, form):
+    source = _source_of(tmp_path, fakes)
+    for image in (source / "val").iterdir():
+        image.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"none of the 12 validation images in .*val can be used: nothing is prepared"):
+        prepare_imagenet(request_for(source, tmp_path / "data", forms=(form,)))
+    assert not list((tmp_path / "data").rglob("dataset_info.json"))
+    (page,) = (tmp_path / "data").rglob("preparation.html")
+    assert "images that do not decode: 13, skipped" in page.read_text()
+
+
+def test_one_source_for_both_splits_is_refused(fakes):
+    train = str(fakes / "folders" / "train")
+    for other in (train, f"{train}/", f"{train}/../train"):
+        with pytest.raises(UserError, match=r"found .*train for both --train and --validation"):
+            module.find_sources(None, train, other)
+    assert module.find_sources(None, train, None) == {"train": train}
+
+
+def test_same_names_in_several_classes_are_all_prepared(fakes, tmp_path):
+    source = _source_of(tmp_path, fakes)
+    images = {}
+    for synset in CLASSES:
+        for number, path in enumerate(sorted((source / "train" / synset).iterdir())[:3]):
+            images[label_of_synset()[synset], f"{number:04d}.jpg"] = path.read_bytes()
+            path.rename(path.with_name(f"{number:04d}.jpg"))
+    (source / "train" / CLASSES[1] / "0002.jpg").write_bytes(b"damaged")
+    prepare_imagenet(request_for(source, tmp_path / "data"))
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    dataset = tfds.load("imagenet2012", data_dir=str(tmp_path / "data"), split="train", decoders=decoders)
+    found = {
+        (int(example["label"]), example["file_name"].decode()): example["image"]
+        for example in dataset.as_numpy_iterator()
+        if example["file_name"].endswith(b".jpg")
+    }
+    del images[label_of_synset()[CLASSES[1]], "0002.jpg"]
+    assert found == images
+    problems = {(problem["kind"], problem["where"]) for problem in _record(tmp_path / "data")["problems"]}
+    assert ("damaged", f"{CLASSES[1]}/0002.jpg") in problems
+    assert not [where for kind, where in problems if kind == "duplicate_name"]
+
+
+def test_a_damaged_tar_is_refused_with_and_without_strict(fakes, tmp_path):
+    source = _source_of(tmp_path, fakes, "tars")
+    path = source / "ILSVRC2012_img_val.tar"
+    content = bytearray(path.read_bytes())
+    with tarfile.open(path) as tar:
+        content[tar.getmembers()[5].offset + 100] ^= 0x55
+    path.write_bytes(content)
+    for strict in (False, True):
+        with pytest.raises(UserError, match=rf"tar {path} is damaged: found no header"):
+            prepare_imagenet(request_for(source, tmp_path / "data", strict=strict))
+    assert not all_files(tmp_path / "data")
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_listed(fakes, prepared, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(module, "_plan", lambda *_: pytest.fail("listed"))
+    for data_dir in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(UserError, match=r"cannot write .*file.*; pass another --data_dir"):
+            prepare_imagenet(request_for(fakes / "tars", data_dir))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "imagenet_hamgan").write_text("no folder")
+    with pytest.raises(UserError, match=r"cannot write .*imagenet_hamgan/64/1\.0\.0\.incomplete"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path / "data", forms=("original", "64")))
+
+
+def test_a_folder_in_the_way_is_said_before_anything_is_listed(fakes, prepared, tmp_path, monkeypatch):
+    """It would be in the way when the finished records get their name."""
+    monkeypatch.setattr(module, "_plan", lambda *_: pytest.fail("listed"))
+    shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
+    (tmp_path / "imagenet2012" / "5.1.0" / "dataset_info.json").unlink()
+    with pytest.raises(UserError, match=r"5\.1\.0 is there without dataset_info\.json: it is not whole; move it away"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+
+
+def test_a_damaged_record_of_the_preparation_is_named(fakes, prepared, tmp_path):
+    shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
+    path = tmp_path / "imagenet2012" / "5.1.0" / "preparation.json"
+    for content in (
+        "{",
+        "[]",
+        "{}",
+        '{"plan": "x", "subset": {}, "problems": []}',
+        '{"plan": "x", "subset": null, "problems": [3]}',
+    ):
+        path.write_text(content)
+        with pytest.raises(UserError, match=rf"{path} is damaged: "):
+            prepare_imagenet(request_for(fakes / "tars", tmp_path))
+
+
+def test_any_folder_name_works(fakes, prepared, tmp_path):
+    source = shutil.copytree(fakes / "tars", tmp_path / "source[1]*?")
+    data_dir = tmp_path / "data {a,b}[!c]?"
+    prepare_imagenet(request_for(source, data_dir))
+    files, expected = (all_files(folder / "imagenet2012" / "5.1.0") for folder in (data_dir, prepared))
+    assert files.keys() == expected.keys()
+    assert all(files[name] == expected[name] for name in files if not name.startswith("preparation."))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["runner=Nonsense"], "Unexpected pipeline runner"), (["direct_num_workers=x"], "invalid int value: 'x'")],
+)
+def test_options_that_beam_refuses_are_one_line(options, message, capfd):
+    with pytest.raises(UserError, match=message):
+        write_with_beam([], [], options)
+    assert "usage" not in capfd.readouterr().err
+
+
+def test_a_pipeline_that_fails_is_one_line(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(beam_pipeline, "write_shard", fail)
+    with pytest.raises(FailedError, match=r"the Apache Beam pipeline failed: .*No space left on device") as raised:
+        write_with_beam(["a shard"], [], ["runner=DirectRunner"])
+    assert "\n" not in str(raised.value)
+
+
+def test_a_hostile_tar_writes_nothing(fakes, tmp_path):
     source = tmp_path / "deep" / "source"
     shutil.copytree(fakes / "tars", source)
     with tarfile.open(source / "ILSVRC2012_img_train.tar", "a") as tar:

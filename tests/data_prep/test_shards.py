@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.hashing import Hasher
 from tensorflow_datasets.core.utils.shard_utils import ShardConfig
 
 from data_prep import shards
 from data_prep.forms import FORMS
+from data_prep.ilsvrc import synsets
 from data_prep.shards import Shard, Target, finished, plan_shards, write_shard
 from data_prep.sources import find_split, list_place, merge, places
 
@@ -174,3 +176,43 @@ def test_a_failure_in_the_middle_leaves_nothing(listing, target, monkeypatch, fi
         write_shard(shard, [target])
     assert [path.name for path in tmp_path.iterdir()] == [shards.RESULTS_FOLDER]
     assert not list((tmp_path / shards.RESULTS_FOLDER).iterdir())
+
+
+def _with_names(listing, names_and_labels):
+    images = np.repeat(listing.images[:1], len(names_and_labels))
+    images["name"], images["label"] = zip(*names_and_labels, strict=True)
+    images["offset"] = np.arange(len(images)) * 1024
+    return listing._replace(images=images)
+
+
+def _names_and_labels(planned):
+    return [(image["name"].decode(), int(image["label"])) for shard in planned for image in shard.images]
+
+
+def test_a_name_is_unique_within_its_class_only(listing):
+    """As in ``a/0000.jpg``, ``b/0000.jpg``."""
+    everything = [(f"{number:04d}.jpg", label) for label in (0, 5, 9) for number in range(20)]
+    planned, problems = plan_shards("train", _with_names(listing, everything))
+    assert not problems
+    order = _names_and_labels(planned)
+    assert sorted(order) == sorted(everything)
+    # Shuffled: neither by name nor by class, and whatever the order of listing.
+    assert len({label for _, label in order[:6]}) > 1
+    assert order != sorted(order)
+    assert _names_and_labels(plan_shards("train", _with_names(listing, everything[::-1]))[0]) == order
+
+
+def test_twice_the_same_name_within_a_class_is_reported_with_its_class(listing):
+    everything = [("0000.jpg", 0), ("0000.jpg", 5), ("0000.jpg", 5), (f"{synsets()[0]}_1.JPEG", 0)]
+    planned, problems = plan_shards("train", _with_names(listing, everything))
+    assert sorted(_names_and_labels(planned)) == sorted(set(everything))
+    assert [(problem.kind, problem.where) for problem in problems] == [("duplicate_name", f"{synsets()[5]}/0000.jpg")]
+
+
+def test_names_of_one_class_each_keep_the_order_that_they_had(listing):
+    names = [(f"picture{number}.jpg", number % 7) for number in range(30)]
+    together = [*names, ("0000.jpg", 1), ("0000.jpg", 2)]
+    order = [name for name, _ in _names_and_labels(plan_shards("train", _with_names(listing, names))[0])]
+    assert order == sorted(order, key=lambda name: Hasher("train").hash_key(name.encode()))
+    planned, _ = plan_shards("train", _with_names(listing, together))
+    assert [name for name, _ in _names_and_labels(planned) if name != "0000.jpg"] == order

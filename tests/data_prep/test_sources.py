@@ -8,6 +8,7 @@ import pytest
 from data_prep import sources
 from data_prep.fake_imagenet import add_to_tar
 from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets, validation_labels
+from data_prep.shards import plan_shards
 from data_prep.sources import find_split, list_place, merge, places, read_images
 from hamgan.errors import UserError
 
@@ -195,3 +196,76 @@ def test_files_that_are_too_large_are_not_read(tmp_path, monkeypatch):
     listing = _listing(_write(tmp_path, {f"{FIRST}/{FIRST}_0.JPEG": b"12345"}), "train")
     (content,) = read_images(listing.images, dict(enumerate(listing.containers)))
     assert "expected at most 3 bytes, found 5" in str(content)
+
+
+@pytest.mark.parametrize("order", ["tars first", "images first", "between"])
+def test_a_tar_of_tars_and_images_loses_neither(tmp_path, order):
+    tars = {f"{FIRST}.tar": _tar_bytes({f"{FIRST}_1.JPEG": b"1", f"{FIRST}_2.JPEG": b"22"})}
+    images = {f"{SECOND}/{SECOND}_3.JPEG": b"333"}
+    odd = {"n99999999.tar": _tar_bytes({"x.JPEG": b"x"}), "notes.txt": b"notes"}
+    more = {f"{SECOND}.tar": _tar_bytes({f"{SECOND}_4.JPEG": b"4"})}
+    parts = {
+        "tars first": [tars, odd, more, images],
+        "images first": [images, odd, tars, more],
+        "between": [tars, images, odd, more],
+    }[order]
+    path = _tar(tmp_path / "train.tar", {name: data for part in parts for name, data in part.items()})
+    listing = _listing(path, "train")
+    assert _images(listing) == {
+        f"{FIRST}_1.JPEG".encode(): (0, b"1"),
+        f"{FIRST}_2.JPEG".encode(): (0, b"22"),
+        f"{SECOND}_3.JPEG".encode(): (7, b"333"),
+        f"{SECOND}_4.JPEG".encode(): (7, b"4"),
+    }
+    assert _kinds(listing) == [("not_an_image", "n99999999.tar"), ("not_an_image", "notes.txt")]
+
+
+def test_odd_files_beside_inner_tars_are_reported(tmp_path):
+    files = {"README": b"?", f"{FIRST}.tar": _tar_bytes({f"{FIRST}_1.JPEG": b"1"}), ".DS_Store": b"", "n0.tar": b""}
+    listing = _listing(_tar(tmp_path / "train.tar", files), "train")
+    assert list(_images(listing)) == [f"{FIRST}_1.JPEG".encode()]
+    assert _kinds(listing) == [
+        ("not_an_image", "README"),
+        ("system_file", ".DS_Store"),
+        ("unknown_synset", "n0.tar"),
+    ]
+
+
+def test_a_damaged_tar_beside_images_is_named(tmp_path):
+    damaged = bytearray(_tar_bytes({f"{FIRST}_1.JPEG": b"1", f"{FIRST}_2.JPEG": b"2"}))
+    damaged[1024] ^= 0x55
+    path = _tar(tmp_path / "train.tar", {f"{SECOND}/{SECOND}_3.JPEG": b"3", f"{FIRST}.tar": bytes(damaged)})
+    with pytest.raises(UserError, match=rf"tar .*/{FIRST}\.tar is damaged"):
+        _listing(path, "train")
+
+
+@pytest.mark.parametrize("as_tar", [False, True])
+def test_images_of_the_other_split_are_left_out_and_reported(tmp_path, as_tar):
+    files = {
+        f"{FIRST}/{FIRST}_1.JPEG": b"1",
+        f"{FIRST}/ILSVRC2012_val_00000001.JPEG": b"2",
+        f"{SECOND}/{FIRST}_3.JPEG": b"3",
+        f"{SECOND}/{SECOND}_4.png": b"4",
+    }
+    path = _tar(tmp_path / "all.tar", files) if as_tar else _write(tmp_path, files)
+    train, validation = _listing(path, "train"), _listing(path, "validation")
+    names = {name.decode(): label for name, (label, _) in _images(train).items()}
+    assert names == {f"{FIRST}_1.JPEG": 0, f"{FIRST}_3.JPEG": 7, f"{SECOND}_4.png": 7}
+    assert _kinds(train) == [("misplaced", f"{FIRST}_3.JPEG"), ("other_split", "ILSVRC2012_val_00000001.JPEG")]
+    assert list(_images(validation)) == [b"ILSVRC2012_val_00000001.JPEG"]
+    assert [kind for kind, _ in _kinds(validation)] == ["other_split"] * 3 + ["validation_label"]
+
+
+def test_same_names_in_several_classes_are_all_read(tmp_path):
+    files = {
+        f"{synset}/{number:04d}.jpg": synset.encode() + bytes([number])
+        for synset in (FIRST, SECOND)
+        for number in range(3)
+    }
+    for path in (_write(tmp_path / "folders", files), _tar(tmp_path / "train.tar", files)):
+        planned, problems = plan_shards("train", _listing(path, "train"))
+        assert not problems
+        contents = [data for shard in planned for data in read_images(shard.images, shard.containers)]
+        labels = [int(label) for shard in planned for label in shard.images["label"]]
+        assert sorted(contents) == sorted(files.values())
+        assert [0 if data.startswith(FIRST.encode()) else 7 for data in contents] == labels

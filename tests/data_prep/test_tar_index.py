@@ -111,3 +111,57 @@ def test_a_negative_size_is_refused():
 def test_what_is_no_tar_is_named(data, message):
     with pytest.raises(UserError, match=message):
         _list(data)
+
+
+IMAGES = _tar(*((f"{index}.JPEG", bytes([index + 1]) * 700, {}) for index in range(5)))
+MEMBER = 3 * 512
+"""Bytes of each image in it, with its header."""
+END = 5 * MEMBER
+
+
+def test_a_tar_may_be_padded_or_not():
+    for padding in (1024, 10240, 1 << 21):
+        assert len(_list(IMAGES[:END] + bytes(padding))) == 5
+
+
+@pytest.mark.parametrize("damaged_member", [1, 3, 4])
+@pytest.mark.parametrize("position", [0, 100, 148, 511])
+def test_a_damaged_header_is_not_the_end(damaged_member, position):
+    data = bytearray(IMAGES)
+    data[damaged_member * MEMBER + position] ^= 0x55
+    with pytest.raises(UserError, match=r"tar x\.tar is damaged: found no header of a file at byte"):
+        _list(bytes(data))
+
+
+@pytest.mark.parametrize("zeros", [512, 1024])
+def test_zeros_in_place_of_a_header_are_not_the_end(zeros):
+    data = bytearray(IMAGES)
+    data[2 * MEMBER : 2 * MEMBER + zeros] = bytes(zeros)
+    with pytest.raises(UserError, match=r"tar x\.tar (is damaged|has something after its end)"):
+        _list(bytes(data))
+
+
+@pytest.mark.parametrize("size", [END, END + 1, END + 512, END + 1023, 2 * MEMBER, 2 * MEMBER + 200, 2 * MEMBER + 512])
+def test_a_tar_without_its_end_is_cut_off(size):
+    with pytest.raises(UserError, match=r"tar x\.tar is cut off"):
+        _list(IMAGES[:size])
+
+
+@pytest.mark.parametrize("appended", [IMAGES, b"x", bytes(1 << 21) + b"x"])
+def test_what_follows_the_end_is_not_left_out(appended):
+    with pytest.raises(UserError, match=r"tar x\.tar has something after its end"):
+        _list(IMAGES + appended)
+
+
+def test_a_damaged_tar_within_a_tar_is_named():
+    inner = bytearray(IMAGES)
+    inner[2 * MEMBER] ^= 0x55
+    outer = _tar(("n1.tar", bytes(inner), {}), ("n2.tar", IMAGES, {}))
+    first, second = _list(outer)
+    assert len(list(tar_members(io.BytesIO(outer), "n2.tar", start=second.offset, size=second.size))) == 5
+    with pytest.raises(UserError, match=r"tar n1\.tar is damaged"):
+        list(tar_members(io.BytesIO(outer), "n1.tar", start=first.offset, size=first.size))
+
+
+def test_a_tar_of_nothing_has_no_members():
+    assert _list(_tar()) == []

@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 
 from hamgan.config import override
-from hamgan.evaluation.evaluate import Evaluator
+from hamgan.evaluation.evaluator import Evaluator
 from hamgan.run_directory import RunDirectory
 from hamgan.training.loop import train
 

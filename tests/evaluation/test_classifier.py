@@ -4,6 +4,7 @@ import socket
 import urllib.error
 import urllib.request
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,10 +48,137 @@ def test_images_are_resized_to_the_signatures_size_or_inceptions(tmp_path, size,
     assert classifier.card()["image_size"] == expected
 
 
-def test_a_classifier_without_pool_3_is_refused(tmp_path):
-    classifier = Classifier(_Means(8, ("logits",)).save(str(tmp_path / "model")))
-    with pytest.raises(UserError, match="must return logits and pool_3; lacks pool_3"):
-        classifier(tf.constant(_images()))
+EXPECTED = (
+    r"; expected one that takes float32 images in \[-1, 1\] of shape \(None, size, size, 3\), where size may be None, "
+    r"and returns a dictionary with logits and pool_3$"
+)
+
+
+class _Module(tf.Module):
+    """A classifier that takes images of one kind."""
+
+    def __init__(self, *specs, outputs=("logits", "pool_3"), kind=dict):
+        super().__init__()
+        self._outputs = outputs
+        self._kind = kind
+        self._weight = tf.Variable(2.0)
+        self._call = tf.function(self._classify, input_signature=specs)
+
+    def _classify(self, *images):
+        features = self._weight * tf.reduce_mean(tf.cast(images[0], tf.float32), (1, 2))
+        named = {name: features + index for index, name in enumerate(self._outputs)}
+        return named if self._kind is dict else self._kind(named.values())
+
+    def named(self, *images):
+        return dict(zip(self._outputs, self._classify(*images), strict=True))
+
+
+def _saved(path, module, *, signature=None, with_call=True):
+    if with_call:
+        module.__call__ = module._call
+    tf.saved_model.save(module, str(path), signatures=signature or module._call)
+    return str(path)
+
+
+def _images_spec(*shape, dtype=tf.float32):
+    return tf.TensorSpec(shape, dtype, name="images")
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        (lambda: _Module(_images_spec(None, 8, 8, 3, dtype=tf.uint8)), r"takes uint8 of shape \(None, 8, 8, 3\) and"),
+        (lambda: _Module(_images_spec(None, 3, 8, 8)), r"takes float32 of shape \(None, 3, 8, 8\) and"),
+        (lambda: _Module(_images_spec(None, 8, 8, 1)), r"takes float32 of shape \(None, 8, 8, 1\) and"),
+        (lambda: _Module(_images_spec(None, 8, 9, 3)), r"takes float32 of shape \(None, 8, 9, 3\) and"),
+        (lambda: _Module(_images_spec(16, 8, 8, 3)), r"takes float32 of shape \(16, 8, 8, 3\) and"),
+        (lambda: _Module(_images_spec(None, 8, 24)), r"takes float32 of shape \(None, 8, 24\) and"),
+        (
+            lambda: _Module(_images_spec(None, 8, 8, 3), tf.TensorSpec((), tf.bool, name="training")),
+            r"takes float32 of shape \(None, 8, 8, 3\) and bool of shape \(\) and",
+        ),
+        (
+            lambda: _Module(_images_spec(None, 8, 8, 3), outputs=("logits",)),
+            r"takes float32 of shape \(None, 8, 8, 3\) and returns logits \(None, 3\)",
+        ),
+        (
+            lambda: _Module(_images_spec(None, 8, 8, 3), outputs=("classes", "features")),
+            r"takes .* and returns classes \(None, 3\), features \(None, 3\)",
+        ),
+    ],
+)
+def test_a_classifier_of_another_kind_is_one_line_that_says_what_was_found(tmp_path, module, found):
+    path = _saved(tmp_path / "model", module())
+    with pytest.raises(UserError, match=rf"classifier .*model {found}.*{EXPECTED}") as raised:
+        Classifier(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_saved_model_without_functions_is_refused(tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path / "model"))
+    with pytest.raises(UserError, match=f"model has no function to call{EXPECTED}"):
+        Classifier(str(tmp_path / "model"))
+
+
+def _check(classifier):
+    images = _images()
+    outputs = classifier(tf.constant(images))
+    np.testing.assert_allclose(outputs["logits"], 2 * images.mean((1, 2)), atol=1e-6)
+    np.testing.assert_allclose(outputs["pool_3"], 2 * images.mean((1, 2)) + 1, atol=1e-6)
+
+
+def test_a_signature_is_enough(tmp_path):
+    _check(Classifier(_saved(tmp_path / "model", _Module(_images_spec(None, 8, 8, 3)), with_call=False)))
+
+
+def test_outputs_without_names_have_those_of_the_signature(tmp_path):
+    module = _Module(_images_spec(None, 8, 8, 3), kind=tuple)
+    signature = tf.function(module.named, input_signature=[_images_spec(None, 8, 8, 3)])
+    _check(Classifier(_saved(tmp_path / "model", module, signature=signature)))
+
+
+def test_a_signature_for_other_inputs_does_not_hinder(tmp_path):
+    """Such as one for serving, of uint8 images."""
+    module = _Module(_images_spec(None, 8, 8, 3))
+    signature = tf.function(module._classify, input_signature=[_images_spec(None, 8, 8, 3, dtype=tf.uint8)])
+    _check(Classifier(_saved(tmp_path / "model", module, signature=signature)))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_keras_exports_is_accepted_if_its_outputs_have_names(tmp_path, named):
+    inputs = keras.Input((8, 8, 3))
+    pool_3 = keras.layers.Flatten(name="pool_3")(inputs)
+    logits = keras.layers.Dense(4, name="logits")(pool_3)
+    outputs = {"logits": logits, "pool_3": pool_3} if named else [logits, pool_3]
+    path = str(tmp_path / "model")
+    keras.Model(inputs, outputs).export(path, verbose=False)
+    if not named:
+        with pytest.raises(UserError, match=rf"returns output_0 \(None, 4\), output_1 \(None, 192\){EXPECTED}"):
+            Classifier(path)
+        return
+    images = _images()
+    classifier = Classifier(path)
+    assert classifier.image_size == 8
+    np.testing.assert_allclose(classifier(tf.constant(images))["pool_3"], images.reshape(5, -1), atol=1e-6)
+    assert classifier(tf.constant(images))["logits"].shape == (5, 4)
+
+
+def test_an_input_in_a_dictionary_is_that_of_the_signature(tmp_path):
+    inputs = keras.Input((None, None, 3), name="images")
+    pool_3 = keras.layers.GlobalAveragePooling2D()(inputs)
+    path = str(tmp_path / "model")
+    keras.Model({"images": inputs}, {"logits": 2 * pool_3, "pool_3": pool_3}).export(path, verbose=False)
+    classifier = Classifier(path)
+    assert classifier.image_size == INCEPTION_SIZE
+    images = _images(size=INCEPTION_SIZE)
+    np.testing.assert_allclose(classifier(tf.constant(images))["logits"], 2 * images.mean((1, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "what?"])
+def test_a_path_is_no_pattern(tmp_path, name):
+    path = tmp_path / name / "model[2]"
+    path.parent.mkdir()
+    _check(Classifier(_saved(path, _Module(_images_spec(None, 8, 8, 3)))))
 
 
 def test_a_classifier_that_is_not_there_is_refused(tmp_path):

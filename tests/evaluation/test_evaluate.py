@@ -1,5 +1,6 @@
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hamgan.errors import UserError
 from hamgan.evaluation import evaluate
 from hamgan.evaluation.classifier import Classifier
 from hamgan.evaluation.evaluate import evaluate_checkpoints
+from hamgan.evaluation.feature_store import FeatureStore
 from hamgan.evaluation.metrics import frechet_inception_distance, inception_score, kernel_inception_distance
 from hamgan.evaluation.neighbors import precision_recall_density_coverage
 from hamgan.generator_checkpoint import find_checkpoints, load_generator
@@ -77,7 +79,10 @@ def test_the_card_says_how_a_result_was_made(run, evaluation_config, results):
     assert (card["weights"], card["batch_norm"], card["truncation"], card["seed"]) == ("ema", "moving", None, 0)
     assert card["classifier"]["sha256"] == Classifier(evaluation_config.evaluation.classifier).sha256
     assert card["validation"]["examples"] == 355
-    assert card["versions"]["tensorflow"] == tf.__version__
+    provenance = results[-1]["provenance"]
+    assert provenance["versions"]["tensorflow"] == tf.__version__
+    assert provenance["batch"] == 8
+    assert provenance["data"]["validation"]["folder"].startswith(evaluation_config.data.data_dir)
     assert len({result["card_id"] for result in results}) == 1
 
 
@@ -189,7 +194,7 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(
     class Killed(BaseException):
         pass
 
-    append = evaluate.FeatureStore.append
+    append = FeatureStore.append
 
     def append_and_die(self, *arrays):
         append(self, *arrays)
@@ -198,7 +203,7 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(
         if len(made) == 2:
             raise Killed
 
-    monkeypatch.setattr(evaluate.FeatureStore, "append", append_and_die)
+    monkeypatch.setattr(FeatureStore, "append", append_and_die)
     with pytest.raises(Killed):
         evaluate_checkpoints(evaluator, copy, latest, "ema")
     assert copy.read_evaluations() == []
@@ -215,9 +220,10 @@ def test_real_features_are_made_once(run, make_evaluator, results, monkeypatch):
 
 def test_the_fakes_are_forgotten_when_the_result_is_written(results, cache_dir):
     counts = []
-    for name in os.listdir(cache_dir):
-        with open(os.path.join(cache_dir, name, "progress.json")) as file:
+    for progress in pathlib.Path(cache_dir).glob("*/progress.json"):
+        with open(progress) as file:
             counts.append("real" in json.load(file)["content"])
+    assert counts
     assert all(counts)
 
 
@@ -293,14 +299,14 @@ def test_the_report_is_one_file_with_curves_pictures_scores_and_cards(run, resul
 def test_results_of_other_cards_are_on_other_curves(results, tmp_path, evaluation_config):
     run = RunDirectory(str(tmp_path / "run"))
     run.create(evaluation_config)
-    for step, card_id, seed in ((1, "aa", 0), (2, "aa", 0), (2, "bb", 1)):
-        card = {**results[0]["card"], "seed": seed}
-        run.write_evaluation({**results[0], "step": step, "card_id": card_id, "card": card})
+    for step, seed in ((1, 0), (2, 0), (2, 1)):
+        run.write_evaluation({**results[0], "step": step, "card": {**results[0]["card"], "seed": seed}})
     write_report(run)
     with open(run.report_path) as file:
         page = file.read()
-    assert "ema weights, seed 0 [aa]" in page
-    assert "ema weights, seed 1 [bb]" in page
+    ids = {result["card"]["seed"]: result["card_id"] for result in run.read_evaluations()}
+    for seed, card_id in ids.items():
+        assert f"ema weights, seed {seed} [{card_id}]" in page
 
 
 def test_a_report_before_the_first_step_says_so(tiny, tmp_path):

@@ -11,15 +11,17 @@ from hamgan.evaluation.metrics import (
     FrechetDistanceTo,
     InceptionScoreSums,
     Moments,
-    bootstrap_frechet_distance,
-    bootstrap_inception_score,
     class_conditional_accuracy,
     frechet_distance,
-    frechet_distance_infinity,
     frechet_inception_distance,
     inception_score,
     intra_class_frechet_distances,
     kernel_inception_distance,
+)
+from hamgan.evaluation.uncertainty import (
+    bootstrap_frechet_distance,
+    bootstrap_inception_score,
+    frechet_distance_infinity,
 )
 
 WIDTH = 64

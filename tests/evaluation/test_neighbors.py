@@ -22,7 +22,13 @@ def brute_force(real, fake, precision_neighbors=3, density_neighbors=5):
     rows, columns = range(len(real)), range(len(fake))
     real_radii, fake_radii = radii(real, precision_neighbors), radii(fake, precision_neighbors)
     density_radii = radii(real, density_neighbors)
-    balls = sum(between[i][j] <= density_radii[i] for i in rows for j in columns)
+    balls = sum(
+        max(
+            sum(between[i][j] < density_radii[i] for i in rows),
+            min(sum(between[i][j] <= density_radii[i] for i in rows), density_neighbors),
+        )
+        for j in columns
+    )
     return {
         "precision": sum(any(between[i][j] <= real_radii[i] for i in rows) for j in columns) / len(fake),
         "recall": sum(any(between[i][j] <= fake_radii[j] for j in columns) for i in rows) / len(real),
@@ -128,6 +134,31 @@ def test_scores_equal_brute_force_exactly(points, block_rows, seed, monkeypatch)
     monkeypatch.setattr(neighbors, "_DIRECT_ELEMENTS", 100)
     real, fake = points(np.random.default_rng(seed))
     assert precision_recall_density_coverage(real, fake) == brute_force(real, fake)
+
+
+@pytest.mark.parametrize("count", [8, 1024])
+def test_where_all_features_coincide_every_score_is_1(count):
+    ones = np.ones((count, 8), np.float32)
+    assert set(precision_recall_density_coverage(ones, ones).values()) == {1.0}
+
+
+def test_ties_do_not_raise_density_above_what_k_neighbours_give():
+    """A lattice, where most fakes are on boundaries: as many reals around a fake as around a real."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.integers(0, 3, (500, 4)), rng.integers(0, 3, (500, 4))
+    assert 0.95 < precision_recall_density_coverage(real, fake)["density"] <= 1.0
+    # A collapse to a real that occurs 20 times: on the boundary of all their balls.
+    real[:20] = real[0]
+    collapsed = np.tile(real[:1], (500, 1))
+    assert precision_recall_density_coverage(real, collapsed)["density"] <= 1.0
+
+
+def test_density_without_ties_is_the_published_one():
+    real, fake = shifted(np.random.default_rng(0))
+    distances = np.linalg.norm(real[:, np.newaxis] - fake, axis=-1)
+    radii = np.sort(np.linalg.norm(real[:, np.newaxis] - real, axis=-1), axis=1)[:, 5]
+    published = (distances < radii[:, np.newaxis]).sum(axis=0).mean() / 5
+    assert precision_recall_density_coverage(real, fake)["density"] == pytest.approx(published)
 
 
 def test_numbers_of_neighbors_are_those_asked_for():

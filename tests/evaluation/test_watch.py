@@ -99,10 +99,31 @@ def test_it_ends_after_the_timeout(live_run, make_evaluator, monkeypatch):
     assert clock[0] == 120.0
 
 
+def _collapse(action, resumed_from):
+    return {"step": resumed_from + 1, "what": "a loss is nan", "action": action, "resumed_from": resumed_from}
+
+
 def test_a_collapse_that_stops_training_is_an_end(live_run):
     run, _, _ = live_run
     assert not has_ended(run)
-    run.write_collapses([{"action": "rollback"}])
+    run.write_collapses([_collapse("rollback", 1)])
     assert not has_ended(run)
-    run.write_collapses([{"action": "rollback"}, {"action": "stop"}])
+    run.append_metrics([{"step": 2}])
+    run.write_collapses([_collapse("rollback", 1), _collapse("stop", 2)])
+    assert has_ended(run)
+
+
+def test_a_collapse_that_training_has_resumed_from_is_no_end(live_run):
+    run, appear, _ = live_run
+    run.write_collapses([_collapse("resumed", 2)])
+    assert not has_ended(run)
+    # Earlier versions left "stop" there: the first steps after it tell.
+    run.write_collapses([_collapse("stop", 2)])
+    run.append_metrics([{"step": 2}, {"step": 3}])
+    assert not has_ended(run)
+    # It may collapse again, and after that end well.
+    run.write_collapses([_collapse("resumed", 2), _collapse("stop", 3)])
+    assert has_ended(run)
+    run.write_collapses([_collapse("resumed", 2), _collapse("resumed", 3)])
+    appear(4)
     assert has_ended(run)

@@ -355,3 +355,11 @@ def test_what_cannot_be_fixed_is_refused():
     opaque(images())
     with pytest.raises(ValueError, match=r"get_config.* of opaque does not describe .*ham"):
         fix_bases(opaque)
+
+
+def test_networks_without_a_hamburger_refuse_bases():
+    common = {"resolution": 32, "num_classes": 3, "base_channels": 2}
+    bases = np.ones((2, LATENT_DIM, RANK), np.float32)
+    for model, inputs in ((Generator(z_dim=4, **common), (2, 4)), (Discriminator(**common), (2, 32, 32, 3))):
+        with pytest.raises(ValueError, match="has no Hamburger and expects no initial_bases"):
+            model(np.zeros(inputs, np.float32), np.array([2, 0]), initial_bases=bases)

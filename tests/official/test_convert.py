@@ -5,13 +5,13 @@ from golden import SETS, ham_overrides, official_checkpoint
 
 from hamgan.cli.main import main
 from hamgan.config import override
-from hamgan.errors import UserError
-from hamgan.generator_checkpoint import find_checkpoint
+from hamgan.errors import FailedError, UserError
+from hamgan.generator_checkpoint import find_checkpoint, load_generator
 from hamgan.networks import build_discriminator, build_generator
 from hamgan.official.convert import convert_official, convert_to_official
 from hamgan.presets import hamgan_strong
 from hamgan.run_directory import RunDirectory
-from hamgan.training.checkpointing import write_checkpoint
+from hamgan.training.checkpointing import checkpoint_path, write_checkpoint
 from hamgan.training.state import network_variables
 
 
@@ -99,6 +99,82 @@ def test_other_architectures_go_there_and_back(overrides, tmp_path):
         value = reader.get_tensor(f"{key.replace('/', '.S')}/.ATTRIBUTES/VARIABLE_VALUE")
         np.testing.assert_array_equal(value, variable.numpy(), err_msg=key)
     _assert_equal(_tensors(official), _tensors(_back(tmp_path / "run", tmp_path / "again")))
+
+
+def _float64_run(tmp_path):
+    """A run that trains in float64, and its variables."""
+    config = override(
+        hamgan_strong(),
+        [
+            *("train.precision=float64", "model.resolution=64", "model.num_classes=3"),
+            *("model.generator.base_channels=2", "model.discriminator.base_channels=2"),
+            *("model.generator.hamburger.latent_dim=6", "model.discriminator.hamburger.latent_dim=6"),
+        ],
+    )
+    run = RunDirectory(str(tmp_path / "run[1]"))
+    run.create(config)
+    networks = [build(config.model, precision="float64") for build in (build_generator, build_discriminator)]
+    variables = {key: value for network in networks for key, value in network_variables(network).items()}
+    for index, variable in enumerate(variables.values()):
+        variable.assign(tf.random.stateless_normal(variable.shape, (index, 0), dtype=tf.float64))
+    write_checkpoint(checkpoint_path(run.checkpoints, 7), variables)
+    return run, config, variables
+
+
+def test_a_float64_run_is_written_in_float32_and_read_back_in_either(tmp_path):
+    run, config, variables = _float64_run(tmp_path)
+    official = _back(run.path, tmp_path / "official")
+    tensors = _tensors(official)
+    assert tensors.pop("global_step") == 7
+    assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.float32)}
+    kernel = variables["generator/dense/kernel"].numpy()
+    np.testing.assert_array_equal(tensors["Generator/generator/g_snh0/dense/kernel"], kernel.astype(np.float32))
+    for name, precision in (("float32", "float32"), ("float64", "float64")):
+        preset = override(config, [f"train.precision={precision}"])
+        converted = RunDirectory(str(tmp_path / name))
+        convert_official(official, converted.path, preset=preset)
+        generator = load_generator(converted.read_config(), find_checkpoint(converted, "7")[1], "raw")
+        assert generator.variable_dtype == precision
+        _assert_equal(_tensors(official), _tensors(_back(converted.path, tmp_path / f"again {name}")))
+
+
+def test_paths_are_no_patterns(tensors, tmp_path):
+    folder = tmp_path / "published[1]*"
+    folder.mkdir()
+    path = _write(folder / "model.ckpt-5", tensors)
+    run = tmp_path / "run?[2]"
+    assert convert_official(path, str(run), overrides=ham_overrides("v1_nmf")).step == 1234
+    back = _back(run, tmp_path / "back[3]")
+    assert sorted(entry.name for entry in (tmp_path / "back[3]").iterdir()) == [
+        *("checkpoint", "model.ckpt-1234.data-00000-of-00001", "model.ckpt-1234.index")
+    ]
+    copied = tmp_path / "copied"
+    (tmp_path / "back[3]").rename(copied)
+    _assert_equal({**tensors}, _tensors(str(copied / back.split("/")[-1])))
+
+
+def test_an_out_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr(tf.train, "load_checkpoint", None)
+    with pytest.raises(UserError, match=r"--out .*file/below: nothing can be written there"):
+        convert_official(official_checkpoint("v1_nmf"), str(tmp_path / "file" / "below"))
+    with pytest.raises(UserError, match=r"--out .*file/below: nothing can be written there"):
+        convert_to_official(hamgan_strong(), str(tmp_path / "ckpt-1"), str(tmp_path / "file" / "below"), step=1)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+    run, _, _ = _float64_run(tmp_path)
+    rename = tf.io.gfile.rename
+
+    def full(source, target, **options):
+        if "model.ckpt" in target:
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        rename(source, target, **options)
+
+    monkeypatch.setattr(tf.io.gfile, "rename", full)
+    with pytest.raises(FailedError, match=r"cannot write .*model\.ckpt-7: No space left on device"):
+        _back(run.path, tmp_path / "official")
+    assert list((tmp_path / "official").iterdir()) == []
 
 
 def test_optimiser_slots_are_listed_as_ignored(tensors, tmp_path):

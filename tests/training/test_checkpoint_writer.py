@@ -68,9 +68,10 @@ def test_the_newest_and_the_best_are_kept(tmp_path, variable, make):
     assert [_saved(tmp_path, step) for step in (4, 5)] == [4.0, 5.0]
 
 
-def test_a_damaged_evaluation_does_not_end_the_training(tmp_path, make, caplog):
+@pytest.mark.parametrize("error", [UserError, KeyError, TypeError])
+def test_a_damaged_evaluation_does_not_end_the_training(tmp_path, make, caplog, error):
     def damaged():
-        raise UserError("step_00000001_0a.json is damaged; delete it")
+        raise error("step_00000001_0a.json is damaged; delete it")
 
     writer = make(max_to_keep=1, best_step=damaged)
     for step in range(3):
@@ -79,6 +80,16 @@ def test_a_damaged_evaluation_does_not_end_the_training(tmp_path, make, caplog):
     assert checkpoint_steps(str(tmp_path)) == [0, 1, 2]
     assert caplog.text.count("Cannot delete old checkpoints") == 3
     assert "step_00000001_0a.json is damaged" in caplog.text
+
+
+def test_a_folder_that_refuses_is_a_clear_error(tmp_path, variable, monkeypatch):
+    def refuse(_):
+        raise tf.errors.PermissionDeniedError(None, None, "Read-only file system")
+
+    (tmp_path / "incomplete-ckpt-1.index").touch()
+    monkeypatch.setattr(tf.io.gfile, "remove", refuse)
+    with pytest.raises(UserError, match=rf"^cannot write checkpoints into {tmp_path}: Read-only file system$"):
+        CheckpointWriter(str(tmp_path), {"a": variable}, max_to_keep=1)
 
 
 def _refuse(monkeypatch, attempts=None, *, step=None):

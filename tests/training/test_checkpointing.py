@@ -72,6 +72,12 @@ def test_checkpoints_are_listed(saved):
     assert checkpoint_steps(os.path.join(saved, "nothing")) == []
 
 
+def test_a_folder_that_cannot_be_listed_is_a_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"^cannot read the checkpoints in .*/file: [^\n]+$"):
+        checkpoint_steps(str(tmp_path / "file"))
+
+
 def test_parts_are_listed(saved):
     parts = checkpoint_parts(checkpoint_path(saved, 10))
     assert parts == {

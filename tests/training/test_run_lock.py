@@ -38,11 +38,13 @@ def test_a_killed_owner_leaves_no_lock(tmp_path):
     if not child:
         # As the system sees it, this process is killed while it trains.
         try:
+            os.close(reading_end)
             _acquire(tmp_path)
             os.write(writing_end, b".")
             signal.pause()
         finally:
             os._exit(1)
+    os.close(writing_end)
     try:
         assert os.read(reading_end, 1) == b"."
         with pytest.raises(UserError, match=f"by process {child} on"):
@@ -51,7 +53,6 @@ def test_a_killed_owner_leaves_no_lock(tmp_path):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(reading_end)
-        os.close(writing_end)
     with _acquire(tmp_path):
         assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == os.getpid()
 

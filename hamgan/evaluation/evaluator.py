@@ -1,0 +1,365 @@
+"""One checkpoint sampled, classified and scored, with the card of how that was done."""
+
+import copy
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from hamgan import protocols
+from hamgan.class_lists import parse_classes
+from hamgan.config import ExperimentConfig
+from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.preprocessing import PREPROCESSING
+from hamgan.distribution import agreed, is_chief
+from hamgan.errors import PreemptedError, UserError, reason_of
+from hamgan.evaluation.classifier import Classifier
+from hamgan.evaluation.feature_store import DEFAULT_FOLDER, Features, FeatureStore
+from hamgan.evaluation.metrics import all_finite
+from hamgan.evaluation.neighbors import DENSITY_NEIGHBORS
+from hamgan.evaluation.scores import RealReference, score_repeats
+from hamgan.generator_checkpoint import load_generator
+from hamgan.models import Generator
+from hamgan.replicas import on_all_replicas
+from hamgan.run_directory import checkpoint_sha256
+from hamgan.sampling import Sampler, set_batch_norm
+
+EXTRAS = ("bootstrap", "fid_infinity", "intra_classes")
+"""Settings that ask for scores beside the others, and change none of them."""
+SMALLEST_COUNT = 2
+"""Images that a covariance takes."""
+_PACKAGES = ("hamgan", "tensorflow", "tensorflow-gan", "keras", "numpy")
+
+Batches = Iterator[tuple[dict[str, np.ndarray], np.ndarray]]
+"""Outputs of the classifier, and labels."""
+
+
+class Evaluator:
+    """Scores checkpoints of one experiment; what concerns the real images is computed once.
+
+    Args:
+        config: the experiment, with the settings of its ``evaluation``.
+        strategy: strategy whose replicas share the work.
+        cache_dir: local folder of features: those of real images stay, those of fakes until they are scored.
+
+    Raises:
+        UserError: the data set or the classifier is missing or unusable, or too small for the scores asked for.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        strategy: tf.distribute.Strategy | None = None,
+        cache_dir: str = DEFAULT_FOLDER,
+    ) -> None:
+        self.config = config
+        self.settings = config.evaluation
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.cache_dir = cache_dir
+        self.dataset = ClassificationDataset(config.data)
+        replicas = self.strategy.num_replicas_in_sync
+        if self.settings.batch_norm != "moving" and self.settings.batch % replicas:
+            raise UserError(
+                f"evaluation.batch must be a multiple of the {replicas} replicas where batches are normalised by their "
+                f"own statistics (evaluation.batch_norm={self.settings.batch_norm}), found {self.settings.batch}"
+            )
+        self.intra_classes = _intra_classes(config)
+        self._check_counts()
+        self.classifier = Classifier(self.settings.classifier, self.strategy)
+        self._classify = on_all_replicas(self.strategy, self.classifier)
+        self._real: RealReference | None = None
+        self._real_is_made = False
+        self._generators: dict[str, Generator] = {}
+        self._samplers: dict[tuple[str, float | None], Sampler] = {}
+        self._finished: FeatureStore | None = None
+
+    def _check_counts(self) -> None:
+        """Raises UserError if there are too few images for the scores asked for, before any work is done."""
+        settings, data = self.settings, self.config.data
+        for split in (data.validation_split, data.train_split):
+            count = self.dataset.num_examples(split)
+            if count < SMALLEST_COUNT:
+                raise UserError(
+                    f"split '{split}' of data set '{data.dataset}' has {count} images; FID and IS expect at least "
+                    f"{SMALLEST_COUNT}"
+                )
+        # Images that count twice are no neighbours.
+        distinct = min(settings.num_samples, self.dataset.num_examples(data.validation_split))
+        neighbors = min(settings.neighbors_samples, distinct)
+        if settings.neighbors_samples and neighbors <= DENSITY_NEIGHBORS:
+            raise UserError(
+                f"precision and recall expect more than {DENSITY_NEIGHBORS} images of each side, found {neighbors}; "
+                "override evaluation.neighbors_samples=0 to leave them out"
+            )
+        if settings.fid_infinity and settings.num_samples <= SMALLEST_COUNT:
+            raise UserError(
+                f"evaluation.fid_infinity expects more than {SMALLEST_COUNT} fakes, found evaluation.num_samples="
+                f"{settings.num_samples}"
+            )
+
+    def at_truncation(self, truncation: float | None) -> "Evaluator":
+        """Returns an evaluator that differs in the truncation; if None, this one as it is."""
+        if truncation is None:
+            return self
+        self._real_reference()
+        other = copy.copy(self)
+        other.settings = dataclasses.replace(self.settings, truncation=truncation)
+        other.config = dataclasses.replace(self.config, evaluation=other.settings)
+        return other
+
+    @property
+    def validation_count(self) -> int:
+        """How many images of the validation split are used."""
+        return self._count(self.config.data.validation_split)
+
+    def real_scores(self) -> dict[str, float | None] | None:
+        """Returns the real images' own scores; None to processes other than the chief."""
+        real = self._real_reference()
+        return None if real is None else real.scores
+
+    def card(self, weights: str) -> dict[str, Any]:
+        """Returns how results for these weights, "ema" or "raw", are made: a protocol card.
+
+        It holds what changes a score, and the names of the data set and the classifier;
+        see :func:`hamgan.protocols.card_id`. The contents of the data set are digested the first time.
+        """
+        settings, data = self.settings, self.config.data
+        return {
+            "protocol": protocols.describe(settings),
+            **self._fakes_card(weights),
+            "repeats": settings.repeats,
+            "images": {
+                "fake": settings.num_samples,
+                "validation": self._count(data.validation_split),
+                "train": self._count(data.train_split),
+                "neighbors": settings.neighbors_samples,
+            },
+            "preprocessing": PREPROCESSING,
+            "validation": self._identity(data.validation_split),
+            "train": self._identity(data.train_split),
+        }
+
+    def _fakes_card(self, weights: str) -> dict[str, Any]:
+        """What the features of a checkpoint's fakes depend on."""
+        settings = self.settings
+        batch_norm = settings.batch_norm
+        if batch_norm != "moving":
+            passes = f"{settings.standing_passes} batches" if batch_norm == "standing" else "each batch"
+            batch_norm += f" ({passes} of {settings.batch})"
+        return {
+            "weights": weights,
+            "batch_norm": batch_norm,
+            "truncation": settings.truncation,
+            "seed": settings.seed,
+            "resolution": self.config.model.resolution,
+            "classifier": self.classifier.card(),
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """Returns what is recorded beside a card, for it changes no score: versions, the batch, where the data is."""
+        splits = {"validation": self.config.data.validation_split, "train": self.config.data.train_split}
+        return {
+            "versions": {name: metadata.version(name) for name in _PACKAGES},
+            "batch": self.settings.batch,
+            "data": {name: self.dataset.provenance(split) for name, split in splits.items()},
+        }
+
+    def _identity(self, split: str) -> dict[str, Any]:
+        """What the images of a split that are used are, by their contents."""
+        return self.dataset.identity(split, self._count(split), self.cache_dir)
+
+    def _count(self, split: str) -> int:
+        """How many images of a split are used."""
+        if self.settings.wrap_validation and split == self.config.data.validation_split:
+            return self.settings.num_samples
+        return min(self.settings.num_samples, self.dataset.num_examples(split))
+
+    def evaluate(self, path: str, weights: str) -> dict[str, Any] | None:
+        """Scores one checkpoint.
+
+        Args:
+            path: path of the checkpoint, without suffix.
+            weights: "ema" or "raw".
+
+        Returns:
+            What :func:`hamgan.evaluation.scores.score_repeats` does, "real" with the same scores of the real images,
+            and how it was made: "card", "provenance", "checkpoint" (its SHA-256), "extras", "time" and "seconds". None
+            to processes other than the chief.
+
+        Raises:
+            UserError: the checkpoint is missing, damaged, or of another architecture.
+        """
+        begun = time.monotonic()
+        settings = self.settings
+        with self.strategy.scope():
+            generator = load_generator(self.config, path, weights, self._generators.get(weights))
+        checkpoint = checkpoint_sha256(path)
+        self._generators[weights] = generator
+        real = self._real_reference()
+        made_by = {**self._fakes_card(weights), "checkpoint": checkpoint, "batch": settings.batch}
+        store = self._store(made_by, settings.num_samples * settings.repeats)
+
+        def batches(first: int) -> Batches:
+            set_batch_norm(
+                generator,
+                settings.batch_norm,
+                passes=settings.standing_passes,
+                batch=settings.batch,
+                seed=settings.seed,
+                strategy=self.strategy,
+                truncation=settings.truncation,
+            )
+            sampler = self._sampler(weights)
+            labels = sampler.random_labels(settings.num_samples * settings.repeats - first, first=first)
+            return _with_labels(sampler.batches(labels, first=first), labels)
+
+        fakes = self._filled(store, settings.num_samples * settings.repeats, batches, "Fakes")
+        if store is None or fakes is None or real is None:
+            return None
+        each = [
+            fakes.rows(repeat * settings.num_samples, (repeat + 1) * settings.num_samples)
+            for repeat in range(settings.repeats)
+        ]
+        scored = score_repeats(each, real, settings, self.intra_classes)
+        self._finished = store
+        return {
+            **scored,
+            "real": real.scores,
+            "checkpoint": checkpoint,
+            "card": self.card(weights),
+            "provenance": self.provenance(),
+            "extras": extras_of(self.config),
+            "time": time.time(),
+            "seconds": time.monotonic() - begun,
+        }
+
+    def _sampler(self, weights: str) -> Sampler:
+        """One for all checkpoints: it is compiled once."""
+        key = (weights, self.settings.truncation)
+        if key not in self._samplers:
+            self._samplers[key] = Sampler(
+                self._generators[weights],
+                seed=self.settings.seed,
+                batch=self.settings.batch,
+                strategy=self.strategy,
+                truncation=self.settings.truncation,
+                postprocess=self.classifier,
+            )
+        return self._samplers[key]
+
+    def forget_fakes(self) -> None:
+        """Deletes the features of the fakes scored last; for when the result is written."""
+        if self._finished is not None:
+            self._finished.delete()
+
+    def _store(self, content: dict[str, Any], count: int) -> FeatureStore | None:
+        """The features of some images by the classifier; None to processes other than the chief."""
+        classifier = {name: value for name, value in content["classifier"].items() if name != "handle"}
+        content = {**content, "classifier": classifier}
+        return FeatureStore(self.cache_dir, content, count) if is_chief(self.strategy) else None
+
+    def _filled(
+        self, store: FeatureStore | None, count: int, batches: Callable[[int], Batches], what: str
+    ) -> Features | None:
+        """Fills a store from where it ends, with all processes."""
+        rows = agreed(self.strategy, store.rows if store is not None else 0)
+        if rows < count:
+            with tqdm(
+                total=count,
+                initial=rows,
+                desc=what,
+                unit="img",
+                leave=False,
+                mininterval=0.5 if sys.stderr.isatty() else 30.0,
+                disable=store is None,
+            ) as progress:
+                try:
+                    for outputs, labels in batches(rows):
+                        if store is not None:
+                            store.append(outputs["logits"], outputs["pool_3"], labels)
+                            progress.update(len(labels))
+                except (KeyboardInterrupt, PreemptedError):
+                    if store is not None:
+                        store.save()
+                    raise
+        return None if store is None else store.features()
+
+    def _real_reference(self) -> RealReference | None:
+        # All processes make it once, though only the chief keeps it.
+        if not self._real_is_made:
+            data = self.config.data
+            validation, train = (self._real_features(split) for split in (data.validation_split, data.train_split))
+            if validation is not None and train is not None:
+                self._real = RealReference(
+                    validation,
+                    train,
+                    self.config.model.num_classes,
+                    self.dataset.num_examples(data.validation_split),
+                )
+            self._real_is_made = True
+        return self._real
+
+    def _real_features(self, split: str) -> Features | None:
+        count = self._count(split)
+        resolution = self.config.model.resolution
+
+        def batches(first: int) -> Batches:
+            images_and_labels = self.dataset.evaluation_batches(
+                split, resolution=resolution, batch=self.settings.batch, first=first, last=count
+            )
+            with self.dataset.reading(split):
+                for images, labels in images_and_labels.as_numpy_iterator():
+                    yield self._outputs(images), labels
+
+        store = None
+        if is_chief(self.strategy):
+            content = {
+                "real": self._identity(split)["sha256"],
+                "resolution": resolution,
+                "preprocessing": PREPROCESSING,
+                "classifier": self.classifier.card(),
+            }
+            store = self._store(content, count)
+        features = self._filled(store, count, batches, f"Real images, {split}")
+        if features is not None and not (all_finite(features.logits) and all_finite(features.pool_3)):
+            raise UserError(
+                f"classifier {self.classifier.handle} returns values that are not finite for the real images of split "
+                f"'{split}'; expected a classifier of float32 images in [-1, 1]. If it is one, delete the damaged "
+                f"features in {self.cache_dir}"
+            )
+        return features
+
+    def _outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """What the classifier says of real images, the first ones that it is given."""
+        try:
+            return self._classify(images)
+        except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
+            raise UserError(
+                f"classifier {self.classifier.handle} cannot classify {len(images)} images of "
+                f"{self.classifier.image_size}x{self.classifier.image_size} pixels: {reason_of(error)}"
+            ) from error
+
+
+def _with_labels(batches: Iterable[dict[str, np.ndarray]], labels: np.ndarray) -> Batches:
+    first = 0
+    for outputs in batches:
+        count = len(outputs["logits"])
+        yield outputs, labels[first : first + count]
+        first += count
+
+
+def _intra_classes(config: ExperimentConfig) -> list[int]:
+    text = config.evaluation.intra_classes
+    return parse_classes(text, config.model.num_classes, "evaluation.intra_classes") if text else []
+
+
+def extras_of(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the settings that ask for scores beside the others."""
+    settings = dataclasses.asdict(config.evaluation)
+    return {name: settings[name] for name in EXTRAS}

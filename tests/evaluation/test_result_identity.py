@@ -1,0 +1,239 @@
+"""What a result is of, and when something counts as scored before."""
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan.data.dataset import ClassificationDataset
+from hamgan.evaluation import evaluator as evaluator_module
+from hamgan.evaluation.evaluate import evaluate_checkpoints
+from hamgan.evaluation.evaluator import Evaluator
+from hamgan.evaluation_results import key_of
+from hamgan.generator_checkpoint import find_checkpoints
+from hamgan.report import write_report
+from hamgan.run_directory import RunDirectory
+from hamgan.score_columns import table
+from hamgan.training.checkpointing import checkpoint_path
+
+
+@pytest.fixture(scope="module")
+def evaluator(evaluation_config, cache_dir):
+    """One for all tests: it compiles once."""
+    return Evaluator(evaluation_config, None, cache_dir)
+
+
+def _asking(evaluator, **settings):
+    """The same evaluator with other settings."""
+    other = copy.copy(evaluator)
+    other.settings = dataclasses.replace(evaluator.settings, **settings)
+    other.config = dataclasses.replace(evaluator.config, evaluation=other.settings)
+    other.intra_classes = [int(settings["intra_classes"])] if "intra_classes" in settings else []
+    return other
+
+
+@pytest.fixture
+def run(trained_run, tmp_path):
+    run = RunDirectory(str(tmp_path / "run"))
+    shutil.copytree(trained_run.path, run.path)
+    return run
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The paths of the checkpoints that are scored, and not found to be scored before."""
+    paths = []
+    evaluate_one = Evaluator.evaluate
+    monkeypatch.setattr(
+        Evaluator,
+        "evaluate",
+        lambda self, path, weights: paths.append(path) or evaluate_one(self, path, weights),
+    )
+    return paths
+
+
+def _evaluate(evaluator, run, which="latest"):
+    return evaluate_checkpoints(evaluator, run, find_checkpoints(run, which), "ema")
+
+
+def _other_checkpoint(run, tmp_path, step=2):
+    """Another checkpoint of the same networks, named as that of a step of the run."""
+    path = str(tmp_path / "elsewhere" / f"ckpt-{step}")
+    os.makedirs(os.path.dirname(path))
+    source = checkpoint_path(run.checkpoints, 0)
+    for suffix in (".index", ".data-00000-of-00001"):
+        shutil.copy(source + suffix, path + suffix)
+    return path
+
+
+def test_another_runs_checkpoint_enters_none_of_the_runs_curves(run, evaluator, tmp_path):
+    own = _evaluate(evaluator, run, "all")
+    best = run.best_step()
+    path = _other_checkpoint(run, tmp_path)
+    (other,) = _evaluate(evaluator, run, path)
+    assert other["source"] == path
+    assert other["step"] == own[-1]["step"] == 2
+    assert other["scores"]["fid"] != own[-1]["scores"]["fid"]
+    assert [key_of(result) for result in run.own_evaluations()] == [key_of(result) for result in own]
+    assert run.best_step() == best
+    assert table([other]).splitlines()[-1] == f"* {path}: not this run's checkpoint, and on none of its curves"
+    write_report(run)
+    with open(run.report_path) as file:
+        assert path in file.read()
+
+
+def test_the_runs_own_checkpoint_is_its_own_wherever_it_is_read_from(run, evaluator, scored, tmp_path):
+    (own,) = _evaluate(evaluator, run)
+    backup = shutil.copytree(run.checkpoints, tmp_path / "backup")
+    assert _evaluate(evaluator, run, str(backup / "ckpt-2")) == [own]
+    assert len(scored) == 1
+
+
+def test_a_result_counts_once_the_checkpoint_is_the_runs_own(run, evaluator, scored, tmp_path):
+    backup = shutil.copytree(run.checkpoints, tmp_path / "backup")
+    shutil.rmtree(run.checkpoints)
+    (result,) = _evaluate(evaluator, run, str(backup / "ckpt-2"))
+    assert result["source"] == str(backup / "ckpt-2")
+    assert run.best_step() is None
+    shutil.copytree(backup, run.checkpoints)
+    (own,) = _evaluate(evaluator, run)
+    assert own["source"] is None
+    assert run.best_step() == 2
+    assert len(scored) == 1
+
+
+def test_asking_for_more_scores_deletes_none(run, make_evaluator, scored):
+    evaluator = make_evaluator("evaluation.num_samples=200", "evaluation.neighbors_samples=0")
+    (first,) = _evaluate(_asking(evaluator, intra_classes="2"), run)
+    (second,) = _evaluate(_asking(evaluator, fid_infinity=True), run)
+    assert second["fid_infinity"] is not None
+    assert second["intra_fid"] == first["intra_fid"]
+    assert _evaluate(_asking(evaluator, fid_infinity=True, intra_classes="2"), run) == [second]
+    assert len(scored) == 2
+    assert run.read_evaluations() == [second]
+
+
+def _diverge(config, path, weights, generator=None):
+    generator = LOAD(config, path, weights, generator)
+    generator.weights[0].assign(tf.fill(generator.weights[0].shape, math.nan))
+    return generator
+
+
+LOAD = evaluator_module.load_generator
+
+
+@pytest.mark.parametrize("asked", [{}, {"bootstrap": 2, "fid_infinity": True, "intra_classes": "2"}])
+def test_a_generator_that_has_diverged_is_scored_and_ranks_nowhere(run, evaluator, monkeypatch, asked):
+    monkeypatch.setattr(evaluator_module, "load_generator", _diverge)
+    (result,) = _evaluate(_asking(evaluator, **asked), run)
+    assert all(math.isnan(value) for value in result["scores"].values())
+    assert result["scores"].keys() >= {"fid", "inception_score", "kid", "precision", "accuracy"}
+    assert "nan" in table([result])
+    assert run.best_step() is None
+    write_report(run)
+    monkeypatch.undo()
+    (finite,) = _evaluate(evaluator, run, "0")
+    assert np.isfinite(finite["scores"]["fid"])
+    assert run.best_step() == 0
+    write_report(run)
+
+
+def _as_written_before(result, described):
+    """A result as the versions before wrote it: versions and digests of descriptions in the card, no provenance."""
+    card = {**result["card"], "versions": {"numpy": "2.4.6"}}
+    for split, sha256 in described.items():
+        card[split] = {**card[split], "sha256": sha256}
+    kept = {name: value for name, value in result.items() if name not in ("provenance", "source", "time", "card")}
+    return {**kept, "card": card, "card_id": "f881a5c0"}
+
+
+def _described(evaluator):
+    data = evaluator.provenance()["data"]
+    return {split: data[split]["described_sha256"] for split in ("validation", "train")}
+
+
+def _write_before(run, result, described):
+    path = os.path.join(run.evaluations, f"step_{result['step']:08d}_f881a5c0.json")
+    os.makedirs(run.evaluations, exist_ok=True)
+    with open(path, "w") as file:
+        json.dump(_as_written_before(result, described), file)
+
+
+def test_results_of_earlier_versions_are_on_the_same_curve_and_are_not_scored_again(run, evaluator, scored):
+    results = _evaluate(evaluator, run, "all")
+    shutil.rmtree(run.evaluations)
+    _write_before(run, results[0], _described(evaluator))
+    # Evaluated now: step 2 alone.
+    scored.clear()
+    both = _evaluate(evaluator, run, "all")
+    assert scored == [checkpoint_path(run.checkpoints, 2)]
+    assert len({result["card_id"] for result in both}) == 1
+    assert len({result["card_id"] for result in run.own_evaluations()}) == 1
+    expected = min(results, key=lambda result: result["scores"]["fid"])["step"]
+    assert run.best_step() == expected
+    write_report(run)
+    # More is asked of an earlier result: it is merged into one file.
+    (more,) = _evaluate(_asking(evaluator, fid_infinity=True), run, "0")
+    assert more["fid_infinity"] is not None
+    assert len(os.listdir(run.evaluations)) == 2
+
+
+def test_results_of_earlier_versions_of_other_data_are_scored_again(run, evaluator, scored):
+    (result,) = _evaluate(evaluator, run)
+    shutil.rmtree(run.evaluations)
+    _write_before(run, result, {"validation": "d1", "train": "d2"})
+    (again,) = _evaluate(evaluator, run)
+    assert len(scored) == 2
+    assert len({result["card_id"] for result in run.read_evaluations()}) == 2
+    assert again["card_id"] == result["card_id"]
+
+
+def test_data_prepared_again_with_other_contents_is_scored_again(run, evaluator, make_evaluator, scored, monkeypatch):
+    """The same name, sizes and files: only the digest of the contents differs."""
+    (before,) = _evaluate(evaluator, run)
+    identity = ClassificationDataset.identity
+
+    def of_other_contents(self, split, *arguments):
+        return {**identity(self, split, *arguments), "sha256": f"other {split}"}
+
+    monkeypatch.setattr(ClassificationDataset, "identity", of_other_contents)
+    read = []
+    evaluation_batches = ClassificationDataset.evaluation_batches
+    monkeypatch.setattr(
+        ClassificationDataset,
+        "evaluation_batches",
+        lambda self, split, **options: read.append(split) or evaluation_batches(self, split, **options),
+    )
+    (after,) = _evaluate(make_evaluator(), run)
+    assert len(scored) == 2
+    assert read == ["validation", "train"]
+    assert after["card_id"] != before["card_id"]
+
+
+def test_the_same_contents_elsewhere_are_the_same(run, evaluator, make_evaluator, scored, tiny, tmp_path):
+    """Another folder and other versions of packages: one curve, and the real features are found."""
+    (before,) = _evaluate(evaluator, run)
+    elsewhere = shutil.copytree(tiny.data.data_dir, tmp_path / "elsewhere")
+    there = make_evaluator(f"data.data_dir={elsewhere}")
+    there.dataset.evaluation_batches = None
+    assert there.real_scores() == before["real"]
+    assert _evaluate(there, run) == [before]
+    assert len(scored) == 1
+
+
+def test_the_digest_is_of_the_images_that_are_used(make_evaluator, monkeypatch):
+    asked = []
+    identity = ClassificationDataset.identity
+    monkeypatch.setattr(
+        ClassificationDataset,
+        "identity",
+        lambda self, split, count, cache_dir: asked.append((split, count)) or identity(self, split, count, cache_dir),
+    )
+    make_evaluator("evaluation.num_samples=30").card("ema")
+    assert asked == [("validation", 30), ("train", 30)]

@@ -1,0 +1,78 @@
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from hamgan.cli.main import main
+from hamgan.config import DataConfig
+from hamgan.errors import UserError
+from hamgan.evaluation.small_classifier import check_free, prepare_digits_classifier, train_small_classifier
+
+
+@pytest.fixture
+def data_dir(digits_dir, tmp_path):
+    """A copy of the digits, to be damaged."""
+    shutil.copytree(f"{digits_dir}/digits", tmp_path / "data" / "digits")
+    return tmp_path / "data"
+
+
+def _relabel(data_dir, split, number, label):
+    (file,) = data_dir.rglob(f"*-{split}.tfrecord-*")
+    records = [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))]
+    records[number].features.feature["label"].int64_list.value[:] = [label]
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for record in records:
+            writer.write(record.SerializeToString())
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_label_that_is_no_class_is_one_line_and_nothing_is_written(data_dir, tmp_path, split):
+    _relabel(data_dir, split, 300, 10)
+    output = tmp_path / "classifier"
+    with pytest.raises(UserError, match=f"^data set digits, split {split}: found label 10; expected 0 to 9"):
+        train_small_classifier(DataConfig("digits", str(data_dir)), resolution=32, output=str(output), steps=30)
+    assert not output.exists()
+
+
+def test_a_folder_that_is_there_or_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match=r"file is there already; choose another --out, or remove it"):
+        check_free(str(tmp_path / "file"), "--out")
+    for output in ("file/classifier", "file/deep/classifier/"):
+        with pytest.raises(UserError, match=r"cannot write the classifier .*file/.*; choose another --out"):
+            check_free(str(tmp_path / output), "--out")
+    check_free(str(tmp_path / "not" / "yet" / "there"), "--out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_cannot_be_written_is_said_before_the_digits_are_prepared(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "half" / "digits_classifier").mkdir(parents=True)
+    for arguments, message in (
+        (["--data_dir", "{}/file"], "cannot write the classifier"),
+        (["--data_dir", "{}/data", "--classifier", "{}/file/x"], "choose another --classifier"),
+        (["--data_dir", "{}/half"], "digits_classifier is there already; choose another --data_dir"),
+    ):
+        given = [argument.format(tmp_path) for argument in arguments]
+        assert main(["prepare", "digits", *given]) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.rglob("digits"))
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "digits-train.tfrecord-00000-of-00001"])
+def test_digits_that_lost_a_file_are_not_taken_for_prepared(data_dir, capsys, name):
+    (file,) = data_dir.rglob(name)
+    file.unlink()
+    assert main(["prepare", "digits", "--data_dir", str(data_dir)]) == 2
+    assert str(file) in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_classifier_in_a_folder_of_any_name_is_whole_and_stays(tiny, tmp_path, data_dir):
+    output = tmp_path / "class[1]*?"
+    train_small_classifier(tiny.data, resolution=32, output=f"{output}/", steps=1)
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    prepare_digits_classifier(str(data_dir), str(output))
+    assert before == {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    loaded = tf.saved_model.load(str(output.rename(tmp_path / "plain")))
+    outputs = loaded.signatures["serving_default"](tf.zeros((2, 32, 32, 3)))
+    assert {name: output.shape for name, output in outputs.items()} == {"logits": (2, 10), "pool_3": (2, 64)}

@@ -1,0 +1,143 @@
+"""What cannot be scored, or written, is one line before the work is done."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan.cli.main import main
+from hamgan.config import override
+from hamgan.errors import UserError
+from hamgan.evaluation import evaluator as evaluator_module
+from hamgan.evaluation.evaluator import Evaluator
+from hamgan.generator_checkpoint import find_checkpoints
+from hamgan.run_directory import RunDirectory
+
+
+@pytest.fixture
+def without_classifier(monkeypatch):
+    """What is found before the classifier is loaded is found before all work."""
+    monkeypatch.setattr(evaluator_module, "Classifier", None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.validation_split=validation[:0]"], r"split 'validation\[:0\]' of data set 'digits' is empty; choose"),
+        (["data.train_split=train[:1]"], r"split 'train\[:1\]' of data set 'digits' has 1 images; FID and IS expect"),
+        (
+            ["data.validation_split=validation[:5]"],
+            r"precision and recall expect more than 5 images of each side, found 5; override evaluation.neighbors",
+        ),
+        (["evaluation.num_samples=5"], "more than 5 images of each side, found 5"),
+        (["evaluation.neighbors_samples=3"], "more than 5 images of each side, found 3"),
+        # Images that count twice are no neighbours.
+        (["data.validation_split=validation[:5]", "evaluation.wrap_validation=true"], "of each side, found 5"),
+        (
+            ["evaluation.num_samples=2", "evaluation.neighbors_samples=0", "evaluation.fid_infinity=true"],
+            "evaluation.fid_infinity expects more than 2 fakes, found evaluation.num_samples=2",
+        ),
+    ],
+)
+def test_too_few_images_are_found_before_the_work(evaluation_config, cache_dir, without_classifier, overrides, message):
+    with pytest.raises(UserError, match=message):
+        Evaluator(override(evaluation_config, overrides), None, cache_dir)
+
+
+def test_the_smallest_splits_are_scored(trained_run, evaluation_config, tmp_path):
+    """Two images a side, and three fakes."""
+    splits = ["data.validation_split=validation[:2]", "data.train_split=train[:2]"]
+    settings = ["num_samples=3", "neighbors_samples=0", "fid_infinity=true", "bootstrap=2", "batch=2"]
+    config = override(evaluation_config, [*splits, *(f"evaluation.{setting}" for setting in settings)])
+    evaluator = Evaluator(config, None, str(tmp_path))
+    (checkpoint,) = find_checkpoints(trained_run, "latest")
+    result = evaluator.evaluate(checkpoint[1], "ema")
+    assert np.isfinite(result["scores"]["fid"])
+    assert np.isfinite(result["fid_infinity"])
+
+
+def test_a_classifier_that_fails_is_one_line(evaluation_config, tmp_path):
+    """Its signature says any batch, and its graph takes one image."""
+
+    class OneByOne(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3))])
+        def __call__(self, images):
+            features = tf.ensure_shape(tf.reshape(images, (1, -1)), (1, 32 * 32 * 3))
+            return {"logits": features, "pool_3": features}
+
+    path = str(tmp_path / "classifier")
+    module = OneByOne()
+    tf.saved_model.save(module, path, signatures=module.__call__)
+    config = override(evaluation_config, [f"evaluation.classifier={path}"])
+    with pytest.raises(UserError, match=r"classifier .* cannot classify 8 images of 32x32 pixels: ") as raised:
+        Evaluator(config, None, str(tmp_path)).real_scores()
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_values_that_are_not_finite_for_real_images_are_refused(evaluation_config, tmp_path):
+    class Infinite(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3))])
+        def __call__(self, images):
+            features = tf.reduce_mean(images, (1, 2)) / 0.0
+            return {"logits": features, "pool_3": features}
+
+    path = str(tmp_path / "classifier")
+    module = Infinite()
+    tf.saved_model.save(module, path, signatures=module.__call__)
+    config = override(evaluation_config, [f"evaluation.classifier={path}"])
+    with pytest.raises(UserError, match=r"returns values that are not finite for the real images of split 'valid"):
+        Evaluator(config, None, str(tmp_path)).real_scores()
+
+
+def _fails_with(capsys, arguments, message):
+    capsys.readouterr()
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+
+
+@pytest.fixture
+def run(trained_run, tmp_path):
+    run = RunDirectory(str(tmp_path / "run"))
+    shutil.copytree(trained_run.path, run.path)
+    return run
+
+
+def test_a_run_that_takes_no_results_is_found_before_the_work(run, without_classifier, capsys):
+    with open(run.evaluations, "w"):
+        pass
+    _fails_with(capsys, ["evaluate", "--run", run.path], f"cannot write the run folder {run.path}")
+
+
+def test_a_damaged_result_is_named_before_the_work(run, without_classifier, capsys):
+    os.makedirs(run.evaluations)
+    path = os.path.join(run.evaluations, "step_00000001_0a.json")
+    with open(path, "w") as file:
+        file.write('{"step": 1, "scores": {}}')
+    _fails_with(capsys, ["evaluate", "--run", run.path], f"{path} is damaged")
+
+
+def test_a_file_system_that_refuses_is_found_before_the_work(run, without_classifier, monkeypatch, capsys):
+    """As one mounted for reading: the access bits say nothing."""
+
+    def refuse(folder):
+        raise tf.errors.FailedPreconditionError(None, None, f"{folder}; Read-only file system")
+
+    monkeypatch.setattr("hamgan.run_directory.check_writable", refuse)
+    _fails_with(capsys, ["evaluate", "--run", run.path], f"cannot write the run folder {run.path}: ")
+
+
+def test_folders_with_pattern_characters_work(trained_run, classifier_path, tmp_path, capsys):
+    folder = tmp_path / "runs[1]*"
+    run = shutil.copytree(trained_run.path, folder / "run?")
+    classifier = shutil.copytree(classifier_path, folder / "classifier[2]")
+    arguments = ["--run", str(run), "--classifier", str(classifier), "--cache_dir", str(folder / "cache[3]")]
+    arguments += ["--checkpoint", str(run / "checkpoints" / "ckpt-2"), "--override", "evaluation.neighbors_samples=0"]
+    assert main(["evaluate", *arguments]) == 0
+    assert RunDirectory(str(run)).best_step() == 2
+    picture = folder / "grid[4].png"
+    assert main(["sample", "--run", str(run), "--out", str(picture), "--per_class", "1"]) == 0
+    assert picture.exists()
+    capsys.readouterr()
