@@ -3,7 +3,7 @@
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
 from hamgan.layers.fixed_bases import fix_bases
 from hamgan.layers.hamburger import Hamburger
-from hamgan.layers.matrix_decomposition import NMF, ConceptDecomposition, VectorQuantization
+from hamgan.layers.hams import NMF, ConceptDecomposition, VectorQuantization
 from hamgan.layers.nmf import nmf
 from hamgan.layers.self_attention import SelfAttention
 from hamgan.layers.spectral_normalization import SNConv2D, SNDense, SNEmbedding, spectral_norm

@@ -8,8 +8,8 @@ import tensorflow as tf
 from hamgan.architecture import HAMBURGER_VERSIONS
 from hamgan.layers.activation import relu
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
+from hamgan.layers.hams import HAMS
 from hamgan.layers.input_shapes import image_channels
-from hamgan.layers.matrix_decomposition import HAMS
 from hamgan.layers.spectral_normalization import SNConv2D
 
 BATCH_NORMALIZATIONS = (None, "plain", "conditional")

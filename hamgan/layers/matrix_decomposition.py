@@ -1,4 +1,4 @@
-"""Matrix decompositions ("ham") as layers: NMF, concept decomposition and vector quantisation.
+"""What the matrix decompositions ("hams") have in common as layers: steps, and where initial bases come from.
 
 The input X, N positions in a D-dimensional space, is approximated by R bases A times coefficients C: X ~ A C^T.
 K iterations of an optimiser find A and C from initial bases. No intermediate result has more than N * max(D, R)
@@ -18,15 +18,8 @@ import keras
 import tensorflow as tf
 
 from hamgan import random_streams
-from hamgan.layers.nmf import nmf_and_bases
-from hamgan.layers.one_step import check_gradient, checked_bases
+from hamgan.layers.one_step import check_gradient, checked_operands, whole_images
 from hamgan.layers.precision import accumulation_dtype
-from hamgan.layers.spherical_k_means import (
-    INVERSE_TEMPERATURE,
-    RIDGE,
-    concept_decomposition_and_bases,
-    vector_quantization_and_bases,
-)
 
 Bases = Literal["random", "fixed", "running"]
 """Where initial bases come from when a call brings none; see :class:`MatrixDecomposition`."""
@@ -46,10 +39,10 @@ class MatrixDecomposition(keras.Layer):
             call in training moves towards the mean of the final bases, normalised along D.
         evaluation_bases: initial bases outside of training, one of the same. With "random" each call has another
             result; otherwise results repeat, and the layer can be exported to TFLite and ONNX.
-        bases_momentum: share of the old running bases that a call in training leaves.
+        bases_momentum: weight of the old running bases in their moving average.
         gradient: "one_step" differentiates the last update of the coefficients alone, "unrolled" all iterations.
         seed: integer from which bases are drawn, together with the layer's path: layers of different names draw
-            different bases. Replicas draw different random bases too. Without a seed, another one in each process.
+            different bases, and so do replicas where they are random. If absent, a seed is drawn with the layer.
 
     The weights ``fixed_bases`` and ``running_bases``, shape ``(num_sections, D, rank)``, are not trainable and exist
     only where ``bases`` or ``evaluation_bases`` names them.
@@ -99,7 +92,7 @@ class MatrixDecomposition(keras.Layer):
         self.bases_momentum = bases_momentum
         self.gradient = gradient
         self.seed = seed
-        # Keras's own generators take this one of Python for their seeds: keras.utils.set_random_seed sets it.
+        # From Python's generator, as Keras's own seeds, so that keras.utils.set_random_seed decides it.
         self._stream_seed = random.getrandbits(31) if seed is None else random_streams.non_negative(seed)
         self.seed_generator = keras.random.SeedGenerator(self._stream_seed)
         self.fixed_bases: keras.Variable | None = None
@@ -135,32 +128,45 @@ class MatrixDecomposition(keras.Layer):
         Args:
             inputs: shape ``(batch, N, D)``.
             initial_bases: shape ``(batch, D, R)``; if absent, they are as ``bases`` or ``evaluation_bases`` says.
-            training: whether ``bases`` and ``num_steps`` hold, and the running bases are updated.
+            training: whether the call uses ``bases`` and ``num_steps``, not ``evaluation_bases`` and
+                ``evaluation_steps``, and updates the running bases.
         """
-        given = initial_bases is not None
-        if given:
-            initial_bases = checked_bases(inputs, initial_bases, self.rank)
+        kind = "given"
+        if initial_bases is not None:
+            inputs, initial_bases = checked_operands(inputs, initial_bases, self.rank)
         else:
-            initial_bases = self._own_bases(inputs, self.bases if training else self.evaluation_bases)
-        outputs, final_bases = self.decompose(inputs, initial_bases, training=bool(training))
-        if training and not given and self.running_bases is not None:
+            kind = self.bases if training else self.evaluation_bases
+            initial_bases = self._own_bases(inputs, kind)
+        num_steps = self.num_steps if training or self.evaluation_steps is None else self.evaluation_steps
+        can_be_exported = not training and kind in ("fixed", "running")
+        outputs, final_bases = self.decompose(
+            inputs, initial_bases, num_steps=num_steps, can_be_exported=can_be_exported
+        )
+        if training and kind != "given" and self.running_bases is not None:
             self._update(self.running_bases, final_bases)
         return outputs
 
-    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the approximation and the final bases."""
-        raise TypeError(f"{type(self).__name__} must define decompose()")
+    def decompose(
+        self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int, can_be_exported: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the approximation and the final bases.
 
-    def steps(self, training: bool) -> int:
-        """Returns the number of iterations."""
-        return self.num_steps if training or self.evaluation_steps is None else self.evaluation_steps
+        Args:
+            inputs: shape ``(batch, N, D)``.
+            initial_bases: shape ``(batch, D, R)``.
+            num_steps: number of iterations.
+            can_be_exported: whether only operations are allowed that TFLite and ONNX have.
+        """
+        raise TypeError(f"{type(self).__name__} must define decompose()")
 
     def _own_bases(self, inputs: tf.Tensor, kind: str) -> tf.Tensor:
         batch = tf.shape(inputs)[0]
         if kind == "random":
             return self.draw_bases(batch, inputs.shape[-1])
         kept = tf.convert_to_tensor(self.fixed_bases if kind == "fixed" else self.running_bases)
-        return tf.tile(kept, (batch // self.num_sections, 1, 1))
+        images = whole_images(inputs, self.num_sections)
+        # XLA drops the assertion that these are whole images; there the reshape refuses others.
+        return tf.reshape(tf.tile(kept, (images, 1, 1)), (batch, *kept.shape[1:]))
 
     def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
         """Draws fresh initial bases, shape ``(batch, latent_dim, rank)``; other ones at each call and replica."""
@@ -227,116 +233,3 @@ class MatrixDecomposition(keras.Layer):
     def from_config(cls, config: dict[str, Any]) -> "MatrixDecomposition":
         """Creates a layer; a config from before there were fixed bases gives one without them."""
         return cls(**{"evaluation_bases": "random", **config})
-
-
-@keras.saving.register_keras_serializable(package="hamgan")
-class NMF(MatrixDecomposition):
-    """Non-negative matrix factorisation; initial bases uniform in [0, 1). See :func:`hamgan.layers.nmf`.
-
-    Args:
-        rectify: whether relu is applied to the inputs; without it they must not be negative.
-        normalize_bases: whether initial bases are L2-normalised along D.
-
-    The other arguments are those of :class:`MatrixDecomposition`.
-    """
-
-    initial_distribution = "uniform"
-    settings = ("rectify", "normalize_bases")
-
-    def __init__(self, *, rectify: bool = True, normalize_bases: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.rectify = rectify
-        self.normalize_bases = normalize_bases
-
-    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """See :func:`hamgan.layers.nmf`."""
-        return nmf_and_bases(
-            inputs,
-            initial_bases,
-            num_steps=self.steps(training),
-            gradient=self.gradient,
-            rectify=self.rectify,
-            normalize_bases=self.normalize_bases,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "rectify": self.rectify, "normalize_bases": self.normalize_bases}
-
-
-class SphericalKMeans(MatrixDecomposition):
-    """Base of the hams on soft spherical k-means; initial bases standard normal, then normalised.
-
-    Args:
-        inverse_temperature: factor of the scores inside the softmax.
-    """
-
-    initial_distribution = "normal"
-    settings: ClassVar[tuple[str, ...]] = ("inverse_temperature",)
-
-    def __init__(self, *, inverse_temperature: float = INVERSE_TEMPERATURE, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not inverse_temperature > 0:
-            raise ValueError(f"inverse_temperature must be positive, received {inverse_temperature}")
-        self.inverse_temperature = inverse_temperature
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "inverse_temperature": self.inverse_temperature}
-
-
-@keras.saving.register_keras_serializable(package="hamgan")
-class ConceptDecomposition(SphericalKMeans):
-    """Concept decomposition. See :func:`hamgan.layers.concept_decomposition`.
-
-    Args:
-        ridge: weight of the identity in the regression.
-
-    The other arguments are those of :class:`SphericalKMeans` and :class:`MatrixDecomposition`. Outside of training the
-    regression is solved by matrix products alone, so that the layer can be exported.
-    """
-
-    settings = ("inverse_temperature", "ridge")
-
-    def __init__(self, *, ridge: float = RIDGE, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not ridge > 0:
-            raise ValueError(f"ridge must be positive, received {ridge}")
-        self.ridge = ridge
-
-    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """See :func:`hamgan.layers.concept_decomposition`."""
-        return concept_decomposition_and_bases(
-            inputs,
-            initial_bases,
-            num_steps=self.steps(training),
-            gradient=self.gradient,
-            inverse_temperature=self.inverse_temperature,
-            ridge=self.ridge,
-            by_products=not training,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "ridge": self.ridge}
-
-
-@keras.saving.register_keras_serializable(package="hamgan")
-class VectorQuantization(SphericalKMeans):
-    """Vector quantisation. See :func:`hamgan.layers.vector_quantization`.
-
-    The arguments are those of :class:`SphericalKMeans` and :class:`MatrixDecomposition`.
-    """
-
-    def decompose(self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """See :func:`hamgan.layers.vector_quantization`."""
-        return vector_quantization_and_bases(
-            inputs,
-            initial_bases,
-            num_steps=self.steps(training),
-            gradient=self.gradient,
-            inverse_temperature=self.inverse_temperature,
-        )
-
-
-HAMS: dict[str, type[MatrixDecomposition]] = {"nmf": NMF, "cd": ConceptDecomposition, "vq": VectorQuantization}

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from hamgan.layers.gradients import custom_gradient
-from hamgan.layers.one_step import checked_bases, constants, in_float32
+from hamgan.layers.one_step import checked_operands, constants, in_float32
 
 NMF_EPSILON = 1e-6
 NORM_EPSILON = 1e-12
@@ -40,7 +40,7 @@ def nmf(
     Raises:
         ValueError: the shapes do not fit, or an unknown gradient.
     """
-    initial_bases = checked_bases(inputs, initial_bases)
+    inputs, initial_bases = checked_operands(inputs, initial_bases)
     return nmf_and_bases(
         inputs,
         initial_bases,

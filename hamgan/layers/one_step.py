@@ -22,8 +22,10 @@ def check_gradient(gradient: str) -> None:
         raise ValueError(f"gradient must be one of {get_args(Gradient)}, received {gradient!r}")
 
 
-def checked_bases(inputs: tf.Tensor, initial_bases: tf.Tensor, rank: int | None = None) -> tf.Tensor:
-    """Returns ``initial_bases`` if there is one set of bases for each row of the inputs.
+def checked_operands(
+    inputs: tf.Tensor, initial_bases: tf.Tensor, rank: int | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns both as tensors if there is one set of bases for each row of the inputs.
 
     Other shapes would broadcast, or be multiplied into something else, without an error.
 
@@ -37,6 +39,7 @@ def checked_bases(inputs: tf.Tensor, initial_bases: tf.Tensor, rank: int | None 
         tf.errors.InvalidArgumentError: the same, where the shapes are unknown while a graph is traced. XLA knows them
             when it compiles.
     """
+    inputs, initial_bases = tf.convert_to_tensor(inputs), tf.convert_to_tensor(initial_bases)
     if inputs.shape.rank != 3:
         raise ValueError(f"inputs must have shape (batch, positions, latent_dim), received {inputs.shape}")
     expected = tf.TensorShape([inputs.shape[0], inputs.shape[2], rank])
@@ -47,12 +50,30 @@ def checked_bases(inputs: tf.Tensor, initial_bases: tf.Tensor, rank: int | None 
     if not expected.is_compatible_with(initial_bases.shape):
         raise ValueError(f"{message}; received {initial_bases.shape}")
     if initial_bases.shape.is_fully_defined() and expected[0] is not None:
-        return initial_bases
+        return inputs, initial_bases
     expected_shape = tf.stack([tf.shape(inputs)[0], tf.shape(inputs)[2], rank or tf.shape(initial_bases)[2]])
     check = tf.debugging.assert_equal(tf.shape(initial_bases), expected_shape, message=message)
     # XLA drops the assertion; there the reshape refuses what does not fit.
     with tf.control_dependencies([check] if check is not None else []):
-        return tf.reshape(initial_bases, expected_shape)
+        return inputs, tf.reshape(initial_bases, expected_shape)
+
+
+def whole_images(inputs: tf.Tensor, num_sections: int) -> tf.Tensor:
+    """Returns the number of images that the rows of the inputs are the sections of.
+
+    Raises:
+        ValueError: some image lacks sections.
+        tf.errors.InvalidArgumentError: the same, where the number of rows is unknown while a graph is traced.
+    """
+    message = f"inputs must have {num_sections} rows, one for each section, for each image"
+    rows = inputs.shape[0]
+    if rows is not None and rows % num_sections:
+        raise ValueError(f"{message}; received {inputs.shape}")
+    batch = tf.shape(inputs)[0]
+    if rows is not None or num_sections == 1:
+        return batch // num_sections
+    with tf.control_dependencies([tf.debugging.assert_equal(batch % num_sections, 0, message=message)]):
+        return batch // num_sections
 
 
 def in_float32(x: tf.Tensor) -> tf.Tensor:

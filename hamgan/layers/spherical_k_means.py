@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from hamgan.layers.gradients import custom_gradient
-from hamgan.layers.one_step import checked_bases, constants, in_float32
+from hamgan.layers.one_step import checked_operands, constants, in_float32
 
 EPSILON = 1e-6
 INVERSE_TEMPERATURE = 100.0
@@ -44,7 +44,7 @@ def concept_decomposition(
     Raises:
         ValueError: the shapes do not fit, or an unknown gradient.
     """
-    initial_bases = checked_bases(inputs, initial_bases)
+    inputs, initial_bases = checked_operands(inputs, initial_bases)
     return concept_decomposition_and_bases(
         inputs,
         initial_bases,
@@ -119,7 +119,7 @@ def vector_quantization(
 
     The gradient at a position grows as 1 / |X|: the last C depends on where a position points, not on how far.
     """
-    initial_bases = checked_bases(inputs, initial_bases)
+    inputs, initial_bases = checked_operands(inputs, initial_bases)
     return vector_quantization_and_bases(
         inputs,
         initial_bases,

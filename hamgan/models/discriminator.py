@@ -106,11 +106,14 @@ class Discriminator(ServedModel):
             images: float in [-1, 1], shape ``(batch, resolution, resolution, 3)``.
             labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
             training: whether state (the singular vectors) is updated.
-            initial_bases: of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; drawn if absent.
+            initial_bases: initial bases of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; if absent, the
+                Hamburger finds its own.
 
         Returns:
             Logits, shape ``(batch, 1)``, in the variables' dtype: high for real.
         """
+        if initial_bases is not None and self.hamburger is None:
+            raise ValueError(f"{self.name} has no Hamburger and expects no initial_bases, received some")
         labels = class_labels(labels, self.num_classes, layer=self.name, examples=images)
         hidden = tf.cast(images, self.compute_dtype)
         for index, block in enumerate(self.blocks, start=1):

@@ -135,11 +135,14 @@ class Generator(ServedModel):
             z: float, shape ``(batch, z_dim)``, standard normal.
             labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
             training: whether batch statistics are used and state is updated.
-            initial_bases: of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; drawn if absent.
+            initial_bases: initial bases of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; if absent, the
+                Hamburger finds its own.
 
         Returns:
             Images in [-1, 1], shape ``(batch, resolution, resolution, 3)``, in the variables' dtype.
         """
+        if initial_bases is not None and self.hamburger is None:
+            raise ValueError(f"{self.name} has no Hamburger and expects no initial_bases, received some")
         labels = class_labels(labels, self.num_classes, layer=self.name, examples=z)
         z = tf.cast(z, self.compute_dtype)
         hidden = tf.reshape(self.dense(z, training=training), (-1, *self.stem_shape))

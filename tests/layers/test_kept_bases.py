@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from hamgan.layers import NMF, Hamburger, fix_bases
-from hamgan.layers.matrix_decomposition import HAMS
+from hamgan.layers.hams import HAMS
 from hamgan.models import Discriminator, Generator
 
 LATENT_DIM, RANK, SECTIONS, BATCH = 5, 3, 2, 4
@@ -68,8 +68,28 @@ def test_kept_bases_start_every_image_and_each_section_has_its_own(ham, kind):
     layer = built(ham, bases=kind, evaluation_bases=kind)
     weight = layer.fixed_bases if kind == "fixed" else layer.running_bases
     expected = layer(inputs(), initial_bases=np.tile(weight, (BATCH, 1, 1)), training=False)
-    np.testing.assert_array_equal(layer(inputs(), training=False), expected)
+    np.testing.assert_allclose(layer(inputs(), training=False), expected, rtol=1e-5, atol=1e-6)
     assert np.abs(weight[0] - weight[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_rows_that_are_no_whole_images_are_refused(training):
+    layer = built(bases="fixed", evaluation_bases="running")
+    with pytest.raises(
+        ValueError, match=r"inputs must have 2 rows, one for each section, for each image; received \(1, 6, 5\)"
+    ):
+        layer(inputs(1), training=training)
+    for jit_compile in (False, True):
+        call = tf.function(
+            lambda x: layer(x, training=training),
+            input_signature=[tf.TensorSpec((None, None, LATENT_DIM))],
+            jit_compile=jit_compile,
+        )
+        assert call(inputs(4)).shape == (4, 6, LATENT_DIM)
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="reshape" if jit_compile else "inputs must have 2 rows"
+        ):
+            call(inputs(1))
 
 
 def test_given_bases_win():
@@ -335,3 +355,11 @@ def test_what_cannot_be_fixed_is_refused():
     opaque(images())
     with pytest.raises(ValueError, match=r"get_config.* of opaque does not describe .*ham"):
         fix_bases(opaque)
+
+
+def test_networks_without_a_hamburger_refuse_bases():
+    common = {"resolution": 32, "num_classes": 3, "base_channels": 2}
+    bases = np.ones((2, LATENT_DIM, RANK), np.float32)
+    for model, inputs in ((Generator(z_dim=4, **common), (2, 4)), (Discriminator(**common), (2, 32, 32, 3))):
+        with pytest.raises(ValueError, match="has no Hamburger and expects no initial_bases"):
+            model(np.zeros(inputs, np.float32), np.array([2, 0]), initial_bases=bases)

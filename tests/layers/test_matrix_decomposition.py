@@ -14,7 +14,7 @@ from hamgan.layers import (
     nmf,
     vector_quantization,
 )
-from hamgan.layers.matrix_decomposition import HAMS
+from hamgan.layers.hams import HAMS
 
 BATCH, POSITIONS, LATENT_DIM, RANK = 3, 10, 7, 4
 
@@ -269,7 +269,7 @@ def test_layer_draws_fresh_bases_in_a_sequence_given_by_its_seed(ham, mode):
 
 @every_ham
 def test_layer_bases_differ_between_examples_and_have_the_stated_distribution(ham):
-    bases = LAYERS[ham](rank=40, seed=3).draw_bases(50, 30).numpy()
+    bases = LAYERS[ham](rank=40, seed=3, name="ham").draw_bases(50, 30).numpy()
     assert bases.shape == (50, 30, 40)
     assert np.abs(bases[0] - bases[1]).max() > 0.1
     mean, variance = (0.5, 1 / 12) if ham == "nmf" else (0.0, 1.0)
@@ -283,7 +283,7 @@ def test_layer_bases_differ_between_examples_and_have_the_stated_distribution(ha
 @every_ham
 def test_layer_uses_the_given_bases_and_its_own_steps(ham):
     inputs, bases, _ = example(ham)
-    outputs = LAYERS[ham](rank=RANK, num_steps=3)(inputs, initial_bases=bases, training=True)
+    outputs = LAYERS[ham](rank=RANK, num_steps=3)(inputs, initial_bases=bases)
     np.testing.assert_array_equal(outputs, FUNCTIONS[ham](inputs, bases, num_steps=3))
 
 
@@ -370,26 +370,39 @@ def test_half_precision_is_computed_in_float32(ham, dtype, training):
     np.testing.assert_array_equal(layer.running_bases, wide.running_bases)
 
 
+def by_both_ways(inputs, bases, **settings):
+    """Concept decomposition in evaluation, from fixed bases and from the same ones given."""
+    layer = ConceptDecomposition(rank=bases.shape[-1], **settings)
+    layer.build(inputs.shape)
+    layer.fixed_bases.assign(bases)
+    return layer(inputs), layer(inputs, initial_bases=np.tile(bases, (len(inputs), 1, 1)))
+
+
 @pytest.mark.parametrize("ridge", [0.01, 0.1])
 @pytest.mark.parametrize(("latent_dim", "rank"), [(64, 32), (16, 4), (16, 64)])
 @pytest.mark.parametrize("spread", [0.0, 0.01, 0.1, 10.0])
 def test_regression_by_products_is_that_by_cholesky(ridge, latent_dim, rank, spread):
-    """Evaluation's way against training's, with bases from all alike to unrelated."""
+    """With bases from all alike to unrelated."""
     rng = np.random.default_rng(0)
-    bases = rng.normal(size=(2, latent_dim, 1)) + spread * rng.normal(size=(2, latent_dim, rank))
+    bases = rng.normal(size=(1, latent_dim, 1)) + spread * rng.normal(size=(1, latent_dim, rank))
     bases = (bases / np.linalg.norm(bases, axis=1, keepdims=True)).astype(np.float32)
     mixed = reference.transpose(bases @ rng.dirichlet(np.ones(rank), (2, 50)).swapaxes(1, 2))
     inputs = (3 * mixed + 0.3 * rng.normal(size=(2, 50, latent_dim))).astype(np.float32)
-    layer = ConceptDecomposition(rank=rank, num_steps=0, ridge=ridge)
-    by_products, by_cholesky = (layer(inputs, initial_bases=bases, training=training) for training in (False, True))
+    by_products, by_cholesky = by_both_ways(inputs, bases, num_steps=0, ridge=ridge)
     assert reference.relative_error(by_products, by_cholesky) < 1e-5
 
 
 def test_regression_by_products_is_exact_in_float64():
     inputs, bases, _ = (tf.cast(tensor, tf.float64) for tensor in example("cd"))
-    layer = ConceptDecomposition(rank=RANK, dtype="float64")
-    by_products, by_cholesky = (layer(inputs, initial_bases=bases, training=training) for training in (False, True))
+    by_products, by_cholesky = by_both_ways(inputs, bases[:1].numpy(), dtype="float64")
     assert reference.relative_error(by_products, by_cholesky) < 1e-13
+
+
+@every_ham
+def test_functions_take_arrays(ham):
+    inputs, bases, _ = example(ham)
+    outputs = FUNCTIONS[ham](inputs.numpy(), bases.numpy().astype(np.float64), num_steps=2)
+    np.testing.assert_array_equal(outputs, FUNCTIONS[ham](inputs, bases, num_steps=2))
 
 
 @every_ham

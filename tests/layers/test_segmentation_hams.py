@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hamgan.layers.matrix_decomposition import HAMS
+from hamgan.layers.hams import HAMS
 
 GOLDEN = Path(__file__).parent.parent / "golden_seg"
 ONE_STEP = [

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from hamgan import architecture
 from hamgan.config import override
-from hamgan.layers.matrix_decomposition import HAMS
+from hamgan.layers.hams import HAMS
 from hamgan.models import Discriminator, Generator
 from hamgan.networks import build_generator
 from hamgan.presets import digits
