@@ -243,6 +243,27 @@ def test_hamburger_hands_its_settings_to_the_ham_and_its_config_keeps_them():
     assert Hamburger.from_config(nmf.get_config()).get_config() == nmf.get_config()
 
 
+OWN_SETTINGS = {
+    "nmf": {"rectify": False, "normalize_bases": True},
+    "cd": {"inverse_temperature": 10.0, "ridge": 0.1},
+    "vq": {"inverse_temperature": 10.0},
+}
+
+
+@every_ham
+def test_the_config_of_a_ham_holds_all_settings(ham):
+    common = {"evaluation_steps": 4, "bases": "running", "bases_momentum": 0.2, "gradient": "unrolled"}
+    layer = built(ham, **common, **OWN_SETTINGS[ham])
+    assert set(OWN_SETTINGS[ham]) == set(HAMS[ham].settings)
+    config = layer.get_config()
+    assert {name: config[name] for name in (*common, *OWN_SETTINGS[ham])} == {**common, **OWN_SETTINGS[ham]}
+    copy = HAMS[ham].from_config(config)
+    copy.build((None, None, LATENT_DIM))
+    assert copy.get_config() == config
+    np.testing.assert_array_equal(copy(inputs(), training=True), layer(inputs(), training=True))
+    np.testing.assert_array_equal(copy(inputs()), layer(inputs()))
+
+
 @pytest.mark.parametrize("cls", [Hamburger, NMF])
 def test_a_config_from_before_fixed_bases_gives_a_layer_without_them(cls):
     config = {"rank": RANK, "num_steps": 2, "seed": None, "name": "context"}
