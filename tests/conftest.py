@@ -80,6 +80,12 @@ TINY = (
 
 
 @pytest.fixture(scope="session")
+def two_replicas() -> tf.distribute.Strategy:
+    """The strategy of this process: the reductions of a second one over CPU devices would collide with its own."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
 def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
     from hamgan.data.digits import prepare_digits
 

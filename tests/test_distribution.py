@@ -89,9 +89,8 @@ def _assert_same_trajectory(values, expected):
             assert np.linalg.norm(values[name] - value) <= 1e-6 * np.linalg.norm(value), name
 
 
-def test_two_replicas_take_the_same_trajectory_as_one_device(config, begun, on_one_device, tmp_path):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    _assert_same_trajectory(_trained(config, begun, tmp_path / "run", strategy), on_one_device)
+def test_two_replicas_take_the_same_trajectory_as_one_device(config, begun, on_one_device, tmp_path, two_replicas):
+    _assert_same_trajectory(_trained(config, begun, tmp_path / "run", two_replicas), on_one_device)
 
 
 WORKER = """
@@ -154,9 +153,9 @@ def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_dev
 
 
 @pytest.mark.parametrize(("batch", "remedy"), [(7, "use 6 or 8"), (1, "use 2")])
-def test_a_batch_that_the_replicas_do_not_divide_is_refused(batch, remedy):
+def test_a_batch_that_the_replicas_do_not_divide_is_refused(batch, remedy, two_replicas):
     with pytest.raises(UserError, match=f"multiple of the 2 replicas, found {batch}; {remedy}"):
-        replica_batch(batch, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+        replica_batch(batch, two_replicas)
 
 
 TWO_WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'

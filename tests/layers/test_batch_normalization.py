@@ -143,12 +143,11 @@ def test_a_gradient_penalty_equals_that_of_keras_own_layer():
 
 @pytest.mark.parametrize("shares", [(3, 2), (4, 3), (4, 0), (0, 0)])
 @both_forms
-def test_replicas_with_unequal_shares_normalise_as_one_device_does(conditional, shares):
+def test_replicas_with_unequal_shares_normalise_as_one_device_does(conditional, shares, two_replicas):
     rng = np.random.default_rng(5)
     parts = [rng.normal(size=(share, *SHAPE[1:])) for share in shares]
     upstream = [rng.normal(size=part.shape) for part in parts]
     labels = [rng.integers(0, NUM_CLASSES, share) for share in shares]
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
     def results(layer, inputs, labels, upstream):
         with tf.GradientTape() as tape:
@@ -157,23 +156,23 @@ def test_replicas_with_unequal_shares_normalise_as_one_device_does(conditional, 
             loss = tf.reduce_sum(outputs * upstream)
         return outputs, tape.gradient(loss, inputs)
 
-    with strategy.scope():
+    with two_replicas.scope():
         spread = built_layer(conditional, dtype="float64")
     single = built_layer(conditional, dtype="float64")
     before = single.get_weights()
 
     def distributed(values, dtype):
-        return strategy.experimental_distribute_values_from_function(
+        return two_replicas.experimental_distribute_values_from_function(
             lambda context: tf.constant(values[context.replica_id_in_sync_group], dtype)
         )
 
-    found = tf.function(lambda *arguments: strategy.run(results, args=(spread, *arguments)))(
+    found = tf.function(lambda *arguments: two_replicas.run(results, args=(spread, *arguments)))(
         distributed(parts, tf.float64), distributed(labels, tf.int32), distributed(upstream, tf.float64)
     )
     if sum(shares):
         whole = [tf.constant(np.concatenate(values)) for values in (parts, labels, upstream)]
         for per_replica, expected in zip(found, results(single, *whole), strict=True):
-            together = np.concatenate(strategy.experimental_local_results(per_replica))
+            together = np.concatenate(two_replicas.experimental_local_results(per_replica))
             assert reference.relative_error(together, expected) < 1e-12
     for value, expected, old in zip(spread.get_weights(), single.get_weights(), before, strict=True):
         np.testing.assert_allclose(value, expected if sum(shares) else old, rtol=1e-12)

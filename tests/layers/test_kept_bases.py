@@ -131,18 +131,17 @@ def test_layers_of_one_model_with_the_same_seed_draw_different_bases(evaluation_
     assert np.abs(drawn[0] - drawn[1]).max() > 0.1
 
 
-def test_replicas_draw_different_random_bases_and_have_the_same_fixed_ones():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+def test_replicas_draw_different_random_bases_and_have_the_same_fixed_ones(two_replicas):
+    with two_replicas.scope():
         layer = built(evaluation_bases="random")
         fixed = built()
     np.testing.assert_array_equal(fixed.fixed_bases, built().fixed_bases)
 
     @tf.function
     def draw():
-        return strategy.run(lambda: layer.draw_bases(2, LATENT_DIM))
+        return two_replicas.run(lambda: layer.draw_bases(2, LATENT_DIM))
 
-    first, second = strategy.experimental_local_results(draw())
+    first, second = two_replicas.experimental_local_results(draw())
     assert np.abs(first - second).max() > 0.1
 
 

@@ -86,12 +86,11 @@ def test_a_block_convolves_again_where_it_is_told_to_on_tpus(device, recompute, 
     assert len(again) == count
 
 
-def test_statistics_over_all_replicas_are_not_reduced_again(monkeypatch):
+def test_statistics_over_all_replicas_are_not_reduced_again(monkeypatch, two_replicas):
     monkeypatch.setattr("hamgan.models.blocks.target", lambda: "tpu")  # Replicas are traced in threads of their own.
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
     def gradients(recompute):
-        with strategy.scope():
+        with two_replicas.scope():
             block = built_block(recompute=recompute)
 
         @tf.function
@@ -104,11 +103,11 @@ def test_statistics_over_all_replicas_are_not_reduced_again(monkeypatch):
                     loss = tf.reduce_sum(outputs**3)
                 return tape.gradient(loss, [variable.value for variable in block.trainable_variables])
 
-            return strategy.run(of_replica)
+            return two_replicas.run(of_replica)
 
         reductions = step.get_concrete_function().graph.as_graph_def()
         count = sum(node.op == "CollectiveReduceV2" or node.op == "AddN" for node in reductions.node)
-        return count, [value.numpy() for each in step() for value in strategy.experimental_local_results(each)]
+        return count, [value.numpy() for each in step() for value in two_replicas.experimental_local_results(each)]
 
     (count, expected), (count_again, found) = gradients(False), gradients(True)
     assert count == count_again > 0
