@@ -10,4 +10,5 @@ ruff format --check .
 ruff check .
 mypy
 shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh
-exec python -m pytest "$@"
+# A few processes, each of which uses several cores at times; "-n 0" runs the tests in one, for a debugger.
+exec python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
