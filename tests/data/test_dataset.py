@@ -104,7 +104,7 @@ def test_the_stream_can_be_entered_anywhere(dataset):
 def in_files(tmp_path_factory):
     """A data set whose images say which of its 96 examples they are, in 8 files of 12."""
 
-    class Numbered(Shapes):
+    class Numbered(Shapes, skip_registration=True):
         def _generate_examples(self):
             for index in range(96):
                 yield index, {"id": str(index), "picture": np.full((32, 32, 1), index, np.uint8), "kind": index % 3}
