@@ -206,7 +206,7 @@ def _move_towards(target: tf.Variable, source: tf.Tensor, share: tf.Tensor) -> t
 
 
 class StepsTaken(NamedTuple):
-    """What came of one call of the train function."""
+    """Result of one call of the train function."""
 
     count: tf.Tensor
     """How many steps were taken."""

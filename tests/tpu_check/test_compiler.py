@@ -14,7 +14,7 @@ V5E = parse_topology("v5e:1x1")
 
 needs_compiler = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
-    reason="the TPU compiler is to be had for Linux on x86-64 and Python 3.11 or newer only",
+    reason="the TPU compiler is available for Linux on x86-64 and Python 3.11 or newer only",
 )
 
 
