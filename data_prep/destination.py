@@ -5,7 +5,7 @@ import tensorflow as tf
 from data_prep import storage
 from data_prep.shards import TEMPORARY_SUFFIX, Shard, Target, finished
 from hamgan.errors import UserError, reason_of
-from hamgan.run_directory import check_writable
+from hamgan.files import check_writable
 
 TFDS_RECORD = "dataset_info.json"
 """What TFDS knows a prepared data set by; it comes last."""

@@ -1,6 +1,6 @@
 """What the process that workers are forked from imports: TensorFlow, not yet started, and the work."""
 
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 
 import_tensorflow_quietly(start=False)
 

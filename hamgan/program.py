@@ -1,9 +1,11 @@
-"""How a program ends: with an exit code and, if it did not do its work, one line on standard error."""
+"""How a program starts and ends: TensorFlow imported without its notes, exit codes, one line for each error."""
 
 import errno
 import io
 import os
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
@@ -18,6 +20,36 @@ EXIT_PREEMPTED = 75
 
 EXIT_READER_GONE = 141
 """What a shell reports of a program that writes into a pipe that nobody reads, such as ``| head``."""
+
+
+def import_tensorflow_quietly(*, start: bool = True) -> None:
+    """Imports TensorFlow with the process's standard error set aside; shows what was written if the import fails.
+
+    TensorFlow 2.21 logs its instruction sets and missing GPU libraries from C++, whatever its log level, when it is
+    imported and when it first looks for devices. The training loop says what it runs on.
+
+    Args:
+        start: whether to look for devices, which starts threads that do not survive a fork.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # tensorflow-hub 0.16 needs it, and pyproject.toml sees to a version of setuptools that has it.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            if start:
+                tf.config.list_physical_devices()
+        except BaseException:
+            aside.seek(0)
+            os.write(stderr, aside.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def exit_code_of(name: str, work: Callable[[], int | None]) -> int:

@@ -23,9 +23,9 @@ import tensorflow as tf
 
 from hamgan.cli.options import check_output
 from hamgan.config import override, to_dict
-from hamgan.distribution import create_strategy
-from hamgan.presets import get_preset
-from hamgan.run_directory import RunDirectory
+from hamgan.config.presets import get_preset
+from hamgan.distribution.strategies import create_strategy
+from hamgan.runs.directory import RunDirectory
 from hamgan.training import checkpoint_writer
 from hamgan.training.checkpoint_writer import CheckpointWriter
 from hamgan.training.loop import train

@@ -20,7 +20,7 @@ import benchmarking
 import numpy as np
 
 from hamgan.config import EvaluationConfig
-from hamgan.evaluation.feature_store import Features, FeatureStore
+from hamgan.evaluation.features import Features, FeatureStore
 from hamgan.evaluation.scores import RealReference, score_repeats
 
 SETTINGS = ("images", "width", "classes", "neighbors", "bootstrap")

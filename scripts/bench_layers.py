@@ -26,7 +26,7 @@ import benchmarking
 import step_cost
 
 from hamgan.config import ModelConfig
-from hamgan.presets import get_preset
+from hamgan.config.presets import get_preset
 
 PASSES = ("forward", "to_images", "to_both")
 FIGURE_INCHES = (9.0, 8.0)

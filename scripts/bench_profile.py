@@ -22,7 +22,7 @@ import benchmarking
 from bench_train import random_batches
 
 from hamgan.config import override
-from hamgan.presets import get_preset
+from hamgan.config.presets import get_preset
 
 OTHER = "everything else"
 NETWORKS = ("generator", "discriminator")
@@ -94,7 +94,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from hamgan import random_streams
     from hamgan.training.state import TrainState
-    from hamgan.training.train_step import TrainStep, make_train_function
+    from hamgan.training.step import TrainStep, make_train_function
 
     steps = arguments.steps
     config = override(get_preset(arguments.preset), [f"train.global_batch={arguments.batch}", *arguments.override])

@@ -29,7 +29,7 @@ import benchmarking
 import step_cost
 
 from hamgan.config import ExperimentConfig, override
-from hamgan.presets import get_preset
+from hamgan.config.presets import get_preset
 
 CONVOLUTION = (16, 64, 64, 128)
 MATRIX_SIDE = 4096
@@ -74,7 +74,7 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
 
     from hamgan import random_streams
     from hamgan.training.state import TrainState
-    from hamgan.training.train_step import TrainStep, make_train_function
+    from hamgan.training.step import TrainStep, make_train_function
 
     class CompiledStep(TrainStep):
         """All of a step in one XLA program, as on TPUs."""

@@ -25,7 +25,7 @@ echo "Installing hamgan with tensorflow-tpu $TENSORFLOW_TPU"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --override "$workplace/overrides.txt" \
   --constraint "$workplace/constraints.txt" --editable . "tensorflow-tpu==$TENSORFLOW_TPU" "libtpu==$LIBTPU"
 .venv/bin/python - << 'END'
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 
 import_tensorflow_quietly()
 import tensorflow as tf

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, override
-from hamgan.presets import digits
+from hamgan.config.presets import digits
 
 # Four virtual CPU devices, so that tests can spread a batch over replicas; before anything runs.
 tf.config.set_logical_device_configuration(

@@ -21,9 +21,9 @@ import benchmarking
 import step_cost
 
 from hamgan.config import override
+from hamgan.config.presets import digits, hamgan_strong
 from hamgan.errors import UserError
-from hamgan.networks import build_discriminator, build_generator
-from hamgan.presets import digits, hamgan_strong
+from hamgan.networks.build import build_discriminator, build_generator
 
 MEGABYTE = 1_000_000
 

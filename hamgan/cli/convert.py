@@ -13,7 +13,7 @@ import argparse
 
 from hamgan.cli.options import add_checkpoint, add_override, weights_of
 from hamgan.errors import UserError
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,11 +45,11 @@ def _from_official(arguments: argparse.Namespace) -> None:
     for option in (option for option, is_given in given.items() if is_given):
         raise UserError(f"{option} goes with --to-official; a published checkpoint is named by its path")
 
-    from hamgan.presets import get_preset
+    from hamgan.config.presets import get_preset
 
     preset = get_preset(arguments.preset) if arguments.preset else None
     import_tensorflow_quietly()
-    from hamgan.official.convert import convert_official, not_recorded
+    from hamgan.published.convert import convert_official, not_recorded
 
     conversion = convert_official(arguments.official, arguments.out, preset=preset, overrides=arguments.override)
     print(f"Run      {arguments.out}, step {conversion.step}")
@@ -66,9 +66,9 @@ def _to_official(arguments: argparse.Namespace) -> None:
     if arguments.preset is not None or arguments.override:
         raise UserError("--preset and --override go with --official; a run's own config says what its networks are")
     import_tensorflow_quietly()
-    from hamgan.generator_checkpoint import find_checkpoint
-    from hamgan.official.convert import convert_to_official
-    from hamgan.run_directory import RunDirectory
+    from hamgan.published.convert import convert_to_official
+    from hamgan.runs.directory import RunDirectory
+    from hamgan.sampling.trained import find_checkpoint
 
     run_directory = RunDirectory(arguments.run)
     config = run_directory.read_config()

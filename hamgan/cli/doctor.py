@@ -21,14 +21,14 @@ from hamgan.cli.options import (
     strategy_of,
     with_assignments,
 )
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 
 _GREEN, _RED, _PLAIN = "\033[32m", "\033[31m", "\033[0m"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    from hamgan.presets import PRESETS
+    from hamgan.config.presets import PRESETS
 
     add_run(parser)
     parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: the run's own settings)")
@@ -50,15 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    from hamgan.presets import get_preset
+    from hamgan.config.presets import get_preset
 
     preset = get_preset(arguments.preset) if arguments.preset else None
     check_output("--out", arguments.out)
 
     import_tensorflow_quietly()
-    from hamgan.doctor import Doctor, without_side_effects
-    from hamgan.evaluation.feature_store import DEFAULT_FOLDER
-    from hamgan.run_directory import RunDirectory
+    from hamgan.evaluation.doctor import Doctor, without_side_effects
+    from hamgan.evaluation.features import DEFAULT_FOLDER
+    from hamgan.runs.directory import RunDirectory
 
     run_directory = RunDirectory(arguments.run)
     config = with_assignments(

@@ -26,13 +26,13 @@ from hamgan.cli.options import (
     with_assignments,
 )
 from hamgan.config import ExperimentConfig, to_json
+from hamgan.config.protocols import PROTOCOLS, describe, get_protocol
 from hamgan.errors import UserError
-from hamgan.protocols import PROTOCOLS, describe, get_protocol
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 from hamgan.training.preemption import PreemptionWatch
 
 if TYPE_CHECKING:
-    from hamgan.run_directory import RunDirectory
+    from hamgan.runs.directory import RunDirectory
 
 OVERRIDABLE = ("data.", "evaluation.")
 TIMEOUT_SECONDS = 24 * 3600.0
@@ -86,8 +86,8 @@ def _run(arguments: argparse.Namespace) -> None:
         raise UserError("--watch scores every checkpoint as it comes: leave out --checkpoint and --truncation")
 
     import_tensorflow_quietly()
-    from hamgan.generator_checkpoint import find_checkpoints
-    from hamgan.run_directory import RunDirectory
+    from hamgan.runs.directory import RunDirectory
+    from hamgan.sampling.trained import find_checkpoints
 
     run_directory = RunDirectory(arguments.run)
     config = _settings(arguments, run_directory.read_config())
@@ -124,13 +124,13 @@ def _evaluate(
     weights: str,
     truncations: list[float | None],
 ) -> None:
-    from hamgan.distribution import is_chief, is_multi_worker
+    from hamgan.distribution.strategies import is_chief, is_multi_worker
     from hamgan.evaluation.evaluate import evaluate_checkpoints
     from hamgan.evaluation.evaluator import Evaluator
-    from hamgan.evaluation.feature_store import DEFAULT_FOLDER
+    from hamgan.evaluation.features import DEFAULT_FOLDER
     from hamgan.evaluation.watch import watch
-    from hamgan.report import write_report
-    from hamgan.score_columns import table
+    from hamgan.runs.report import write_report
+    from hamgan.runs.score_table import table
 
     strategy = strategy_of(arguments)
     if arguments.watch and is_multi_worker(strategy):

@@ -92,7 +92,7 @@ def add_accelerator(parser: argparse.ArgumentParser) -> None:
 
 def strategy_of(arguments: argparse.Namespace) -> Any:
     """Returns the ``tf.distribute.Strategy`` asked for; call it before any other TensorFlow operation."""
-    from hamgan.distribution import create_strategy
+    from hamgan.distribution.strategies import create_strategy
 
     return create_strategy(
         arguments.accelerator,

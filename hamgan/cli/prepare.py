@@ -13,7 +13,7 @@ import os
 
 from hamgan.cli.options import add_data_dir, positive_integer
 from hamgan.errors import UserError, did_you_mean
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 
 _DIGITS = """Prepare the handwritten digits.
 

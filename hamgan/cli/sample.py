@@ -6,10 +6,10 @@ hamgan sample --run runs/strong --classes 207,281,985 --per_class 8 --seed 7 --o
 
 import argparse
 
-from hamgan.class_lists import parse_classes
 from hamgan.cli.options import add_checkpoint, add_run, check_output, weights_of
+from hamgan.config.class_lists import parse_classes
 from hamgan.errors import UserError
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 
 MAX_BATCH = 50
 
@@ -37,9 +37,10 @@ def run(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
     import tensorflow as tf
 
-    from hamgan.generator_checkpoint import find_checkpoint, load_generator
-    from hamgan.run_directory import RunDirectory, write_atomically
-    from hamgan.sampling import Sampler, grid_classes
+    from hamgan.files import write_atomically
+    from hamgan.runs.directory import RunDirectory
+    from hamgan.sampling.sampler import Sampler, grid_classes
+    from hamgan.sampling.trained import find_checkpoint, load_generator
 
     run_directory = RunDirectory(arguments.run)
     config = run_directory.read_config()

@@ -13,13 +13,13 @@ compiler counts; what cores send each other is not in them.
 import argparse
 
 from hamgan.cli.options import add_override, with_assignments
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     from hamgan.config import TPU_PRECISIONS
-    from hamgan.presets import PRESETS
+    from hamgan.config.presets import PRESETS
     from hamgan.tpu_check.chips import CHIPS
 
     parser.add_argument("--preset", required=True, metavar="NAME", help=f"one of {', '.join(PRESETS)}")
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     from hamgan.config import TPU_PRECISIONS
-    from hamgan.presets import get_preset
+    from hamgan.config.presets import get_preset
     from hamgan.tpu_check.chips import parse_topology
     from hamgan.tpu_check.compiler import check_installed
 

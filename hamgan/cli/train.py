@@ -25,18 +25,18 @@ from hamgan.cli.options import (
 )
 from hamgan.config import to_json
 from hamgan.errors import UserError, is_of_the_environment, reason_of
-from hamgan.tensorflow_import import import_tensorflow_quietly
+from hamgan.program import import_tensorflow_quietly
 from hamgan.training.preemption import PreemptionWatch
 
 if TYPE_CHECKING:
-    from hamgan.run_directory import RunDirectory
+    from hamgan.runs.directory import RunDirectory
 
 _logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    from hamgan.presets import PRESETS
+    from hamgan.config.presets import PRESETS
 
     add_run(parser)
     parser.add_argument("--preset", metavar="NAME", help=f"the settings to begin with: {', '.join(PRESETS)}")
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
-    from hamgan.presets import get_preset
+    from hamgan.config.presets import get_preset
 
     options = {
         "data.dataset": arguments.dataset,
@@ -77,8 +77,8 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
             return
 
     import_tensorflow_quietly()
-    from hamgan.distribution import is_chief
-    from hamgan.run_directory import RunDirectory
+    from hamgan.distribution.strategies import is_chief
+    from hamgan.runs.directory import RunDirectory
     from hamgan.training.collapse import TrainingDivergedError
     from hamgan.training.loop import resolved, train
 
@@ -109,7 +109,7 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
 
 def _write_report(run_directory: "RunDirectory") -> bool:
     """Writes the report, or warns: the run itself is saved."""
-    from hamgan.report import write_report
+    from hamgan.runs.report import write_report
 
     try:
         write_report(run_directory)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from hamgan.data.records import RecordPart, read_parts
-from hamgan.run_directory import write_atomically
+from hamgan.files import write_atomically
 
 _logger = logging.getLogger(__name__)
 

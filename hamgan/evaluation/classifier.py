@@ -12,7 +12,7 @@ import tensorflow_hub as hub
 
 from hamgan import tfgan
 from hamgan.errors import UserError, reason_of
-from hamgan.literal_paths import literal_path
+from hamgan.files import literal_path
 
 INCEPTION_SIZE = 299
 """Input height and width of TF-GAN's Inception, whose SavedModel leaves them open."""

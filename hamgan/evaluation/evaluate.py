@@ -4,12 +4,13 @@ import logging
 import os
 from typing import Any
 
-from hamgan import protocols
-from hamgan.distribution import agreed, is_chief
+from hamgan.config import protocols
+from hamgan.distribution.strategies import agreed, is_chief
 from hamgan.evaluation.evaluator import Evaluator
-from hamgan.evaluation_results import ResultKey, key_of
-from hamgan.run_directory import RunDirectory, checkpoint_sha256
-from hamgan.score_columns import one_line
+from hamgan.runs.checkpoints import checkpoint_sha256
+from hamgan.runs.directory import RunDirectory
+from hamgan.runs.evaluation_results import ResultKey, key_of
+from hamgan.runs.score_table import one_line
 
 _logger = logging.getLogger(__name__)
 

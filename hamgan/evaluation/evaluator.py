@@ -12,23 +12,22 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from hamgan import protocols
-from hamgan.class_lists import parse_classes
-from hamgan.config import ExperimentConfig
+from hamgan.config import ExperimentConfig, protocols
+from hamgan.config.class_lists import parse_classes
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.data.preprocessing import PREPROCESSING
-from hamgan.distribution import agreed, is_chief
+from hamgan.distribution.replicas import on_all_replicas
+from hamgan.distribution.strategies import agreed, is_chief
 from hamgan.errors import PreemptedError, UserError, reason_of
 from hamgan.evaluation.classifier import Classifier
-from hamgan.evaluation.feature_store import DEFAULT_FOLDER, Features, FeatureStore
+from hamgan.evaluation.features import DEFAULT_FOLDER, Features, FeatureStore
 from hamgan.evaluation.metrics import all_finite
 from hamgan.evaluation.neighbors import DENSITY_NEIGHBORS
 from hamgan.evaluation.scores import RealReference, score_repeats
-from hamgan.generator_checkpoint import load_generator
-from hamgan.models import Generator
-from hamgan.replicas import on_all_replicas
-from hamgan.run_directory import checkpoint_sha256
-from hamgan.sampling import Sampler, set_batch_norm
+from hamgan.networks import Generator
+from hamgan.runs.checkpoints import checkpoint_sha256
+from hamgan.sampling.sampler import Sampler, set_batch_norm
+from hamgan.sampling.trained import load_generator
 
 EXTRAS = ("bootstrap", "fid_infinity", "intra_classes")
 """Settings that ask for scores beside the others, and change none of them."""
@@ -127,7 +126,7 @@ class Evaluator:
         """Returns how results for these weights, "ema" or "raw", are made: a protocol card.
 
         It holds what changes a score, and the names of the data set and the classifier;
-        see :func:`hamgan.protocols.card_id`. The contents of the data set are digested the first time.
+        see :func:`hamgan.config.protocols.card_id`. The contents of the data set are digested the first time.
         """
         settings, data = self.settings, self.config.data
         return {

@@ -9,7 +9,7 @@ import numpy as np
 
 from hamgan.config import EvaluationConfig
 from hamgan.errors import UserError
-from hamgan.evaluation.feature_store import Features
+from hamgan.evaluation.features import Features
 from hamgan.evaluation.metrics import (
     FrechetDistanceTo,
     Moments,

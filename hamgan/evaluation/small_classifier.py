@@ -10,7 +10,7 @@ from hamgan.config import DataConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.data.digits import RESOLUTION, Digits
 from hamgan.errors import UserError, reason_of
-from hamgan.run_directory import check_writable
+from hamgan.files import check_writable
 
 _logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any
 from hamgan.errors import UserError
 from hamgan.evaluation.evaluate import evaluate_checkpoints
 from hamgan.evaluation.evaluator import Evaluator
-from hamgan.report import write_report
-from hamgan.run_directory import RunDirectory
-from hamgan.training.checkpointing import DamagedCheckpointError, checkpoint_path, checkpoint_steps
+from hamgan.runs.checkpoints import DamagedCheckpointError, checkpoint_path, checkpoint_steps
+from hamgan.runs.directory import RunDirectory
+from hamgan.runs.report import write_report
 
 _logger = logging.getLogger(__name__)
 

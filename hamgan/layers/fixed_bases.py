@@ -15,7 +15,7 @@ def fix_bases(model: keras.Model, *, seed: int = 0) -> keras.Model:
 
     Args:
         model: any Keras model with Hamburgers or matrix decompositions that its configuration describes, such as a
-            functional model, :class:`hamgan.models.Generator` or :class:`hamgan.models.Discriminator`.
+            functional model, :class:`hamgan.networks.Generator` or :class:`hamgan.networks.Discriminator`.
         seed: integer from which the bases are drawn, together with each layer's path.
 
     Raises:

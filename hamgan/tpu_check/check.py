@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from hamgan.config import ExperimentConfig, override
-from hamgan.distribution import share_of_batch
+from hamgan.distribution.strategies import share_of_batch
 from hamgan.tpu_check.chips import GIB, Topology
 from hamgan.tpu_check.compiler import Compiled, compile_for_tpu
 from hamgan.tpu_check.lowering import lower_train_step

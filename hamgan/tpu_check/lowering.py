@@ -8,7 +8,7 @@ import tensorflow as tf
 from hamgan.config import ExperimentConfig
 from hamgan.layers.target import tracing_for
 from hamgan.training.state import TrainState
-from hamgan.training.train_step import Metrics, TrainStep
+from hamgan.training.step import Metrics, TrainStep
 
 
 @dataclasses.dataclass(frozen=True)

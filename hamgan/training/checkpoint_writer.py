@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import tensorflow as tf
 
 from hamgan.errors import FailedError, UserError, reason_of
-from hamgan.training.checkpointing import (
+from hamgan.runs.checkpoints import (
     checkpoint_path,
     checkpoint_steps,
     delete_checkpoint,

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from hamgan.errors import reason_of
-from hamgan.run_directory import RunDirectory, write_atomically
+from hamgan.files import write_atomically
+from hamgan.runs.directory import RunDirectory
 
 _logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig, differences
 from hamgan.data.dataset import ClassificationDataset
-from hamgan.distribution import (
+from hamgan.distribution.strategies import (
     UNAVAILABLE,
     agreed,
     describe,
@@ -24,14 +24,14 @@ from hamgan.distribution import (
     replica_batch,
 )
 from hamgan.errors import FailedError, PreemptedError, UserError, reason_of
-from hamgan.run_directory import RunDirectory
-from hamgan.training.checkpointing import checkpoint_path, restore, restore_newest
+from hamgan.runs.checkpoints import checkpoint_path, restore, restore_newest
+from hamgan.runs.directory import RunDirectory
+from hamgan.runs.lock import RunLock
 from hamgan.training.collapse import TrainingDivergedError, describe_collapse
 from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
-from hamgan.training.run_lock import RunLock
 from hamgan.training.state import TrainState
-from hamgan.training.train_step import StepsTaken, TrainStep, make_train_function
+from hamgan.training.step import StepsTaken, TrainStep, make_train_function
 
 _logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def train(
     Args:
         config: the experiment. In a run that was begun before, only the fields of ``MAY_CHANGE`` may differ.
         run: folder of the run.
-        strategy: strategy from :func:`hamgan.distribution.create_strategy`.
+        strategy: strategy from :func:`hamgan.distribution.strategies.create_strategy`.
         watch: watch for SIGTERM, entered; by default one that begins now.
 
     Raises:

@@ -4,11 +4,10 @@ import keras
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, TrainConfig
-from hamgan.models import Generator
-from hamgan.networks import build_discriminator, build_generator
+from hamgan.networks import Generator
+from hamgan.networks.build import build_discriminator, build_generator
+from hamgan.runs.checkpoints import EMA_NAME, network_variables
 from hamgan.training.adam import FusedAdam
-
-EMA_NAME = "ema_generator"
 
 
 class TrainState:
@@ -56,14 +55,6 @@ class TrainState:
                     named[variable.path] = variable.value
         named["step"] = self.step
         return named
-
-
-def network_variables(network: keras.Model) -> dict[str, tf.Variable]:
-    """Returns a network's variables by the names that they have in checkpoints."""
-    named = {variable.path: variable.value for variable in network.weights}
-    if len(named) != len(network.weights):
-        raise ValueError(f"the weights of {network.name} do not have distinct paths")
-    return named
 
 
 def _adam(config: TrainConfig, learning_rate: float, name: str) -> FusedAdam:

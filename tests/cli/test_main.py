@@ -7,12 +7,12 @@ import sys
 import pytest
 import tensorflow as tf
 
-from hamgan.class_lists import parse_classes
 from hamgan.cli.main import COMMANDS, main
 from hamgan.config import experiment_from_json, override, to_json
+from hamgan.config.class_lists import parse_classes
+from hamgan.config.presets import hamgan_strong
 from hamgan.errors import FailedError, PreemptedError, UserError
-from hamgan.evaluation.feature_store import FeatureStore
-from hamgan.presets import hamgan_strong
+from hamgan.evaluation.features import FeatureStore
 
 OPTIONS = {
     "prepare": ("digits", "imagenet", "classifier"),
@@ -234,7 +234,7 @@ def test_a_report_that_cannot_be_written_does_not_make_the_training_fail(monkeyp
     def refuse(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hamgan.report.write_report", refuse)
+    monkeypatch.setattr("hamgan.runs.report.write_report", refuse)
     monkeypatch.setattr("hamgan.training.loop.train", lambda *_: None)
     assert main(["train", "--run", str(run_path)]) == 0
     assert "report.html (No space left on device)" in caplog.text

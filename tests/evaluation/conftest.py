@@ -3,7 +3,7 @@ import tensorflow as tf
 
 from hamgan.config import override
 from hamgan.evaluation.evaluator import Evaluator
-from hamgan.run_directory import RunDirectory
+from hamgan.runs.directory import RunDirectory
 from hamgan.training.loop import train
 
 

@@ -15,14 +15,14 @@ from hamgan.errors import UserError
 from hamgan.evaluation import evaluate
 from hamgan.evaluation.classifier import Classifier
 from hamgan.evaluation.evaluate import evaluate_checkpoints
-from hamgan.evaluation.feature_store import FeatureStore
+from hamgan.evaluation.features import FeatureStore
 from hamgan.evaluation.metrics import frechet_inception_distance, inception_score, kernel_inception_distance
 from hamgan.evaluation.neighbors import precision_recall_density_coverage
-from hamgan.generator_checkpoint import find_checkpoints, load_generator
-from hamgan.report import write_report
-from hamgan.run_directory import RunDirectory
-from hamgan.sampling import Sampler
-from hamgan.score_columns import table
+from hamgan.runs.directory import RunDirectory
+from hamgan.runs.report import write_report
+from hamgan.runs.score_table import table
+from hamgan.sampling.sampler import Sampler
+from hamgan.sampling.trained import find_checkpoints, load_generator
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +121,10 @@ def test_replicas_give_the_scores_of_one_device(run, make_evaluator, results, tm
 WORKER = """
 import sys
 from hamgan.config import experiment_from_json
-from hamgan.distribution import create_strategy
+from hamgan.distribution.strategies import create_strategy
 from hamgan.evaluation.evaluate import Evaluator, evaluate_checkpoints
-from hamgan.generator_checkpoint import find_checkpoints
-from hamgan.run_directory import RunDirectory
+from hamgan.sampling.trained import find_checkpoints
+from hamgan.runs.directory import RunDirectory
 
 strategy = create_strategy("cpu")
 run = RunDirectory(sys.argv[2])

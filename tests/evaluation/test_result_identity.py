@@ -15,12 +15,12 @@ from hamgan.data.dataset import ClassificationDataset
 from hamgan.evaluation import evaluator as evaluator_module
 from hamgan.evaluation.evaluate import evaluate_checkpoints
 from hamgan.evaluation.evaluator import Evaluator
-from hamgan.evaluation_results import key_of
-from hamgan.generator_checkpoint import find_checkpoints
-from hamgan.report import write_report
-from hamgan.run_directory import RunDirectory
-from hamgan.score_columns import table
-from hamgan.training.checkpointing import checkpoint_path
+from hamgan.runs.checkpoints import checkpoint_path
+from hamgan.runs.directory import RunDirectory
+from hamgan.runs.evaluation_results import key_of
+from hamgan.runs.report import write_report
+from hamgan.runs.score_table import table
+from hamgan.sampling.trained import find_checkpoints
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from hamgan.config import override
 from hamgan.errors import UserError
 from hamgan.evaluation import evaluator as evaluator_module
 from hamgan.evaluation.evaluator import Evaluator
-from hamgan.generator_checkpoint import find_checkpoints
-from hamgan.run_directory import RunDirectory
+from hamgan.runs.directory import RunDirectory
+from hamgan.sampling.trained import find_checkpoints
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_file_system_that_refuses_is_found_before_the_work(run, without_classi
     def refuse(folder):
         raise tf.errors.FailedPreconditionError(None, None, f"{folder}; Read-only file system")
 
-    monkeypatch.setattr("hamgan.run_directory.check_writable", refuse)
+    monkeypatch.setattr("hamgan.runs.directory.check_writable", refuse)
     _fails_with(capsys, ["evaluate", "--run", run.path], f"cannot write the run folder {run.path}: ")
 
 

@@ -6,8 +6,8 @@ import pytest
 from hamgan.config import override
 from hamgan.evaluation import watch as watch_module
 from hamgan.evaluation.watch import has_ended, watch
-from hamgan.run_directory import RunDirectory
-from hamgan.training.checkpointing import checkpoint_path
+from hamgan.runs.checkpoints import checkpoint_path
+from hamgan.runs.directory import RunDirectory
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from second_order import assert_right_to_second_order
 from hamgan.layers import BatchNormalization, ConditionalBatchNormalization, Hamburger
 from hamgan.layers.batch_normalization import batch_normalization_layers
 from hamgan.layers.class_lookup import class_rows
-from hamgan.models.blocks import GeneratorBlock
+from hamgan.networks.blocks import GeneratorBlock
 
 SHAPE = (4, 3, 5, 6)
 NUM_CLASSES = 3

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hamgan.architecture import HAM_NAMES
 from hamgan.layers import Hamburger, SelfAttention
-from hamgan.models import Discriminator, Generator
+from hamgan.networks import Discriminator, Generator
 
 BATCH, SHAPE = 2, (4, 6, 8)
 TOLERANCE = 1e-5

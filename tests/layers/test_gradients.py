@@ -1,7 +1,7 @@
 import tensorflow as tf
 
 from hamgan.layers.gradients import custom_gradient
-from hamgan.models.blocks import GeneratorBlock
+from hamgan.networks.blocks import GeneratorBlock
 
 
 @custom_gradient

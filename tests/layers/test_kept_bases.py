@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from hamgan.layers import NMF, Hamburger, fix_bases
 from hamgan.layers.hams import HAMS
-from hamgan.models import Discriminator, Generator
+from hamgan.networks import Discriminator, Generator
 
 LATENT_DIM, RANK, SECTIONS, BATCH = 5, 3, 2, 4
 KINDS = ["random", "fixed", "running"]

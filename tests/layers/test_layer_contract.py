@@ -19,8 +19,8 @@ from hamgan.layers import (
     SNEmbedding,
     VectorQuantization,
 )
-from hamgan.models import blocks
-from hamgan.models.blocks import DiscriminatorBlock, GeneratorBlock
+from hamgan.networks import blocks
+from hamgan.networks.blocks import DiscriminatorBlock, GeneratorBlock
 
 BATCH, NUM_CLASSES = 3, 5
 

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from hamgan.layers.recomputation import recomputed
 from hamgan.layers.target import tracing_for
-from hamgan.models.blocks import GeneratorBlock
+from hamgan.networks.blocks import GeneratorBlock
 
 NUM_CLASSES = 3
 LABELS = (0, 2)
@@ -87,7 +87,7 @@ def test_a_block_convolves_again_where_it_is_told_to_on_tpus(device, recompute, 
 
 
 def test_statistics_over_all_replicas_are_not_reduced_again(monkeypatch, two_replicas):
-    monkeypatch.setattr("hamgan.models.blocks.target", lambda: "tpu")  # Replicas are traced in threads of their own.
+    monkeypatch.setattr("hamgan.networks.blocks.target", lambda: "tpu")  # Replicas are traced in threads of their own.
 
     def gradients(recompute):
         with two_replicas.scope():

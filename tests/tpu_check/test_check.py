@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from hamgan.config import override
+from hamgan.config.presets import hamgan_strong
 from hamgan.errors import UserError
-from hamgan.presets import hamgan_strong
 from hamgan.tpu_check import check as check_module
 from hamgan.tpu_check.check import Estimate, check, errors, table
 from hamgan.tpu_check.chips import parse_topology

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from hamgan.errors import UserError
+from hamgan.runs.checkpoints import checkpoint_path, checkpoint_steps, restore
 from hamgan.training import checkpoint_writer
 from hamgan.training.checkpoint_writer import CheckpointNotWrittenError, CheckpointWriter
-from hamgan.training.checkpointing import checkpoint_path, checkpoint_steps, restore
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from hamgan import random_streams
 from hamgan.config import override, to_json
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.errors import FailedError, PreemptedError, UserError
-from hamgan.run_directory import LOCK_NAME, RunDirectory
+from hamgan.runs.checkpoints import checkpoint_path, checkpoint_steps, delete_checkpoint, latest_checkpoint
+from hamgan.runs.directory import LOCK_NAME, RunDirectory
+from hamgan.runs.lock import RunLock
 from hamgan.training import checkpoint_writer, loop
-from hamgan.training.checkpointing import checkpoint_path, checkpoint_steps, delete_checkpoint, latest_checkpoint
 from hamgan.training.collapse import TrainingDivergedError
 from hamgan.training.loop import train
-from hamgan.training.run_lock import RunLock
 from hamgan.training.state import TrainState
-from hamgan.training.train_step import METRIC_NAMES, StepsTaken, TrainStep, make_train_function
+from hamgan.training.step import METRIC_NAMES, StepsTaken, TrainStep, make_train_function
 
 TRAINING_BATCHES = ClassificationDataset.training_batches
 
@@ -103,7 +103,7 @@ KILLED_AFTER_LOGGING_STEP = """
 import os, signal, sys
 import tensorflow as tf
 from hamgan.config import experiment_from_json
-from hamgan.run_directory import RunDirectory
+from hamgan.runs.directory import RunDirectory
 from hamgan.training.loop import train
 
 class Killed(RunDirectory):
@@ -300,7 +300,7 @@ def test_a_full_disk_ends_a_resumed_run_in_one_line_before_it_trains(tiny, whole
     run = _copy(whole_run, tmp_path / "run")
     pathlib.Path(run.path, LOCK_NAME).unlink()
     before = {path: path.read_bytes() for path in pathlib.Path(run.path).rglob("*") if path.is_file()}
-    monkeypatch.setattr("hamgan.run_directory.write_atomically", refuse)
+    monkeypatch.setattr("hamgan.runs.directory.write_atomically", refuse)
     with pytest.raises(UserError, match=rf"^cannot write the run folder {run.path}: No space left on device$"):
         _train(tiny, run.path, "train.steps=8")
     assert all(path.read_bytes() == content for path, content in before.items())

@@ -1,0 +1,35 @@
+"""What an experiment is made of: typed settings, presets, evaluation protocols."""
+
+from hamgan.config.overrides import differences, experiment_from_json, override, to_dict, to_json
+from hamgan.config.schema import (
+    BATCH_NORM_MODES,
+    PRECISIONS,
+    TPU_PRECISIONS,
+    DataConfig,
+    DiscriminatorConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    GeneratorConfig,
+    HamburgerConfig,
+    ModelConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "BATCH_NORM_MODES",
+    "PRECISIONS",
+    "TPU_PRECISIONS",
+    "DataConfig",
+    "DiscriminatorConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "GeneratorConfig",
+    "HamburgerConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "differences",
+    "experiment_from_json",
+    "override",
+    "to_dict",
+    "to_json",
+]

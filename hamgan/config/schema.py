@@ -1,0 +1,255 @@
+"""Typed configuration of an experiment, validated on construction."""
+
+import dataclasses
+from typing import Any
+
+from hamgan.architecture import (
+    CONVOLUTION_FORMS,
+    HAM_NAMES,
+    HAMBURGER_VERSIONS,
+    RESOLUTIONS,
+    check_hamburger_resolution,
+    discriminator_stages,
+    generator_stages,
+)
+from hamgan.errors import UserError
+
+TPU_PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = (*TPU_PRECISIONS, "float64")
+BATCH_NORM_MODES = ("moving", "batch", "standing")
+ON_COLLAPSE = ("stop", "rollback")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+def _require_positive(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(value > 0, f"{name} must be positive, found {value}")
+
+
+@dataclasses.dataclass(frozen=True)
+class HamburgerConfig:
+    """One Hamburger block; see :class:`hamgan.layers.Hamburger` for the fields' meaning."""
+
+    resolution: int = 32
+    ham: str = "nmf"
+    version: str = "v1"
+    latent_dim: int = 256
+    rank: int = 32
+    num_steps: int = 6
+    num_sections: int = 1
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require(self.ham in HAM_NAMES, f"ham must be one of {', '.join(HAM_NAMES)}, found '{self.ham}'")
+        _require(
+            self.version in HAMBURGER_VERSIONS,
+            f"version must be one of {', '.join(HAMBURGER_VERSIONS)}, found '{self.version}'",
+        )
+        _require_positive(self, "latent_dim", "rank", "num_steps", "num_sections")
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator; ``hamburger`` may be none."""
+
+    base_channels: int = 64
+    z_dim: int = 128
+    batch_norm_momentum: float = 0.999
+    hamburger: HamburgerConfig | None = HamburgerConfig()
+    recomputed_blocks: int = 2
+    """Of how many blocks, from the last, the first convolution is done again in the backward pass: on TPUs only, and
+    not with model.convolution_form=plain."""
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "base_channels", "z_dim")
+        _require(self.recomputed_blocks >= 0, f"recomputed_blocks must not be negative, found {self.recomputed_blocks}")
+        _require(
+            0 <= self.batch_norm_momentum < 1,
+            f"batch_norm_momentum must be in [0, 1), found {self.batch_norm_momentum}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminator; ``hamburger`` may be none."""
+
+    base_channels: int = 64
+    hamburger: HamburgerConfig | None = HamburgerConfig(latent_dim=128, rank=16)
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "base_channels")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Both networks."""
+
+    resolution: int = 128
+    num_classes: int = 1000
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    convolution_form: str = "auto"
+    """How convolutions and resampling are computed; the result is the same but for rounding."""
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "num_classes")
+        _require(
+            self.resolution in RESOLUTIONS,
+            f"model.resolution must be one of {', '.join(map(str, RESOLUTIONS))} (the networks exist for these), "
+            f"found {self.resolution}",
+        )
+        _require(
+            self.convolution_form in CONVOLUTION_FORMS,
+            f"model.convolution_form must be one of {', '.join(CONVOLUTION_FORMS)}, found '{self.convolution_form}'",
+        )
+        blocks = generator_stages(self.resolution)[1:]
+        _require(
+            self.generator.recomputed_blocks <= len(blocks),
+            f"model.generator.recomputed_blocks must be at most {len(blocks)}, the blocks at model.resolution "
+            f"{self.resolution}, found {self.generator.recomputed_blocks}",
+        )
+        for name, network, stages in (
+            ("generator", self.generator, blocks),
+            ("discriminator", self.discriminator, discriminator_stages(self.resolution)),
+        ):
+            if network.hamburger is not None:
+                try:
+                    check_hamburger_resolution(network.hamburger.resolution, stages)
+                except ValueError as error:
+                    raise UserError(
+                        f"model.{name}.{error} at model.resolution {self.resolution}; override "
+                        f"model.{name}.hamburger.resolution, or set model.{name}.hamburger=none"
+                    ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """A TFDS classification data set (image and label features)."""
+
+    dataset: str = "imagenet2012"
+    data_dir: str | None = None
+    train_split: str = "train"
+    validation_split: str = "validation"
+    shuffle_buffer: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "shuffle_buffer")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation and its bookkeeping; intervals are in steps, and 0 switches one off."""
+
+    global_batch: int = 1024
+    steps: int = 1_000_000
+    discriminator_updates: int = 1
+    generator_updates: int = 1
+    generator_learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 4e-4
+    adam_beta1: float = 0.0
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    ema_decay: float = 0.0
+    """Of the generator's exponential moving average; 0 keeps none."""
+    steps_per_loop: int = 100
+    """Steps that run on the device per call of the host; also the logging interval."""
+    checkpoint_every: int = 1000
+    max_to_keep: int = 100
+    image_every: int = 1000
+    seed: int = 0
+    deterministic: bool = True
+    """Whether TensorFlow is restricted to operations that repeat bit by bit."""
+    precision: str = "float32"
+    """Or "mixed_bfloat16": the networks' activations and convolutions; all state and all statistics stay float32. Or
+    "float64", to tell rounding from mistakes; slow."""
+    on_collapse: str = "stop"
+    """What follows a loss or weight that is not finite: "stop", or "rollback" to the last checkpoint."""
+    max_rollbacks: int = 3
+    """How often in one run; after that it stops."""
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        for name, choices in (("precision", PRECISIONS), ("on_collapse", ON_COLLAPSE)):
+            value = getattr(self, name)
+            _require(value in choices, f"{name} must be one of {', '.join(choices)}, found '{value}'")
+        _require_positive(
+            self,
+            *("global_batch", "steps", "discriminator_updates", "generator_updates", "steps_per_loop"),
+            *("generator_learning_rate", "discriminator_learning_rate", "adam_epsilon"),
+            *("checkpoint_every", "max_to_keep"),
+        )
+        for name in ("adam_beta1", "adam_beta2", "ema_decay"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"{name} must be in [0, 1), found {value}")
+        for name in ("image_every", "max_rollbacks"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must not be negative, found {value}")
+        _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How samples are scored; counts are in images."""
+
+    protocol: str = "standard"
+    """The named settings that these began as; see :mod:`hamgan.config.protocols`."""
+    classifier: str = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
+    num_samples: int = 50_000
+    """Fakes of one repeat, and the most real images of a split."""
+    wrap_validation: bool = False
+    """Whether a smaller validation split is repeated up to ``num_samples``."""
+    repeats: int = 1
+    """Evaluations, each of other fakes, that are averaged."""
+    batch: int = 64
+    seed: int = 0
+    batch_norm: str = "moving"
+    """What the generator normalises with: "moving" averages, the "batch", or "standing" statistics."""
+    standing_passes: int = 16
+    """Batches that standing statistics are averaged over."""
+    truncation: float | None = None
+    """Latent vectors come from the normal distribution cut off at plus and minus this."""
+    neighbors_samples: int = 10_000
+    """Images of each side for precision, recall, density and coverage; 0 for none."""
+    bootstrap: int = 0
+    """Resamples for the standard errors of FID and IS; 0 for none."""
+    fid_infinity: bool = False
+    """Whether FID is extrapolated to infinitely many samples."""
+    intra_classes: str | None = None
+    """Classes whose own FID is measured, such as "0,3,7-9"."""
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        _require_positive(self, "repeats", "batch", "standing_passes")
+        _require(self.num_samples >= 2, f"num_samples must be at least 2 to be scored, found {self.num_samples}")
+        _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
+        _require(
+            self.batch_norm in BATCH_NORM_MODES,
+            f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, found '{self.batch_norm}'",
+        )
+        _require(
+            self.truncation is None or self.truncation > 0, f"truncation must be positive, found {self.truncation}"
+        )
+        for name in ("neighbors_samples", "bootstrap"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must not be negative, found {value}")
+        _require(self.bootstrap != 1, "bootstrap must be 0 or at least 2, found 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that a run is made of."""
+
+    name: str
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()

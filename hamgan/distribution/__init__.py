@@ -1,0 +1,1 @@
+"""Devices: strategies, and work spread over their replicas."""

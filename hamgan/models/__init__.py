@@ -1,6 +1,0 @@
-"""Generator and discriminator."""
-
-from hamgan.models.discriminator import Discriminator
-from hamgan.models.generator import Generator
-
-__all__ = ["Discriminator", "Generator"]

@@ -1,0 +1,6 @@
+"""Generator and discriminator."""
+
+from hamgan.networks.discriminator import Discriminator
+from hamgan.networks.generator import Generator
+
+__all__ = ["Discriminator", "Generator"]

@@ -1,0 +1,256 @@
+"""Conversion between published TF1 checkpoints and runs of this project, every variable accounted for."""
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from hamgan.config import ExperimentConfig, differences, override
+from hamgan.config.presets import hamgan_strong
+from hamgan.errors import FailedError, UserError, reason_of
+from hamgan.files import check_remote, check_writable, write_atomically
+from hamgan.networks.build import build_discriminator, build_generator
+from hamgan.published.names import GLOBAL_STEP, is_ignored, official_name, official_shape
+from hamgan.published.shapes import NOT_RECORDED, Shapes, read_architecture
+from hamgan.runs.checkpoints import checkpoint_path, network_variables, open_checkpoint, restore, write_checkpoint
+from hamgan.runs.directory import RunDirectory
+from hamgan.sampling.trained import WEIGHTS, weights_precision
+
+OFFICIAL_PREFIX = "model.ckpt"
+_INCOMPLETE = ".incomplete"
+_PARTS = (".data-00000-of-00001", ".index")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What became of every variable of a published checkpoint."""
+
+    config: ExperimentConfig
+    step: int
+    loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def convert_official(
+    path: str, out: str, *, preset: ExperimentConfig | None = None, overrides: Iterable[str] = ()
+) -> Conversion:
+    """Converts a published checkpoint into a run that can be sampled from and evaluated.
+
+    Args:
+        path: path of the checkpoint, without suffix, local or ``gs://``; such as ``dir/model.ckpt-1234``.
+        out: folder of the run; it must not exist and appears only when it is complete.
+        preset: experiment that the architecture is checked against; also gives what a checkpoint does not record. If
+            None, the architecture is read off the checkpoint, and hamgan_strong gives what it does not record.
+        overrides: assignments such as ``model.generator.hamburger.rank=16``; what a checkpoint records is checked.
+
+    Raises:
+        UserError: the checkpoint is missing or damaged, does not fit, or holds missing, surplus or misshapen variables;
+            or ``out`` exists or cannot be written.
+        FailedError: the disk is full, or refuses.
+    """
+    overrides = list(overrides)
+    _check_out(out, out)
+    shapes = _shapes(path)
+    expected = override(preset or hamgan_strong(), overrides)
+    config = dataclasses.replace(expected, model=read_architecture(shapes, expected.model))
+    _check_expected(path, expected, config, None if preset is not None else overrides)
+    if preset is None:
+        config = dataclasses.replace(config, name="official")
+
+    variables = _network_variables(config)
+    names = _names(variables, config)
+    _check_variables(path, shapes, {names[key]: official_shape(key, tuple(v.shape)) for key, v in variables.items()})
+    with _open(path) as reader:
+        for key, variable in variables.items():
+            variable.assign(tf.cast(tf.reshape(reader.get_tensor(names[key]), variable.shape), variable.dtype))
+        step = _step(path, reader, shapes)
+    _write_run(config, {**variables, "step": tf.Variable(step, dtype=tf.int64)}, out, step)
+    loaded = set(names.values())
+    return Conversion(config, step, tuple(sorted(loaded)), tuple(sorted(shapes.keys() - loaded)))
+
+
+def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: int, weights: str = "raw") -> str:
+    """Writes a run's networks as a published TF1 checkpoint, in float32.
+
+    Args:
+        config: config of the run.
+        path: path of the run's checkpoint, without suffix.
+        out: folder to write into.
+        step: step of the checkpoint.
+        weights: the generator's weights to write, "raw" or "ema".
+
+    Returns:
+        The path of the checkpoint, without suffix: ``out/model.ckpt-STEP``.
+
+    Raises:
+        UserError: the target exists or cannot be written, or the checkpoint is missing, damaged or of another
+            architecture.
+        FailedError: the disk is full, or refuses.
+    """
+    target = os.path.join(out, f"{OFFICIAL_PREFIX}-{step}")
+    _check_out(out, f"{target}.index")
+    precision = weights_precision(config)
+    generator = build_generator(config.model, name=WEIGHTS[weights], precision=precision)
+    discriminator = build_discriminator(config.model, precision=precision)
+    for network in (generator, discriminator):
+        restore(path, network_variables(network), part=network.name)
+    variables = {
+        key.replace(WEIGHTS[weights], "generator", 1): variable
+        for network in (generator, discriminator)
+        for key, variable in network_variables(network).items()
+    }
+    names = _names(variables, config)
+    tensors = {
+        names[key]: tf.cast(tf.reshape(variable, official_shape(key, tuple(variable.shape))), tf.float32)
+        for key, variable in variables.items()
+    }
+    tensors[GLOBAL_STEP] = tf.constant(step, tf.int64)
+    try:
+        _save(target, tensors)
+        # What tf.train.latest_checkpoint reads; TensorFlow's own writer of it is deprecated and says so.
+        name = os.path.basename(target)
+        state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+        write_atomically(os.path.join(out, "checkpoint"), state.encode())
+    except (OSError, tf.errors.OpError) as error:
+        raise FailedError(f"cannot write {target}: {reason_of(error)}") from error
+    return target
+
+
+def _check_out(folder: str, target: str) -> None:
+    """Raises UserError, before any work is done, if what is to be written exists or its folder cannot be written."""
+    check_remote(folder)
+    try:
+        if tf.io.gfile.exists(target):
+            raise UserError(f"{target} exists; choose another --out")
+        check_writable(folder)
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"--out {folder}: nothing can be written there: {reason_of(error)}") from error
+
+
+def _save(target: str, tensors: Mapping[str, tf.Tensor]) -> None:
+    """Writes a TF1 checkpoint, which appears when it is complete."""
+    folder, name = os.path.split(target + _INCOMPLETE)
+    tf.io.gfile.makedirs(folder)
+    ordered = sorted(tensors)
+    try:
+        # TF1's Saver writes just this operation's files.
+        tf.raw_ops.SaveV2(
+            prefix=target + _INCOMPLETE,
+            tensor_names=ordered,
+            shape_and_slices=[""] * len(ordered),
+            tensors=[tensors[key] for key in ordered],
+        )
+        # The index says that there is a checkpoint: it comes last.
+        for part in _PARTS:
+            tf.io.gfile.rename(target + _INCOMPLETE + part, target + part, overwrite=True)
+    except BaseException:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            for left in tf.io.gfile.listdir(folder):
+                if left.startswith(name):
+                    tf.io.gfile.remove(os.path.join(folder, left))
+        raise
+
+
+def _shapes(path: str) -> Shapes:
+    with _open(path) as reader:
+        return {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[Any]:
+    try:
+        if not tf.io.gfile.exists(f"{path}.index"):
+            raise UserError(
+                f"no checkpoint {path}: there is no {path}.index; expected a path such as DIR/{OFFICIAL_PREFIX}-1234"
+            )
+        with open_checkpoint(path) as reader:
+            yield reader
+    except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
+        raise UserError(f"checkpoint {path} cannot be read: {reason_of(error)}") from error
+
+
+def _check_expected(
+    path: str, expected: ExperimentConfig, found: ExperimentConfig, overrides: list[str] | None
+) -> None:
+    """Compares what was expected, of a whole preset or of some overrides only, with what the checkpoint says."""
+    different = differences(expected, found)
+    if overrides is not None:
+        given = {assignment.partition("=")[0] for assignment in overrides}
+        different = {field: values for field, values in different.items() if field in given}
+    if different:
+        listed = "; ".join(f"{field} is {there} in it, expected {here}" for field, (here, there) in different.items())
+        raise UserError(f"checkpoint {path} is of another architecture: {listed}")
+
+
+def _network_variables(config: ExperimentConfig) -> dict[str, tf.Variable]:
+    precision = weights_precision(config)
+    networks = (
+        build_generator(config.model, precision=precision),
+        build_discriminator(config.model, precision=precision),
+    )
+    return {key: variable for network in networks for key, variable in network_variables(network).items()}
+
+
+def _names(variables: Iterable[str], config: ExperimentConfig) -> dict[str, str]:
+    """The published name of each variable."""
+    hamburgers = {
+        "generator": config.model.generator.hamburger,
+        "discriminator": config.model.discriminator.hamburger,
+    }
+    versions = {network: hamburger.version if hamburger else "v1" for network, hamburger in hamburgers.items()}
+    return {key: official_name(key, version=versions[key.split("/")[0]]) for key in variables}
+
+
+def _check_variables(path: str, shapes: Shapes, expected: Mapping[str, tuple[int, ...]]) -> None:
+    missing = sorted(expected.keys() - shapes.keys())
+    surplus = sorted(name for name in shapes.keys() - expected.keys() if not is_ignored(name))
+    misshapen = sorted(
+        f"{name} is {shapes[name]}, expected {shape}"
+        for name, shape in expected.items()
+        if name in shapes and shapes[name] != shape
+    )
+    problems = [
+        f"{title}: {', '.join(names)}"
+        for title, names in (("missing", missing), ("unknown", surplus), ("misshapen", misshapen))
+        if names
+    ]
+    if problems:
+        raise UserError(f"checkpoint {path} does not hold exactly the networks' variables; {'; '.join(problems)}")
+
+
+def _step(path: str, reader: Any, shapes: Shapes) -> int:
+    if GLOBAL_STEP in shapes:
+        return int(reader.get_tensor(GLOBAL_STEP))
+    suffix = re.search(r"-(\d+)$", path)
+    if suffix is None:
+        raise UserError(f"checkpoint {path} holds no {GLOBAL_STEP} and its name does not end in -STEP; rename it")
+    return int(suffix[1])
+
+
+def _write_run(config: ExperimentConfig, variables: Mapping[str, tf.Variable], out: str, step: int) -> None:
+    temporary = out.rstrip("/") + _INCOMPLETE
+    try:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.rmtree(temporary)
+        run = RunDirectory(temporary)
+        run.create(config)
+        write_checkpoint(checkpoint_path(run.checkpoints, step), variables)
+        tf.io.gfile.rename(temporary, out)
+    except (OSError, tf.errors.OpError) as error:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            tf.io.gfile.rmtree(temporary)
+        raise FailedError(f"cannot write {out}: {reason_of(error)}") from error
+
+
+def not_recorded(config: ExperimentConfig) -> dict[str, object]:
+    """Returns, by dotted path, the settings of a converted run that its checkpoint does not record."""
+    found: dict[str, object] = {}
+    for name in ("generator", "discriminator"):
+        hamburger = getattr(config.model, name).hamburger
+        if hamburger is not None:
+            found.update({f"model.{name}.hamburger.{field}": getattr(hamburger, field) for field in NOT_RECORDED})
+    return found

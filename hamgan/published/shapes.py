@@ -1,0 +1,106 @@
+"""Reads an architecture off the shapes of a published checkpoint."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hamgan.architecture import SMALLEST_FEATURE_MAP, discriminator_stages, generator_stages
+from hamgan.config import HamburgerConfig, ModelConfig
+from hamgan.errors import UserError
+from hamgan.published.names import SCOPES
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+NOT_RECORDED = ("ham", "rank", "num_steps", "num_sections")
+"""Settings of a Hamburger that leave no trace in a checkpoint: a ham has no weights."""
+
+
+def read_architecture(shapes: Shapes, assumed: ModelConfig) -> ModelConfig:
+    """Returns the architecture of a checkpoint.
+
+    Args:
+        shapes: shapes of all its variables, by name.
+        assumed: architecture that gives the settings that a checkpoint does not record (``NOT_RECORDED``).
+
+    Raises:
+        UserError: a variable that tells the architecture is missing, or the shapes fit no network.
+    """
+    generator, discriminator = SCOPES["generator"], SCOPES["discriminator"]
+    pattern = re.compile(rf"{generator}/g_block(\d+)/snconv2/snconv2/kernel")
+    blocks = [int(match[1]) for match in map(pattern.fullmatch, shapes) if match]
+    if not blocks:
+        raise UserError(
+            f"expected a checkpoint of the published HamGAN, with {generator}/g_block1/snconv2/snconv2/kernel; "
+            f"found {', '.join(sorted(shapes)[:3]) or 'no variables'}"
+        )
+    last = max(blocks)
+    resolution = SMALLEST_FEATURE_MAP * 2**last
+    z_dim = _dimension(shapes, f"{generator}/g_snh0/dense/kernel", 0)
+    num_classes = _dimension(shapes, f"{generator}/g_block1/cbn_0/gamma", 0)
+    generator_channels = _dimension(shapes, f"{generator}/g_block{last}/snconv2/snconv2/kernel", 3)
+    discriminator_channels = _dimension(shapes, f"{discriminator}/d_optimized_block1/sn_conv1/sn_conv1/kernel", 3)
+    return dataclasses.replace(
+        assumed,
+        resolution=resolution,
+        num_classes=num_classes,
+        generator=dataclasses.replace(
+            assumed.generator,
+            base_channels=generator_channels,
+            z_dim=z_dim,
+            hamburger=_hamburger(
+                shapes,
+                f"{generator}/g_ops",
+                assumed.generator.hamburger,
+                _widths(generator_stages(resolution)[1:], generator_channels),
+            ),
+        ),
+        discriminator=dataclasses.replace(
+            assumed.discriminator,
+            base_channels=discriminator_channels,
+            hamburger=_hamburger(
+                shapes,
+                f"{discriminator}/d_ops",
+                assumed.discriminator.hamburger,
+                _widths(discriminator_stages(resolution), discriminator_channels),
+            ),
+        ),
+    )
+
+
+def _widths(stages: list[tuple[int, int]], base_channels: int) -> dict[int, int]:
+    return {size: multiplier * base_channels for size, multiplier in stages}
+
+
+def _dimension(shapes: Shapes, name: str, axis: int) -> int:
+    if name not in shapes:
+        raise UserError(f"the checkpoint lacks {name}")
+    shape = shapes[name]
+    if len(shape) <= axis:
+        raise UserError(f"{name} has shape {shape}; expected {axis + 1} dimensions or more")
+    return shape[axis]
+
+
+def _hamburger(
+    shapes: Shapes, scope: str, assumed: HamburgerConfig | None, widths: Mapping[int, int]
+) -> HamburgerConfig | None:
+    """The Hamburger below ``scope``, or None if there is none; ``widths`` are the channels by feature map size."""
+    lower_bread = f"{scope}/sn_lower_bread/weights"
+    if not any(name.startswith(f"{scope}/") for name in shapes):
+        return None
+    assumed = assumed or HamburgerConfig()
+    channels, inner = _dimension(shapes, lower_bread, 2), _dimension(shapes, lower_bread, 3)
+    sizes = [size for size, width in widths.items() if width == channels]
+    if not sizes:
+        raise UserError(f"{lower_bread} takes {channels} channels, which no block puts out (they have {widths})")
+    if inner % assumed.num_sections:
+        raise UserError(
+            f"{lower_bread} puts out {inner} channels, which are not {assumed.num_sections} sections of one width; "
+            "override num_sections"
+        )
+    read: dict[str, Any] = {
+        "resolution": assumed.resolution if assumed.resolution in sizes else sizes[0],
+        "version": "v2" if f"{scope}/sn_cheese/weights" in shapes else "v1",
+        "latent_dim": inner // assumed.num_sections,
+    }
+    return dataclasses.replace(assumed, **read)

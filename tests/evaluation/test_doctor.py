@@ -1,0 +1,88 @@
+import pytest
+import tensorflow as tf
+
+from hamgan.config import override
+from hamgan.evaluation import doctor
+from hamgan.evaluation.doctor import Doctor
+from hamgan.runs.directory import RunDirectory
+
+NAMES = ["versions", "devices", "data", "real images", "checkpoint", "training step"]
+
+
+def _examine(config, tmp_path):
+    """Returns the findings by name, of a run folder in tmp_path."""
+    run = RunDirectory(str(tmp_path / "run"))
+    examiner = Doctor(
+        config,
+        run,
+        tf.distribute.get_strategy(),
+        grid_path=str(tmp_path / "grid.png"),
+        cache_dir=str(tmp_path / "cache"),
+    )
+    reported = []
+    findings = examiner.findings(reported.append)
+    assert findings == reported
+    assert [finding.name for finding in findings] == NAMES
+    return {finding.name: finding for finding in findings}
+
+
+@pytest.fixture
+def config(tiny, classifier_path):
+    return override(tiny, [f"evaluation.classifier={classifier_path}"])
+
+
+def test_a_machine_that_works_is_green_and_only_the_picture_is_left(config, tmp_path):
+    findings = _examine(config, tmp_path)
+    assert all(finding.passed for finding in findings.values()), findings
+    assert tf.__version__ in findings["versions"].detail
+    assert "1 CPU" in findings["devices"].detail
+    assert "1,442 of train and 355 of validation" in findings["data"].detail
+    assert "IS" in findings["real images"].detail
+    assert "images/s" in findings["training step"].detail
+    assert tf.io.decode_png((tmp_path / "grid.png").read_bytes()).shape == (64, 64, 3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_wrong_is_red_and_the_rest_is_still_checked(config, tmp_path):
+    wrong = override(config, ["model.num_classes=7", "evaluation.classifier=/no/classifier"])
+    findings = _examine(wrong, tmp_path)
+    assert [name for name in NAMES if not findings[name].passed] == ["data", "real images", "training step"]
+    assert "model.num_classes=10" in findings["data"].detail
+    assert "needs the data" in findings["training step"].detail
+    assert "cannot be loaded" in findings["real images"].detail
+
+
+def test_a_folder_that_changes_what_is_written_is_red(config, tmp_path, monkeypatch):
+    restore = doctor.restore
+
+    def restore_otherwise(path, variables):
+        restore(path, variables)
+        variables["step"].assign_add(1)
+
+    monkeypatch.setattr(doctor, "restore", restore_otherwise)
+    findings = _examine(config, tmp_path)
+    assert not findings["checkpoint"].passed
+    assert "1 variables came back changed, such as step" in findings["checkpoint"].detail
+
+
+def test_real_images_outside_of_the_known_range_are_red(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(Doctor, "_has_known_score", lambda self, evaluator: True)
+    findings = _examine(config, tmp_path)
+    assert not findings["real images"].passed
+    assert "suspect the pipeline" in findings["real images"].detail
+
+
+def test_a_run_that_is_begun_during_the_check_is_left_alone(config, tmp_path, monkeypatch):
+    run = RunDirectory(str(tmp_path / "run"))
+    restore = doctor.restore
+
+    def restore_and_begin(path, variables):
+        restore(path, variables)
+        # The checked folder itself is in a run that another process begins now.
+        run.write_config(config)
+
+    monkeypatch.setattr(doctor, "restore", restore_and_begin)
+    examiner = Doctor(config, run, tf.distribute.get_strategy(), grid_path=str(tmp_path / "grid.png"))
+    assert "read back" in examiner.check_checkpoint()
+    assert run.read_config() == config
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]

@@ -1,0 +1,303 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan import architecture
+from hamgan.config import override
+from hamgan.config.presets import digits
+from hamgan.layers.hams import HAMS
+from hamgan.networks import Discriminator, Generator
+from hamgan.networks.build import build_generator
+
+NUM_CLASSES, BATCH, Z_DIM = 3, 2, 8
+LABELS = np.array([2, 0])
+HAM = {"latent_dim": 4, "rank": 2, "num_steps": 1, "seed": 0}
+HAM_V2 = {**HAM, "version": "v2", "ham": "cd", "num_sections": 2}
+
+
+def generator(resolution=32, **arguments):
+    return Generator(resolution=resolution, num_classes=NUM_CLASSES, base_channels=2, z_dim=Z_DIM, **arguments)
+
+
+def discriminator(resolution=32, **arguments):
+    return Discriminator(resolution=resolution, num_classes=NUM_CLASSES, base_channels=2, **arguments)
+
+
+def latents():
+    return np.random.default_rng(0).normal(size=(BATCH, Z_DIM)).astype(np.float32)
+
+
+def images(resolution=32):
+    return np.random.default_rng(1).uniform(-1, 1, (BATCH, resolution, resolution, 3)).astype(np.float32)
+
+
+def num_parameters(model):
+    return sum(weight.shape.num_elements() for weight in model.trainable_weights)
+
+
+def test_published_networks_have_the_published_number_of_parameters():
+    published = {"resolution": 128, "num_classes": 1000, "base_channels": 64, "hamburger_resolution": 32}
+    assert num_parameters(Generator(**published, hamburger={"latent_dim": 256, "rank": 32})) == 42_640_004
+    assert num_parameters(Discriminator(**published, hamburger={"latent_dim": 128, "rank": 16})) == 39_475_906
+
+
+# A Hamburger in both networks, in either and in none, at different sizes.
+PLACEMENTS = [(32, 8, 16), (32, None, 4), (64, 64, None), (64, 16, 32), (128, None, None), (128, 32, 16), (256, 8, 128)]
+
+
+@pytest.mark.parametrize(("resolution", "in_generator", "in_discriminator"), PLACEMENTS)
+@pytest.mark.parametrize("training", [False, True])
+def test_networks_run_with_and_without_hamburger(resolution, in_generator, in_discriminator, training):
+    def hamburger(size):
+        return {} if size is None else {"hamburger": HAM, "hamburger_resolution": size}
+
+    make_images, judge = (
+        generator(resolution, **hamburger(in_generator)),
+        discriminator(resolution, **hamburger(in_discriminator)),
+    )
+    fakes = make_images(latents(), LABELS, training=training)
+    assert fakes.shape == (BATCH, resolution, resolution, 3)
+    assert fakes.dtype == tf.float32
+    assert np.abs(fakes).max() <= 1
+    assert np.std(fakes) > 0
+    logits = judge(fakes, LABELS, training=training)
+    assert logits.shape == (BATCH, 1)
+    assert logits.dtype == tf.float32
+    assert np.isfinite(logits).all()
+    assert make_images.compute_output_shape((BATCH, Z_DIM)) == fakes.shape
+    assert judge.compute_output_shape(fakes.shape) == logits.shape
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+@pytest.mark.parametrize("size", [8, 16])
+def test_hamburger_stands_at_its_resolution(make, size):
+    network = make(hamburger=HAM, hamburger_resolution=size)
+    network.hamburger.sigma.assign(1.0)
+    seen = []
+    call = network.hamburger.call
+
+    def spy(inputs, *args, **kwargs):
+        seen.append(inputs.shape)
+        return call(inputs, *args, **kwargs)
+
+    network.hamburger.call = spy
+    network(latents() if make is generator else images(), LABELS)
+    stages = (architecture.generator_stages if make is generator else architecture.discriminator_stages)(32)
+    assert seen == [(BATCH, size, size, 2 * dict(stages)[size])]
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+@pytest.mark.parametrize("resolution", [0, 16, 48, 512])
+def test_other_resolutions_are_rejected(make, resolution):
+    with pytest.raises(ValueError, match=f"resolution must be one of .*received {resolution}"):
+        make(resolution)
+
+
+@pytest.mark.parametrize(("make", "size"), [(generator, 4), (generator, 64), (discriminator, 32), (discriminator, 2)])
+def test_hamburger_at_a_size_that_no_block_puts_out_is_rejected(make, size):
+    with pytest.raises(ValueError, match=f"hamburger resolution must be one of .*received {size}"):
+        make(32, hamburger=HAM, hamburger_resolution=size)
+
+
+def test_hamburger_resolution_does_not_matter_without_hamburger():
+    assert generator(32, hamburger_resolution=64).hamburger is None
+    assert discriminator(32, hamburger_resolution=64).hamburger is None
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+@pytest.mark.parametrize("hamburger", [HAM, HAM_V2])
+def test_weight_paths_are_unique(make, hamburger):
+    network = make(hamburger=hamburger, hamburger_resolution=16)
+    paths = [weight.path for weight in network.weights]
+    assert len(paths) > 20
+    assert len(set(paths)) == len(paths)
+
+
+def test_weights_exist_after_construction():
+    for network, inputs in ((generator(), latents()), (discriminator(), images())):
+        paths = [weight.path for weight in network.weights]
+        network(inputs, LABELS)
+        assert [weight.path for weight in network.weights] == paths
+
+
+def test_only_the_generator_normalises_batches():
+    make_images, judge = (make(hamburger=HAM, hamburger_resolution=16) for make in (generator, discriminator))
+    assert make_images.hamburger.batch_norm == "conditional"
+    assert judge.hamburger.batch_norm is None
+    assert any("moving_mean" in weight.path for weight in make_images.weights)
+    assert not any("moving_mean" in weight.path for weight in judge.weights)
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+@pytest.mark.parametrize("hamburger", [None, HAM, HAM_V2])
+def test_config_round_trip_gives_the_same_network(make, hamburger):
+    network = make(hamburger=hamburger, hamburger_resolution=16)
+    inputs = latents() if make is generator else images()
+    initial_bases = None
+    if hamburger is not None:
+        network.hamburger.sigma.assign(0.5)
+        sections, latent_dim, rank = network.hamburger.bases_shape
+        initial_bases = np.random.default_rng(2).uniform(size=(BATCH * sections, latent_dim, rank)).astype(np.float32)
+    expected = network(inputs, LABELS, initial_bases=initial_bases)
+    serialized = keras.saving.serialize_keras_object(network)
+    for copy in (type(network).from_config(network.get_config()), keras.saving.deserialize_keras_object(serialized)):
+        assert copy.get_config() == network.get_config()
+        copy.set_weights(network.get_weights())
+        np.testing.assert_array_equal(copy(inputs, LABELS, initial_bases=initial_bases), expected)
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_only_training_calls_change_state(make):
+    network = make(hamburger=HAM, hamburger_resolution=16)
+    inputs = latents() if make is generator else images()
+    before = network.get_weights()
+    network(inputs, LABELS)
+    network(inputs, LABELS, training=False)
+    for value, expected in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    network(inputs, LABELS, training=True)
+    for weight, old in zip(network.weights, before, strict=True):
+        assert (np.abs(weight.numpy() - old).max() > 0) == (not weight.trainable), weight.path
+
+
+@pytest.mark.parametrize(("form", "count"), [("auto", 2), ("plain", 0)])
+def test_networks_as_written_recompute_nothing(form, count):
+    blocks = build_generator(override(digits(), [f"model.convolution_form={form}"]).model).blocks
+    assert sum(block.recompute for block in blocks) == count
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_blocks_with_the_largest_images_are_recomputed(count):
+    blocks = generator(recomputed_blocks=count).blocks
+    assert [block.recompute for block in blocks] == [False] * (len(blocks) - count) + [True] * count
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_labels_change_the_output(make):
+    network = make()
+    inputs = latents() if make is generator else images()
+    for weight in network.weights:
+        if weight.name in ("gamma", "beta"):
+            weight.assign(np.random.default_rng(3).normal(size=weight.shape))
+    one, other = (network(inputs, np.full(BATCH, label)).numpy() for label in (0, 1))
+    assert np.abs(one - other).max() > 1e-4
+
+
+def test_stages_at_128_pixels_are_the_published_ones():
+    assert architecture.generator_stages(128) == [(4, 16), (8, 16), (16, 8), (32, 4), (64, 2), (128, 1)]
+    assert architecture.discriminator_stages(128) == [(64, 1), (32, 2), (16, 4), (8, 8), (4, 16)]
+
+
+@pytest.mark.parametrize("resolution", architecture.RESOLUTIONS)
+def test_stages_double_in_size_from_4_to_the_resolution_and_never_exceed_16_times_the_width(resolution):
+    to_image = architecture.generator_stages(resolution)
+    to_logit = architecture.discriminator_stages(resolution)
+    sizes = [4 * 2**i for i in range(len(to_image))]
+    assert [size for size, _ in to_image] == sizes
+    assert sizes[-1] == resolution
+    assert [size for size, _ in to_logit] == sizes[-2::-1]
+    assert to_image[-1] == (resolution, 1)
+    assert to_logit[0] == (resolution // 2, 1)
+    for widths in ([m for _, m in reversed(to_image)], [m for _, m in to_logit]):
+        assert widths == [min(16, 2**i) for i in range(len(widths))]
+
+
+def test_names_of_hams_are_known_without_tensorflow():
+    assert set(architecture.HAM_NAMES) == set(HAMS)
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_labels_of_keras_inputs_mean_the_same(make, policy):
+    num_classes = 990
+    arguments = {"resolution": 32, "num_classes": num_classes, "base_channels": 2, "dtype": policy}
+    network = Generator(z_dim=Z_DIM, **arguments) if make is generator else Discriminator(**arguments)
+    for weight in network.weights:
+        if weight.name in ("gamma", "embeddings"):
+            weight.assign(np.random.default_rng(3).normal(size=weight.shape))
+    inputs = latents() if make is generator else images()
+    labels = np.array([987, 501])
+    expected = network(inputs, labels)
+    symbolic = [keras.Input(inputs.shape[1:]), keras.Input((1,))]
+    model = keras.Model(symbolic, network(*symbolic))
+    assert model.output_shape[1:] == expected.shape[1:]
+    np.testing.assert_array_equal(model([inputs, labels[:, None].astype(np.float32)]), expected)
+    np.testing.assert_array_equal(network(inputs, labels.astype(np.float32)), expected)
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_inputs_that_would_broadcast_are_refused(make):
+    network = make()
+    inputs = latents() if make is generator else images()
+    for labels in (np.array([1]), np.array([[1, 2]]), np.array(1), np.array([0, 1, 2])):
+        with pytest.raises(ValueError, match=rf"{network.name} expects labels of shape \(2,\) or \(2, 1\), received"):
+            network(inputs, labels)
+    for wrong in (-1, NUM_CLASSES):
+        with pytest.raises(ValueError, match=rf"{network.name} expects labels in \[0, 3\), received {wrong}"):
+            network(inputs, np.array([0, wrong]))
+    wrong_inputs = [inputs[..., :-1], inputs[:, None], inputs[0]] + ([] if make is generator else [images(64)])
+    for wrong in wrong_inputs:
+        with pytest.raises(ValueError, match=r"^Input 0 .* is incompatible with the layer"):
+            network(wrong, LABELS)
+
+
+def penalty_gradients(network, inputs):
+    """Gradients of sum((d sum(y^2) / d inputs)^2) with respect to the weights, by name."""
+    inputs = tf.constant(inputs, tf.float64)
+    weights = {weight.path: weight.value for weight in network.trainable_weights}
+    sections, latent_dim, rank = network.hamburger.bases_shape
+    initial_bases = np.random.default_rng(2).uniform(size=(BATCH * sections, latent_dim, rank))
+    with tf.GradientTape() as tape:
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            outputs = network(inputs, LABELS, training=True, initial_bases=initial_bases)
+            value = tf.reduce_sum(outputs**2)
+        penalty = tf.reduce_sum(inner.gradient(value, inputs) ** 2)
+    return tape.gradient(penalty, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_gradient_penalties_do_not_depend_on_the_form_of_convolutions(make):
+    inputs = latents() if make is generator else images()
+    found, state = {}, None
+    for form in ("plain", "strided", "products"):
+        network = make(convolution_form=form, hamburger=HAM, hamburger_resolution=16, dtype="float64")
+        if state is None:
+            network.hamburger.sigma.assign(0.7)
+            state = network.get_weights()
+        network.set_weights(state)
+        found[form] = penalty_gradients(network, inputs)
+    expected = found.pop("plain")
+    largest = max(np.abs(gradient).max() for gradient in expected.values())
+    assert np.abs(expected[f"{network.name}/block1/conv2/kernel"]).max() > 1e-3 * largest
+    for form, gradients in found.items():
+        for path, gradient in gradients.items():
+            np.testing.assert_allclose(
+                gradient, expected[path], rtol=1e-7, atol=1e-9 * largest, err_msg=f"{form} {path}"
+            )
+
+
+def test_a_gradient_penalty_of_the_discriminator_is_right_by_finite_differences():
+    network = discriminator(dtype="float64")
+    kernel = network.blocks[1].conv2.kernel
+    direction = np.random.default_rng(4).normal(size=kernel.shape)
+    inputs = tf.constant(images(), tf.float64)
+
+    def penalty():
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            value = tf.reduce_sum(network(inputs, LABELS))
+        return tf.reduce_sum(inner.gradient(value, inputs) ** 2)
+
+    # The kernel of norm 1 or less is not scaled, so that its singular vectors, constants by design, have no part in it.
+    kernel.assign(kernel * 0.01)
+    with tf.GradientTape() as tape:
+        loss = penalty()
+    found = np.sum(tape.gradient(loss, kernel.value) * direction)
+    step = 1e-7 * np.linalg.norm(kernel)
+    start, values = kernel.numpy(), []
+    for sign in (1, -1):
+        kernel.assign(start + sign * step * direction)
+        values.append(float(penalty()))
+    assert found == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)

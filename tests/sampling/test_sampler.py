@@ -1,0 +1,246 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hamgan import random_streams
+from hamgan.config import to_json
+from hamgan.layers.batch_normalization import batch_normalization_layers
+from hamgan.networks.build import build_generator
+from hamgan.random_streams import Purpose
+from hamgan.sampling.sampler import Sampler, generator_inputs, grid_classes, image_grid, set_batch_norm
+
+LABELS = np.array([3, 1, 4, 1, 5, 9, 2], np.int32)
+STANDING = {"seed": 5, "batch": 6, "passes": 3}
+
+
+@pytest.fixture(scope="module")
+def generator(tiny):
+    generator = build_generator(tiny.model)
+    # The Hamburger, and with it the initial bases, must take part.
+    generator.hamburger.sigma.assign(1.0)
+    return generator
+
+
+def test_an_image_depends_on_seed_index_and_label_and_not_on_the_batch(generator):
+    labels = np.arange(7, dtype=np.int32)
+    in_threes = np.concatenate(list(Sampler(generator, seed=1, batch=3).batches(labels)))
+    at_once = np.concatenate(list(Sampler(generator, seed=1, batch=7).batches(labels)))
+    assert in_threes.shape == (7, 32, 32, 3)
+    np.testing.assert_allclose(in_threes, at_once, atol=1e-5)
+    other_seed = np.concatenate(list(Sampler(generator, seed=2, batch=7).batches(labels)))
+    assert abs(other_seed - at_once).max(axis=(1, 2, 3)).min() > 1e-4
+    other_label = np.concatenate(list(Sampler(generator, seed=1, batch=7).batches(labels[:1])))
+    np.testing.assert_allclose(other_label[0], at_once[0], atol=1e-5)
+
+
+@pytest.fixture
+def own_generator(tiny, generator):
+    """One that a test may change, its statistics far from those of its samples."""
+    copy = build_generator(tiny.model)
+    _copy_weights(generator, copy)
+    return copy
+
+
+def _copy_weights(generator, copy):
+    for variable, own in zip(generator.weights, copy.weights, strict=True):
+        assert variable.path == own.path
+        own.assign(variable)
+
+
+def _values(generator):
+    return {variable.path: variable.numpy() for variable in generator.weights}
+
+
+def _samples(generator, labels=LABELS, *, first=0, batch=7, **arguments):
+    return np.concatenate(list(Sampler(generator, seed=1, batch=batch, **arguments).batches(labels, first=first)))
+
+
+@pytest.mark.parametrize("labels", [[0, -1], [10, 3], [0.5, 1.0], [[1, 2], [3, 4]]])
+def test_labels_that_are_no_classes_are_refused_before_anything_is_sampled(generator, labels):
+    with pytest.raises(ValueError, match="Sampler expects labels"):
+        next(Sampler(generator, seed=1, batch=2).batches(np.array(labels)))
+
+
+def test_sampling_may_begin_at_any_image(generator):
+    at_once = _samples(generator)
+    for first in (2, 5):
+        later = _samples(generator, LABELS[first:], first=first, batch=3)
+        np.testing.assert_allclose(later, at_once[first:], atol=1e-5)
+    assert abs(_samples(generator, LABELS[2:]) - at_once[2:]).max() > 1e-3
+    sampler = Sampler(generator, seed=1, batch=4)
+    np.testing.assert_array_equal(sampler.random_labels(20, first=13), sampler.random_labels(33)[13:])
+
+
+def test_truncated_samples_are_those_of_truncated_latent_vectors(generator):
+    key = random_streams.fold(1, Purpose.SAMPLES)
+    z, bases = generator_inputs(generator, key, first=2, count=5, truncation=0.3)
+    assert 0.2 < abs(z.numpy()).max() <= 0.3
+    plain_z, plain_bases = generator_inputs(generator, key, first=2, count=5)
+    np.testing.assert_array_equal(np.sign(z), np.sign(plain_z))
+    np.testing.assert_array_equal(bases, plain_bases)
+    expected = generator(z, LABELS[2:], initial_bases=bases)
+    samples = _samples(generator, LABELS[2:], first=2, truncation=0.3)
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+    assert abs(samples - _samples(generator, LABELS[2:], first=2)).max() > 1e-3
+
+
+def test_truncation_must_be_positive(generator):
+    with pytest.raises(ValueError, match="truncation must be positive, received 0"):
+        Sampler(generator, seed=1, batch=4, truncation=0)
+
+
+def test_with_the_statistics_of_the_batch_samples_are_those_of_training_and_change_nothing(own_generator):
+    before = _values(own_generator)
+    sampler = Sampler(own_generator, seed=1, batch=7)
+    (moving,) = sampler.batches(LABELS)
+    set_batch_norm(own_generator, "batch", **STANDING)
+    # The same sampler: it must not go on with what it compiled.
+    (samples,) = sampler.batches(LABELS)
+    assert all((value == before[path]).all() for path, value in _values(own_generator).items())
+    assert abs(samples - moving).max() > 1e-2
+    assert abs(_samples(own_generator, batch=3) - samples).max() > 1e-3
+    z, bases = generator_inputs(own_generator, random_streams.fold(1, Purpose.SAMPLES), first=0, count=7)
+    expected = own_generator(z, LABELS, training=True, initial_bases=bases)
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+
+    for weight in own_generator.weights:
+        weight.assign(before[weight.path])
+    set_batch_norm(own_generator, "moving", **STANDING)
+    np.testing.assert_array_equal(next(sampler.batches(LABELS)), moving)
+
+
+@pytest.mark.parametrize("truncation", [None, 0.5])
+def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator, truncation):
+    before = _values(own_generator)
+    set_batch_norm(own_generator, "standing", truncation=truncation, **STANDING)
+    after = _values(own_generator)
+    statistics = [path for path in before if "moving" in path]
+    layers = batch_normalization_layers(own_generator)
+    assert len(statistics) == 2 * len(layers) == 2 * 8
+    assert all((after[path] == before[path]).all() for path in before.keys() - set(statistics))
+
+    key = random_streams.fold(5, Purpose.STANDING_STATISTICS)
+    labels = random_streams.draw_labels(
+        random_streams.fold(key, Purpose.LABELS), first=0, count=18, num_classes=own_generator.num_classes
+    )
+    inputs = [generator_inputs(own_generator, key, first=first, count=6, truncation=truncation) for first in (0, 6, 12)]
+
+    # Of the first normalisation by hand.
+    kernel, bias = (
+        np.float64(value) for value in (own_generator.dense.normalized_kernel(False), after["generator/dense/bias"])
+    )
+    stems = [(np.float64(z) @ kernel + bias).reshape(-1, own_generator.stem_shape[-1]) for z, _ in inputs]
+    first_norm = own_generator.blocks[0].norm1
+    np.testing.assert_allclose(first_norm.moving_mean, np.mean([stem.mean(0) for stem in stems], 0), atol=1e-6)
+    np.testing.assert_allclose(first_norm.moving_variance, np.mean([stem.var(0) for stem in stems], 0), rtol=1e-5)
+
+    # Of all of them by what training with momentum 0 leaves.
+    sums = dict.fromkeys(statistics, 0.0)
+    for layer in layers:
+        layer.momentum = 0.0
+    for index, (z, bases) in enumerate(inputs):
+        for variable in own_generator.weights:
+            variable.assign(before[variable.path])
+        own_generator(z, labels[6 * index : 6 * index + 6], training=True, initial_bases=bases)
+        sums = {path: sums[path] + _values(own_generator)[path] for path in statistics}
+    for path in statistics:
+        np.testing.assert_allclose(after[path], sums[path] / 3, rtol=1e-4, atol=1e-6, err_msg=path)
+
+
+def test_with_standing_statistics_an_image_does_not_depend_on_its_batch(own_generator):
+    moving = _samples(own_generator)
+    set_batch_norm(own_generator, "batch", **STANDING)
+    set_batch_norm(own_generator, "standing", **STANDING)
+    at_once, in_threes = _samples(own_generator), _samples(own_generator, batch=3)
+    np.testing.assert_allclose(in_threes, at_once, atol=1e-5)
+    assert abs(at_once - moving).max() > 1e-2
+    statistics = _values(own_generator)
+    set_batch_norm(own_generator, "standing", **STANDING)
+    for path, value in _values(own_generator).items():
+        np.testing.assert_allclose(value, statistics[path], rtol=1e-5, atol=1e-7, err_msg=path)
+
+
+ON_TWO_REPLICAS = """
+import sys
+
+import numpy as np
+
+from hamgan.config import experiment_from_json
+from hamgan.distribution.strategies import create_strategy
+from hamgan.networks.build import build_generator
+from hamgan.sampling.sampler import Sampler, set_batch_norm
+
+strategy = create_strategy("cpu", cpu_replicas=2)
+config = experiment_from_json(open(sys.argv[1]).read(), "test").model
+labels = np.array([3, 1, 4, 1, 5, 9], np.int32)
+one = build_generator(config)
+one.hamburger.sigma.assign(1.0)
+with strategy.scope():
+    two = build_generator(config)
+    for target, source in zip(two.weights, one.weights, strict=True):
+        target.assign(source)
+for mode in ("batch", "standing"):
+    set_batch_norm(one, mode, seed=5, batch=6, passes=3)
+    set_batch_norm(two, mode, seed=5, batch=6, passes=3, strategy=strategy)
+    (samples,) = Sampler(one, seed=1, batch=6).batches(labels)
+    (shared,) = Sampler(two, seed=1, batch=6, strategy=strategy).batches(labels)
+    np.testing.assert_allclose(shared, samples, atol=1e-4)
+for weight, variable in zip(one.weights, two.weights, strict=True):
+    for replica in strategy.experimental_local_results(variable.value):
+        np.testing.assert_allclose(replica, weight, rtol=1e-4, atol=1e-6, err_msg=variable.path)
+try:
+    set_batch_norm(two, "standing", seed=5, batch=5, passes=3, strategy=strategy)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_replicas_share_the_statistics(tiny, tmp_path):
+    """In a process of its own: TensorFlow admits one set of devices that reduce together per process."""
+    config_path = tmp_path / "config.json"
+    config_path.write_text(to_json(tiny))
+    command = [sys.executable, "-c", ON_TWO_REPLICAS, str(config_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "batch must be a positive multiple of the 2 replicas, received 5" in result.stdout
+
+
+def test_arguments_of_batch_norm_modes_are_checked_before_anything_changes(own_generator):
+    before = _values(own_generator)
+    for mode, arguments, message in (
+        ("standard", {}, r"mode must be one of \('moving', 'batch', 'standing'\), received 'standard'"),
+        ("standing", {"passes": 0}, "passes must be positive, received 0"),
+        ("standing", {"batch": 0}, "batch must be a positive multiple of the 1 replicas, received 0"),
+        ("standing", {"truncation": -1.0}, "truncation must be positive, received -1.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            set_batch_norm(own_generator, mode, **{**STANDING, **arguments})
+    assert all((value == before[path]).all() for path, value in _values(own_generator).items())
+    assert {layer.evaluation_statistics for layer in batch_normalization_layers(own_generator)} == {"moving"}
+
+
+def test_random_labels_are_uniform_and_repeatable(generator):
+    labels = Sampler(generator, seed=1, batch=4).random_labels(2000)
+    np.testing.assert_array_equal(labels, Sampler(generator, seed=1, batch=9).random_labels(2000))
+    assert np.bincount(labels, minlength=10).min() > 150
+
+
+def test_grid_has_one_row_per_class(generator):
+    assert Sampler(generator, seed=0, batch=4).grid([1, 5, 7], 2).shape == (96, 64, 3)
+
+
+def test_image_grid_places_images_row_by_row():
+    images = np.stack([np.full((2, 3, 3), value, np.float32) for value in (-1, -0.5, 0, 0.5, 1, 2)])
+    grid = image_grid(images, columns=3)
+    assert grid.dtype == np.uint8
+    assert grid.shape == (4, 9, 3)
+    np.testing.assert_array_equal(grid[0, ::3, 0], [0, 64, 128])
+    np.testing.assert_array_equal(grid[3, ::3, 0], [191, 255, 255])
+
+
+def test_grid_classes_are_spread_over_all():
+    assert grid_classes(10) == list(range(10))
+    assert grid_classes(3) == [0, 1, 2]
+    assert grid_classes(1000) == list(range(0, 1000, 100))

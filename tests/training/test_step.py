@@ -1,0 +1,204 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hamgan import random_streams
+from hamgan.config import override
+from hamgan.layers.target import tracing_for
+from hamgan.training.adam import FusedAdam
+from hamgan.training.state import TrainState
+from hamgan.training.step import TrainStep, make_train_function
+
+
+def _batches(config, count=8):
+    rng = np.random.default_rng(0)
+    batch = config.train.global_batch
+    images = rng.uniform(-1, 1, (count * batch, 32, 32, 3)).astype(np.float32)
+    labels = rng.integers(0, 10, count * batch).astype(np.int32)
+    return tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch, drop_remainder=True).repeat()
+
+
+def _with_hamburgers_at_work(state):
+    # sigma begins at 0: nothing of the hams would be seen in a few steps.
+    for network in (state.generator, state.discriminator):
+        network.hamburger.sigma.assign(0.5)
+
+
+def _weights(network):
+    return {variable.path: variable.numpy() for variable in network.weights}
+
+
+def _changed(before, after):
+    return {path for path in before if not np.array_equal(before[path], after[path])}
+
+
+def _train(config, strategy, num_steps):
+    with strategy.scope():
+        state = TrainState(config)
+    _with_hamburgers_at_work(state)
+    train = make_train_function(TrainStep(state, config, strategy), strategy)
+    iterator = iter(strategy.experimental_distribute_dataset(_batches(config)))
+    taken = train(iterator, tf.constant(num_steps), random_streams.run_stream(config.train.seed))
+    assert int(taken.count) == num_steps
+    assert int(taken.failed_step) == -1
+    assert bool(taken.weights_are_finite)
+    return state, {name: float(value) for name, value in taken.metrics.items()}
+
+
+@pytest.fixture(scope="module")
+def state_and_step(tiny):
+    state = TrainState(tiny)
+    _with_hamburgers_at_work(state)
+    return state, TrainStep(state, tiny, tf.distribute.get_strategy())
+
+
+def test_an_update_draws_nothing_before_the_one_before_it_has_its_gradients(tiny):
+    config = override(tiny, ["train.discriminator_updates=2"])
+    step = TrainStep(TrainState(config), config, tf.distribute.get_strategy())
+    batches = tuple(next(iter(_batches(config))) for _ in range(2))
+    graph = tf.function(step).get_concrete_function(batches, tf.constant(0, tf.int64), tf.constant([1, 2])).graph
+
+    def gradients_before(operation):
+        """How many of the networks' filter gradients an operation has to wait for."""
+        found, waiting = set(), [operation]
+        while waiting:
+            operation = waiting.pop()
+            if operation.name not in found:
+                found.add(operation.name)
+                waiting += [tensor.op for tensor in operation.inputs]
+        return sum("Conv2DBackpropFilter" in name for name in found)
+
+    drawn = [operation for operation in graph.get_operations() if operation.type == "StatelessRandomUniformIntV2"]
+    first, second, generators = (gradients_before(operation) for operation in drawn)  # The labels of each update.
+    assert first == 0
+    assert second > 10
+    assert generators == 2 * second
+
+
+def test_a_discriminator_update_leaves_the_generators_weights(tiny, state_and_step):
+    state, step = state_and_step
+    generator, discriminator = _weights(state.generator), _weights(state.discriminator)
+    images, labels = next(iter(_batches(tiny)))
+    step._update_discriminator(images, labels, tf.constant([1, 2]))
+    trainable = {variable.path for variable in state.generator.trainable_variables}
+    assert not _changed(generator, _weights(state.generator)) & trainable
+    kernels = {path for path in discriminator if path.endswith("kernel")}
+    assert kernels <= _changed(discriminator, _weights(state.discriminator))
+
+
+def test_a_generator_update_leaves_the_discriminator_as_it_is(state_and_step):
+    state, step = state_and_step
+    generator, discriminator = _weights(state.generator), _weights(state.discriminator)
+    step._update_generator(tf.constant([1, 2]))
+    assert not _changed(discriminator, _weights(state.discriminator))
+    kernels = {path for path in generator if path.endswith("kernel")}
+    assert kernels <= _changed(generator, _weights(state.generator))
+
+
+def test_a_step_makes_as_many_updates_as_configured(tiny):
+    config = override(tiny, ["train.discriminator_updates=2", "train.generator_updates=3"])
+    state = TrainState(config)
+    images, labels = next(iter(_batches(config)))
+    TrainStep(state, config, tf.distribute.get_strategy())(
+        ((images, labels), (images, labels)), tf.constant(0), random_streams.run_stream(0)
+    )
+    assert int(state.discriminator_optimizer.iterations.numpy()) == 2
+    assert int(state.generator_optimizer.iterations.numpy()) == 3
+
+
+def test_every_update_has_numbers_of_its_own(tiny, state_and_step):
+    _, step = state_and_step
+    keys = [tf.constant([1, 2]), tf.constant([1, 3])]
+    (first, _), (other, _) = (step._fake(key) for key in keys)
+    assert abs(first - other).numpy().max(axis=(1, 2, 3)).min() > 1e-4
+
+
+def test_the_average_follows_the_generator(tiny):
+    state, _ = _train(tiny, tf.distribute.get_strategy(), 1)
+    fresh = TrainState(tiny)
+    _with_hamburgers_at_work(fresh)
+    initial = _weights(fresh.ema_generator)
+    for average, weight in zip(state.ema_generator.weights, state.generator.weights, strict=True):
+        decay = 0.1 if weight.trainable else 0.0  # (1 + 0) / (10 + 0): the warm-up's first step
+        expected = decay * initial[average.path] + (1 - decay) * weight.numpy()
+        np.testing.assert_allclose(average.numpy(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_mixed_bfloat16_trains_close_to_float32_with_float32_state(tiny):
+    state, metrics = _train(tiny, tf.distribute.get_strategy(), 2)
+    mixed, mixed_metrics = _train(override(tiny, ["train.precision=mixed_bfloat16"]), tf.distribute.get_strategy(), 2)
+    assert mixed.generator.compute_dtype == mixed.discriminator.blocks[0].conv1.compute_dtype == "bfloat16"
+    for name, variable in mixed.variables().items():
+        assert variable.dtype == state.variables()[name].dtype, name
+        assert variable.dtype.is_integer or variable.dtype == tf.float32, name
+    for name in ("discriminator_loss", "generator_loss", "real_logits"):
+        np.testing.assert_allclose(mixed_metrics[name], metrics[name], atol=0.05, err_msg=name)
+        assert mixed_metrics[name] != metrics[name]
+    # A moving average with decay 0.999 moves: bfloat16 would not.
+    for layer, other in zip(mixed.generator.blocks, state.generator.blocks, strict=True):
+        moved = layer.norm1.moving_variance.numpy()
+        assert (moved != 1.0).all()
+        np.testing.assert_allclose(moved, other.norm1.moving_variance.numpy(), rtol=1e-2)
+
+
+def _train_ten_steps(config, form):
+    # In float64, where rounding flips no relu: what differs then differs in the mathematics.
+    config = override(config, ["train.precision=float64", f"model.convolution_form={form}"])
+    return _train(config, tf.distribute.get_strategy(), 10)
+
+
+@pytest.fixture(scope="module")
+def ten_plain_steps(tiny):
+    return _train_ten_steps(tiny, "plain")
+
+
+@pytest.mark.parametrize(("form", "device"), [("strided", "cpu"), ("products", "cpu"), ("auto", "tpu")])
+def test_ten_steps_are_the_same_however_convolutions_are_computed(tiny, ten_plain_steps, form, device):
+    plain, metrics = ten_plain_steps
+    with tracing_for(device):
+        state, others = _train_ten_steps(tiny, form)
+    expected = plain.variables()
+    for name, variable in state.variables().items():
+        if expected[name].dtype.is_floating:
+            np.testing.assert_allclose(variable.numpy(), expected[name].numpy(), rtol=1e-6, atol=1e-8, err_msg=name)
+    for name, value in metrics.items():
+        assert others[name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_adam_in_one_operation_is_adam():
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(4, 3)), rng.normal(size=(5, 4, 3))
+    results = []
+    # Decays that float32 holds exactly: Keras rounds them to it, also where the weights are float64.
+    for optimizer in (FusedAdam, keras.optimizers.Adam):
+        variable = keras.Variable(start, dtype="float64", name="kernel")
+        adam = optimizer(learning_rate=0.1, beta_1=0.5, beta_2=0.875, epsilon=1e-8, name="adam")
+        adam.build([variable])
+        for gradient in gradients:
+            tf.function(lambda: adam.apply([tf.constant(gradient)], [variable]))()  # noqa: B023
+        named = {slot.path: slot.numpy() for slot in adam.variables}
+        results.append({**named, "kernel": variable.numpy()})
+    fused, composed = results
+    assert fused.keys() == composed.keys()
+    for name, value in composed.items():
+        np.testing.assert_allclose(fused[name], value, rtol=1e-12, err_msg=name)
+
+
+def test_singular_values_are_those_of_the_kernels(tiny):
+    state = TrainState(tiny)
+    step = TrainStep(state, tiny, tf.distribute.get_strategy())
+    images, labels = next(iter(_batches(tiny)))
+    for number in range(3):
+        step(((images, labels),), tf.constant(number), random_streams.run_stream(0))
+    convolution, embedding = state.discriminator.blocks[0].conv1, state.discriminator.embedding
+    kernel = convolution.kernel.numpy()
+    matrices = {convolution: kernel.reshape(-1, kernel.shape[-1]), embedding: embedding.kernel.numpy().T}
+    for layer, matrix in matrices.items():
+        for _ in range(100):
+            layer.normalized_kernel(training=True)
+        value = step.singular_values()[step.layers_with_singular_values.index(layer.path)]
+        np.testing.assert_allclose(value, np.linalg.norm(matrix, 2), rtol=1e-4)
+    assert float(step.finite_share()) == 1.0
+    state.generator_optimizer.variables[-1].assign(tf.fill(state.generator_optimizer.variables[-1].shape, np.nan))
+    assert float(step.finite_share()) == 0.0
