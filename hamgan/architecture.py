@@ -3,6 +3,8 @@
 The widths are the published ones at 128x128 and follow the same rule elsewhere.
 """
 
+from collections.abc import Sequence
+
 HAM_NAMES = ("nmf", "cd", "vq")
 HAMBURGER_VERSIONS = ("v1", "v2")
 CONVOLUTION_FORMS = ("auto", "plain", "strided", "products")
@@ -41,8 +43,7 @@ def check_resolution(resolution: int) -> None:
         raise ValueError(f"resolution must be one of {RESOLUTIONS}, received {resolution}")
 
 
-def check_hamburger_resolution(resolution: int, stages: list[tuple[int, int]]) -> None:
-    """Raises ValueError unless one of a network's blocks puts out feature maps of ``resolution``."""
-    sizes = [size for size, _ in stages]
+def check_context_resolution(resolution: int, sizes: Sequence[int]) -> None:
+    """Raises ValueError unless ``resolution`` is among the sizes of a network's feature maps."""
     if resolution not in sizes:
-        raise ValueError(f"hamburger resolution must be one of {sizes}, received {resolution}")
+        raise ValueError(f"context resolution must be one of {list(sizes)}, received {resolution}")

@@ -55,7 +55,7 @@ def add_override(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="FIELD=VALUE",
-        help="set config fields by dotted path, such as train.global_batch=64 or model.generator.hamburger=none",
+        help="set config fields by dotted path, such as train.global_batch=64 or model.generator.context=none",
     )
 
 

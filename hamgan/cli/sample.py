@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     from hamgan.files import write_atomically
     from hamgan.runs.directory import RunDirectory
-    from hamgan.sampling.sampler import Sampler, grid_classes
+    from hamgan.sampling.grids import grid_classes
+    from hamgan.sampling.sampler import Sampler
     from hamgan.sampling.trained import find_checkpoint, load_generator
 
     run_directory = RunDirectory(arguments.run)

@@ -3,8 +3,10 @@
 from hamgan.config.overrides import differences, experiment_from_json, override, to_dict, to_json
 from hamgan.config.schema import (
     BATCH_NORM_MODES,
+    CONTEXT_CONFIGS,
     PRECISIONS,
     TPU_PRECISIONS,
+    ContextConfig,
     DataConfig,
     DiscriminatorConfig,
     EvaluationConfig,
@@ -12,13 +14,16 @@ from hamgan.config.schema import (
     GeneratorConfig,
     HamburgerConfig,
     ModelConfig,
+    SelfAttentionConfig,
     TrainConfig,
 )
 
 __all__ = [
     "BATCH_NORM_MODES",
+    "CONTEXT_CONFIGS",
     "PRECISIONS",
     "TPU_PRECISIONS",
+    "ContextConfig",
     "DataConfig",
     "DiscriminatorConfig",
     "EvaluationConfig",
@@ -26,6 +31,7 @@ __all__ = [
     "GeneratorConfig",
     "HamburgerConfig",
     "ModelConfig",
+    "SelfAttentionConfig",
     "TrainConfig",
     "differences",
     "experiment_from_json",

@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
+import logging
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hamgan.config.schema import ExperimentConfig
+from hamgan.config.legacy import current_assignment, current_values
+from hamgan.config.schema import CONTEXT_CONFIGS, ContextConfig, ExperimentConfig
 from hamgan.errors import UserError, did_you_mean
+
+_logger = logging.getLogger(__name__)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -17,61 +21,108 @@ def _require(condition: bool, message: str) -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns a config as nested plain dictionaries."""
-    return dataclasses.asdict(config)
+    """Returns a config as nested dictionaries and lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def to_json(config: Any) -> str:
     """Returns a config as indented JSON text."""
-    return json.dumps(to_dict(config), indent=2) + "\n"
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def experiment_from_json(text: str, source: str) -> ExperimentConfig:
-    """Reads what :func:`to_json` wrote.
+    """Reads what :func:`to_json` wrote, in this version or an earlier one.
+
+    Fields that no longer exist are ignored, with one line of log that names them.
+
+    Args:
+        text: JSON text.
+        source: name of the file, for errors.
 
     Raises:
-        UserError: the text is not JSON, or holds unknown fields or wrong values; names ``source``.
+        UserError: the text is not JSON, or holds unknown fields or wrong values.
     """
     try:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise UserError(f"expected an object, found {type(values).__name__}")
-        return _from_dict(ExperimentConfig, values, "")
+        values, ignored = current_values(values)
+        config = _from_dict(ExperimentConfig, values, "")
     except (json.JSONDecodeError, UserError) as error:
         raise UserError(f"{source} is not a HamGAN config: {error}") from error
+    if ignored:
+        _logger.info("%s: ignored settings that no longer exist: %s", source, ", ".join(ignored))
+    return config
 
 
 def override(config: ExperimentConfig, assignments: Iterable[str]) -> ExperimentConfig:
     """Returns ``config`` with ``dotted.path=value`` assignments applied and validated together.
 
+    Elements of a list are addressed by index, such as ``model.generator.context.0.rank=16``. The name of a module in
+    the place after the last one adds a module: ``model.generator.context.1.module=self_attention``. Another name in a
+    place that is taken replaces the module and keeps its resolution. ``none`` empties a list.
+
     Raises:
         UserError: no ``=``, an unknown field (with the nearest known one), a value of the wrong type, or values that
-            do not go together.
+            contradict each other.
     """
     values = to_dict(config)
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         _require(bool(separator), f"an override reads FIELD=VALUE, found '{assignment}'")
-        _assign(values, path, text)
+        current = current_assignment(path)
+        if current is None:
+            _logger.info("--override %s: ignored, because this setting no longer exists", assignment)
+        else:
+            _assign(values, current.split("."), text)
     return _from_dict(ExperimentConfig, values, "")
 
 
-def _assign(values: dict[str, Any], path: str, text: str) -> None:
-    """Writes the parsed ``text`` into nested dictionaries at a dotted path."""
+def _assign(values: Any, path: list[str], text: str) -> None:
+    """Writes the parsed ``text`` into nested dictionaries and lists at a path."""
     kind: Any = ExperimentConfig
-    parents = path.split(".")
-    for depth, name in enumerate(parents):
-        inner = _dataclass_of(kind)
-        where = ".".join(parents[:depth])
-        _require(inner is not None, f"'{where}' is a value and has no field '{name}'")
-        hints = typing.get_type_hints(inner)
+    for depth, name in enumerate(path):
+        where, is_last = ".".join(path[:depth]), depth == len(path) - 1
+        if _is_context_list(kind):
+            if is_last:
+                raise UserError(f"'{where}.{name}' is a group of fields: override {where}.{name}.FIELD")
+            values = _context_module(values, name, where, path[depth + 1], text)
+            kind = CONTEXT_CONFIGS[values["module"]]
+            continue
+        _require(dataclasses.is_dataclass(kind), f"'{where}' is a value and has no field '{name}'")
+        hints = typing.get_type_hints(kind)
         _check_known(name, hints, where)
         kind = hints[name]
-        if depth < len(parents) - 1:
-            if values[name] is None:
-                raise UserError(f"'{'.'.join(parents[: depth + 1])}' is none and has no field '{parents[depth + 1]}'")
+        if is_last:
+            values[name] = _parse(text, kind, ".".join(path))
+        else:
             values = values[name]
-    values[parents[-1]] = _parse(text, kind, path)
+
+
+def _is_context_list(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple and typing.get_args(kind)[0] is ContextConfig
+
+
+def _context_module(modules: list[dict[str, Any]], index: str, where: str, field: str, text: str) -> dict[str, Any]:
+    """Returns the values of a context module that a field is assigned in, which the assignment may create."""
+    count = len(modules)
+    _require(index.isdecimal(), f"'{where}' is a list: expected {where}.0 and so on, found '{where}.{index}'")
+    place = int(index)
+    if field == "module":
+        if text not in CONTEXT_CONFIGS:
+            hint = did_you_mean(text, CONTEXT_CONFIGS) or f"; there are {', '.join(CONTEXT_CONFIGS)}"
+            raise UserError(f"unknown context module '{text}'{hint}")
+        _require(place <= count, f"'{where}' has {count} modules: the next one is {where}.{count}, found {place}")
+        if place == count:
+            modules.append(to_dict(CONTEXT_CONFIGS[text]()))
+        elif modules[place]["module"] != text:
+            modules[place] = {**to_dict(CONTEXT_CONFIGS[text]()), "resolution": modules[place]["resolution"]}
+    elif place >= count:
+        raise UserError(
+            f"'{where}' has {count} modules and no '{where}.{place}'; add one by {where}.{count}.module=NAME, "
+            f"where NAME is {' or '.join(CONTEXT_CONFIGS)}"
+        )
+    return modules[place]
 
 
 def _check_known(name: str, known: Iterable[str], where: str) -> None:
@@ -82,17 +133,18 @@ def _check_known(name: str, known: Iterable[str], where: str) -> None:
         raise UserError(f"unknown field '{prefix}{name}'{hint}")
 
 
-def _dataclass_of(kind: Any) -> Any:
-    """The dataclass that ``kind`` or ``kind | None`` is, or None."""
-    return next((option for option in _options(kind) if dataclasses.is_dataclass(option)), None)
-
-
 def _options(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
 
 
 def _parse(text: str, kind: Any, path: str) -> Any:
     options = _options(kind)
+    if _is_context_list(kind):
+        if text.lower() == "none":
+            return []
+        raise UserError(f"'{path}' is a list: set it to none, or override {path}.0.FIELD; found '{text}'")
+    if dataclasses.is_dataclass(kind):
+        raise UserError(f"'{path}' is a group of fields: override {path}.FIELD")
     if type(None) in options and text.lower() == "none":
         return None
     booleans = {"true": True, "false": False}
@@ -106,13 +158,12 @@ def _parse(text: str, kind: Any, path: str) -> Any:
                 return option(text.replace("_", ""))
             except ValueError:
                 continue
-    if _dataclass_of(kind) is not None:
-        _require(type(None) in options, f"'{path}' is a group of fields: override {path}.FIELD")
-        raise UserError(f"'{path}' is a group of fields: set it to none, or override {path}.FIELD; found '{text}'")
     raise UserError(f"'{path}' expects {_describe(kind)}, found '{text}'")
 
 
 def _describe(kind: Any) -> str:
+    if _is_context_list(kind):
+        return "a list of context modules"
     return " or ".join("none" if option is type(None) else option.__name__ for option in _options(kind))
 
 
@@ -138,9 +189,10 @@ def _from_dict(kind: Any, values: Mapping[str, Any], where: str) -> Any:
 
 
 def _checked(value: Any, kind: Any, path: str) -> Any:
-    inner = _dataclass_of(kind)
-    if isinstance(value, Mapping) and inner is not None:
-        return _from_dict(inner, value, path)
+    if _is_context_list(kind) and isinstance(value, list):
+        return tuple(_context_from_dict(item, f"{path}.{index}") for index, item in enumerate(value))
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        return _from_dict(kind, value, path)
     for option in _options(kind):
         if option is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
@@ -149,14 +201,25 @@ def _checked(value: Any, kind: Any, path: str) -> Any:
     raise UserError(f"'{path}' expects {_describe(kind)}, found {value!r}")
 
 
+def _context_from_dict(value: Any, path: str) -> ContextConfig:
+    module = value.get("module") if isinstance(value, Mapping) else None
+    if not isinstance(module, str) or module not in CONTEXT_CONFIGS:
+        raise UserError(f"'{path}.module' expects {' or '.join(CONTEXT_CONFIGS)}, found {module!r}")
+    return _from_dict(CONTEXT_CONFIGS[module], value, path)
+
+
 def differences(one: Any, other: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
     """Returns, by dotted path, the values in which two configs of one type differ."""
     found: dict[str, tuple[Any, Any]] = {}
     for field in dataclasses.fields(one):
         a, b = getattr(one, field.name), getattr(other, field.name)
         path = f"{prefix}{field.name}"
-        if dataclasses.is_dataclass(a) and dataclasses.is_dataclass(b):
-            found.update(differences(a, b, f"{path}."))
-        elif a != b:
-            found[path] = (a, b)
+        pairs = {path: (a, b)}
+        if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
+            pairs = {f"{path}.{index}": pair for index, pair in enumerate(zip(a, b, strict=True))}
+        for place, (left, right) in pairs.items():
+            if dataclasses.is_dataclass(left) and type(left) is type(right):
+                found.update(differences(left, right, f"{place}."))
+            elif left != right:
+                found[place] = (left, right)
     return found

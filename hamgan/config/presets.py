@@ -24,10 +24,10 @@ def hamgan_strong() -> ExperimentConfig:
             resolution=128,
             num_classes=1000,
             generator=GeneratorConfig(
-                base_channels=64, hamburger=HamburgerConfig(resolution=32, latent_dim=256, rank=32)
+                base_channels=64, context=(HamburgerConfig(resolution=32, latent_dim=256, rank=32),)
             ),
             discriminator=DiscriminatorConfig(
-                base_channels=64, hamburger=HamburgerConfig(resolution=32, latent_dim=128, rank=16)
+                base_channels=64, context=(HamburgerConfig(resolution=32, latent_dim=128, rank=16),)
             ),
         ),
         data=DataConfig(dataset="imagenet2012", shuffle_buffer=10_000),
@@ -56,10 +56,10 @@ def digits() -> ExperimentConfig:
                 base_channels=16,
                 z_dim=64,
                 batch_norm_momentum=0.99,
-                hamburger=HamburgerConfig(resolution=16, latent_dim=32, rank=8),
+                context=(HamburgerConfig(resolution=16, latent_dim=32, rank=8),),
             ),
             discriminator=DiscriminatorConfig(
-                base_channels=32, hamburger=HamburgerConfig(resolution=16, latent_dim=16, rank=8)
+                base_channels=32, context=(HamburgerConfig(resolution=16, latent_dim=16, rank=8),)
             ),
         ),
         data=DataConfig(dataset="digits", shuffle_buffer=2_000),

@@ -8,7 +8,7 @@ from hamgan.architecture import (
     HAM_NAMES,
     HAMBURGER_VERSIONS,
     RESOLUTIONS,
-    check_hamburger_resolution,
+    check_context_resolution,
     discriminator_stages,
     generator_stages,
 )
@@ -32,10 +32,24 @@ def _require_positive(config: Any, *names: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class HamburgerConfig:
-    """One Hamburger block; see :class:`hamgan.layers.Hamburger` for the fields' meaning."""
+class ContextConfig:
+    """One context module of a network; subclasses add the settings of their module."""
 
+    module: str = ""
     resolution: int = 32
+    """Height and width of the feature maps that the module is applied to: those of a block's output."""
+
+    def __post_init__(self) -> None:
+        """Validates."""
+        name = next((name for name, kind in CONTEXT_CONFIGS.items() if type(self) is kind), None)
+        _require(self.module == name, f"module must be '{name}' in a {type(self).__name__}, found '{self.module}'")
+
+
+@dataclasses.dataclass(frozen=True)
+class HamburgerConfig(ContextConfig):
+    """A Hamburger; see :class:`hamgan.layers.Hamburger` for the meaning of the fields."""
+
+    module: str = "hamburger"
     ham: str = "nmf"
     version: str = "v1"
     latent_dim: int = 256
@@ -45,6 +59,7 @@ class HamburgerConfig:
 
     def __post_init__(self) -> None:
         """Validates."""
+        super().__post_init__()
         _require(self.ham in HAM_NAMES, f"ham must be one of {', '.join(HAM_NAMES)}, found '{self.ham}'")
         _require(
             self.version in HAMBURGER_VERSIONS,
@@ -54,21 +69,29 @@ class HamburgerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SelfAttentionConfig(ContextConfig):
+    """Self-attention; see :class:`hamgan.layers.SelfAttention`."""
+
+    module: str = "self_attention"
+
+
+CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {"hamburger": HamburgerConfig, "self_attention": SelfAttentionConfig}
+"""The settings of each context module, by its name."""
+
+
+@dataclasses.dataclass(frozen=True)
 class GeneratorConfig:
-    """The generator; ``hamburger`` may be none."""
+    """The generator."""
 
     base_channels: int = 64
     z_dim: int = 128
     batch_norm_momentum: float = 0.999
-    hamburger: HamburgerConfig | None = HamburgerConfig()
-    recomputed_blocks: int = 2
-    """Of how many blocks, from the last, the first convolution is done again in the backward pass: on TPUs only, and
-    not with model.convolution_form=plain."""
+    context: tuple[ContextConfig, ...] = (HamburgerConfig(),)
+    """Context modules; empty for none."""
 
     def __post_init__(self) -> None:
         """Validates."""
         _require_positive(self, "base_channels", "z_dim")
-        _require(self.recomputed_blocks >= 0, f"recomputed_blocks must not be negative, found {self.recomputed_blocks}")
         _require(
             0 <= self.batch_norm_momentum < 1,
             f"batch_norm_momentum must be in [0, 1), found {self.batch_norm_momentum}",
@@ -77,10 +100,11 @@ class GeneratorConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DiscriminatorConfig:
-    """The discriminator; ``hamburger`` may be none."""
+    """The discriminator."""
 
     base_channels: int = 64
-    hamburger: HamburgerConfig | None = HamburgerConfig(latent_dim=128, rank=16)
+    context: tuple[ContextConfig, ...] = (HamburgerConfig(latent_dim=128, rank=16),)
+    """Context modules; empty for none."""
 
     def __post_init__(self) -> None:
         """Validates."""
@@ -110,23 +134,17 @@ class ModelConfig:
             self.convolution_form in CONVOLUTION_FORMS,
             f"model.convolution_form must be one of {', '.join(CONVOLUTION_FORMS)}, found '{self.convolution_form}'",
         )
-        blocks = generator_stages(self.resolution)[1:]
-        _require(
-            self.generator.recomputed_blocks <= len(blocks),
-            f"model.generator.recomputed_blocks must be at most {len(blocks)}, the blocks at model.resolution "
-            f"{self.resolution}, found {self.generator.recomputed_blocks}",
-        )
         for name, network, stages in (
-            ("generator", self.generator, blocks),
+            ("generator", self.generator, generator_stages(self.resolution)[1:]),
             ("discriminator", self.discriminator, discriminator_stages(self.resolution)),
         ):
-            if network.hamburger is not None:
+            for index, module in enumerate(network.context):
                 try:
-                    check_hamburger_resolution(network.hamburger.resolution, stages)
+                    check_context_resolution(module.resolution, [size for size, _ in stages])
                 except ValueError as error:
                     raise UserError(
                         f"model.{name}.{error} at model.resolution {self.resolution}; override "
-                        f"model.{name}.hamburger.resolution, or set model.{name}.hamburger=none"
+                        f"model.{name}.context.{index}.resolution, or set model.{name}.context=none"
                     ) from error
 
 

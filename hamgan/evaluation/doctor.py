@@ -25,7 +25,7 @@ from hamgan.evaluation.features import DEFAULT_FOLDER
 from hamgan.files import write_atomically
 from hamgan.runs.checkpoints import restore, write_checkpoint
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.sampler import image_grid
+from hamgan.sampling.grids import image_grid
 from hamgan.training.loop import check_classes
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep, make_train_function

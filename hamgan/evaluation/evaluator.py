@@ -26,7 +26,8 @@ from hamgan.evaluation.neighbors import DENSITY_NEIGHBORS
 from hamgan.evaluation.scores import RealReference, score_repeats
 from hamgan.networks import Generator
 from hamgan.runs.checkpoints import checkpoint_sha256
-from hamgan.sampling.sampler import Sampler, set_batch_norm
+from hamgan.sampling.batch_statistics import set_standing_statistics
+from hamgan.sampling.sampler import Sampler
 from hamgan.sampling.trained import load_generator
 
 EXTRAS = ("bootstrap", "fid_infinity", "intra_classes")
@@ -205,15 +206,15 @@ class Evaluator:
         store = self._store(made_by, settings.num_samples * settings.repeats)
 
         def batches(first: int) -> Batches:
-            set_batch_norm(
-                generator,
-                settings.batch_norm,
-                passes=settings.standing_passes,
-                batch=settings.batch,
-                seed=settings.seed,
-                strategy=self.strategy,
-                truncation=settings.truncation,
-            )
+            if settings.batch_norm == "standing":
+                set_standing_statistics(
+                    generator,
+                    seed=settings.seed,
+                    batch=settings.batch,
+                    passes=settings.standing_passes,
+                    strategy=self.strategy,
+                    truncation=settings.truncation,
+                )
             sampler = self._sampler(weights)
             labels = sampler.random_labels(settings.num_samples * settings.repeats - first, first=first)
             return _with_labels(sampler.batches(labels, first=first), labels)
@@ -248,6 +249,7 @@ class Evaluator:
                 batch=self.settings.batch,
                 strategy=self.strategy,
                 truncation=self.settings.truncation,
+                statistics="batch" if self.settings.batch_norm == "batch" else "moving",
                 postprocess=self.classifier,
             )
         return self._samplers[key]

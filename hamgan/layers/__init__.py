@@ -1,11 +1,11 @@
 """Keras 3 layers of HamGAN, for its networks and for anybody's functional models."""
 
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
+from hamgan.layers.context import SelfAttention
 from hamgan.layers.fixed_bases import fix_bases
 from hamgan.layers.hamburger import Hamburger
 from hamgan.layers.hams import NMF, ConceptDecomposition, VectorQuantization
 from hamgan.layers.nmf import nmf
-from hamgan.layers.self_attention import SelfAttention
 from hamgan.layers.spectral_normalization import SNConv2D, SNDense, SNEmbedding, spectral_norm
 from hamgan.layers.spherical_k_means import concept_decomposition, vector_quantization
 

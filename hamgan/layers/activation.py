@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from hamgan.layers.execution import target
 from hamgan.layers.gradients import custom_gradient
-from hamgan.layers.target import target
 
 
 def relu(inputs: tf.Tensor) -> tf.Tensor:

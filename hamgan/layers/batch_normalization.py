@@ -1,7 +1,7 @@
 """Batch normalisation over all replicas, plain and class-conditional."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+import dataclasses
+from typing import Any, Literal, NamedTuple, get_args
 
 import keras
 import tensorflow as tf
@@ -11,9 +11,37 @@ from hamgan.layers.gradients import custom_gradient
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.precision import accumulation_dtype
 
-EvaluationStatistics = Literal["moving", "batch", "accumulate"]
-Statistics = Sequence[tf.Tensor]
-"""Mean, variance and number of positions, each of shape ``(channels,)``."""
+
+@dataclasses.dataclass(frozen=True)
+class Accumulate:
+    """Normalises by the batch's own statistics, and adds a share of them to the moving averages.
+
+    From moving averages of zero, N calls with a weight of 1 / N leave the mean of the statistics of N batches.
+
+    Args:
+        weight: factor of the statistics that are added.
+    """
+
+    weight: float
+
+
+EvaluationStatistics = Literal["moving", "batch"] | Accumulate
+"""Statistics that batch normalisation uses outside of training."""
+_NAMED = get_args(Literal["moving", "batch"])
+
+
+class BatchStatistics(NamedTuple):
+    """Statistics of a batch over all replicas, each of shape ``(channels,)``.
+
+    Args:
+        mean: mean over all positions.
+        variance: biased variance.
+        count: number of positions.
+    """
+
+    mean: tf.Tensor
+    variance: tf.Tensor
+    count: tf.Tensor
 
 
 def _sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
@@ -23,8 +51,8 @@ def _sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
-def _statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Mean and variance over batch, height, width and every replica, and how many positions that is."""
+def _statistics(images: tf.Tensor) -> BatchStatistics:
+    """Statistics over batch, height, width and every replica."""
     axes = (0, 1, 2)
     # Sums and counts, not means: the last batch of a data set gives replicas unequal shares, or none at all.
     count = tf.fill((images.shape[-1],), tf.cast(tf.reduce_prod(tf.shape(images)[:3]), images.dtype))
@@ -33,7 +61,7 @@ def _statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     positions = tf.maximum(count, 1.0)
     mean = total / positions
     # Rounding can take the difference below zero.
-    return mean, tf.maximum(total_of_squares / positions - tf.square(mean), 0.0), count
+    return BatchStatistics(mean, tf.maximum(total_of_squares / positions - tf.square(mean), 0.0), count)
 
 
 def _affine(
@@ -44,21 +72,29 @@ def _affine(
     return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
 
 
-def _normalize_by_batch(
-    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, statistics: Statistics | None
-) -> tuple[tf.Tensor, Statistics]:
-    """Normalises by the statistics over batch, height, width and every replica; returns the statistics too.
+def normalize_by_batch(
+    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, BatchStatistics]:
+    """Normalises images by their own statistics over all replicas; the function behind the layers.
 
-    gamma and beta have shape ``(channels,)`` or ``(batch, 1, 1, channels)``. The gradient is the closed form, with half
-    the passes over the images that differentiating operation by operation takes; it is the same where ``statistics``
-    are these inputs' own, known already. It is made of differentiable operations on the inputs, and so can be
-    differentiated itself.
+    Args:
+        inputs: shape ``(batch, height, width, channels)``.
+        gamma: scale, shape ``(channels,)`` or ``(batch, 1, 1, channels)``, in float32 or wider.
+        beta: offset, like ``gamma``.
+        epsilon: constant added to the variance.
+
+    Returns:
+        The outputs and the statistics.
+
+    The gradient is the closed form, which
+    takes half as many passes over the images as differentiating each operation. It consists of differentiable
+    operations on the inputs, so that it has a gradient itself.
     """
 
     @custom_gradient
     def call(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
         wide = tf.cast(x, gamma.dtype)
-        mean, variance, count = statistics or _statistics(wide)
+        mean, variance, count = _statistics(wide)
         inverse_deviation = tf.math.rsqrt(variance + epsilon)
 
         def grad(
@@ -83,8 +119,8 @@ def _normalize_by_batch(
 
         return (_affine(x, gamma, beta, mean, inverse_deviation), mean, variance, count), grad
 
-    outputs, *own_statistics = call(inputs, gamma, beta)
-    return outputs, own_statistics
+    outputs, *statistics = call(inputs, gamma, beta)
+    return outputs, BatchStatistics(*statistics)
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
@@ -95,17 +131,17 @@ class BatchNormalization(keras.Layer):
         momentum: decay of the moving averages, in [0, 1).
         epsilon: added to the variance.
 
-    Input and output ``(batch, height, width, channels)``. ``training=True`` uses the batch's statistics and
-    updates the moving averages; otherwise the moving averages are used, unless ``evaluation_statistics`` says so.
+    Input and output ``(batch, height, width, channels)``.
 
-    Attributes:
-        evaluation_statistics: what normalises outside of training. "moving": the moving averages. "batch": the batch's
-            own statistics; nothing is updated. "accumulate": the batch's own statistics, of which the moving averages
-            gain ``accumulation_weight`` each. A mode and not a part of the config; read when a function is traced.
-        accumulation_weight: 1 / N leaves, from moving averages at zero, the mean over N batches.
+    Reference: Ioffe and Szegedy, Batch Normalization (ICML 2015), algorithm 1, with the biased variance
+    E[x^2] - E[x]^2. ``keras.layers.BatchNormalization`` takes statistics per replica unless ``synchronized=True``.
 
-    Reference: SPEC of the published system; the variance is the biased E[x^2] - E[x]^2, unlike
-    ``keras.layers.BatchNormalization``, whose statistics are per replica unless asked otherwise.
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import BatchNormalization
+        >>> layer = BatchNormalization(momentum=0.9)
+        >>> layer(tf.random.normal((2, 4, 4, 3)), training=True).shape
+        TensorShape([2, 4, 4, 3])
     """
 
     def __init__(self, *, momentum: float = 0.999, epsilon: float = 1e-3, **kwargs: Any) -> None:
@@ -114,8 +150,6 @@ class BatchNormalization(keras.Layer):
             raise ValueError(f"momentum must be in [0, 1), received {momentum}")
         self.momentum = momentum
         self.epsilon = epsilon
-        self.evaluation_statistics: EvaluationStatistics = "moving"
-        self.accumulation_weight = 0.0
 
     def _affine_shape(self, channels: int) -> tuple[int, ...]:
         return (channels,)
@@ -140,41 +174,48 @@ class BatchNormalization(keras.Layer):
             for name, initializer in (("moving_mean", "zeros"), ("moving_variance", "ones"))
         )
 
-    def _normalize(self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, training: bool | None) -> tf.Tensor:
-        if self.evaluation_statistics not in get_args(EvaluationStatistics):
-            raise ValueError(
-                f"evaluation_statistics of {self.name} must be one of {get_args(EvaluationStatistics)}, "
-                f"received {self.evaluation_statistics!r}"
-            )
-        if not training and self.evaluation_statistics == "moving":
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, statistics: EvaluationStatistics = "moving"
+    ) -> tf.Tensor:
+        """Normalises images.
+
+        Args:
+            inputs: shape ``(batch, height, width, channels)``.
+            training: whether to normalise by the batch's own statistics, and to update the moving averages.
+            statistics: statistics to use outside of training: "moving" (the moving averages), "batch" (the batch's
+                own, which are not stored) or :class:`Accumulate`.
+        """
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        return self._normalize(inputs, gamma, beta, training, statistics)
+
+    def _normalize(
+        self,
+        inputs: tf.Tensor,
+        gamma: tf.Tensor,
+        beta: tf.Tensor,
+        training: bool | None,
+        statistics: EvaluationStatistics,
+    ) -> tf.Tensor:
+        if not isinstance(statistics, Accumulate) and statistics not in _NAMED:
+            raise ValueError(f"statistics must be one of {_NAMED} or an Accumulate, received {statistics!r}")
+        dtype = accumulation_dtype(gamma.dtype)
+        gamma, beta = tf.cast(gamma, dtype), tf.cast(beta, dtype)
+        if not training and statistics == "moving":
             mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
-            gamma, beta = tf.cast(gamma, mean.dtype), tf.cast(beta, mean.dtype)
             return _affine(inputs, gamma, beta, mean, tf.math.rsqrt(variance + self.epsilon))
-        outputs, statistics = self.normalize_by_batch(inputs, gamma, beta)
+        outputs, own = normalize_by_batch(inputs, gamma, beta, self.epsilon)
         if training:
-            self.update_averages(statistics)
-        elif self.evaluation_statistics == "accumulate":
-            for average, value in zip((self.moving_mean, self.moving_variance), statistics[:2], strict=True):
-                average.assign(average + value * self.accumulation_weight)
+            self._update_averages(own)
+        elif isinstance(statistics, Accumulate):
+            for average, value in ((self.moving_mean, own.mean), (self.moving_variance, own.variance)):
+                average.assign(average + value * statistics.weight)
         return outputs
 
-    def normalize_by_batch(
-        self, inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, statistics: Statistics | None = None
-    ) -> tuple[tf.Tensor, Statistics]:
-        """Returns the outputs and the batch's statistics, which may be given if they are known already."""
-        dtype = accumulation_dtype(gamma.dtype)
-        return _normalize_by_batch(inputs, tf.cast(gamma, dtype), tf.cast(beta, dtype), self.epsilon, statistics)
-
-    def update_averages(self, statistics: Statistics) -> None:
-        """Moves the moving averages towards a batch's mean and variance; a batch without images moves nothing."""
-        mean, variance, count = statistics
-        weight = (1 - self.momentum) * tf.minimum(count, 1.0)
-        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+    def _update_averages(self, statistics: BatchStatistics) -> None:
+        """Moves the moving averages towards a batch's statistics. A batch without images moves nothing."""
+        weight = (1 - self.momentum) * tf.minimum(statistics.count, 1.0)
+        for average, value in ((self.moving_mean, statistics.mean), (self.moving_variance, statistics.variance)):
             average.assign(average * (1.0 - weight) + value * weight)
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Normalises ``inputs``."""
-        return self._normalize(inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta), training)
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
@@ -213,18 +254,27 @@ class ConditionalBatchNormalization(BatchNormalization):
     def _affine_shape(self, channels: int) -> tuple[int, ...]:
         return (self.num_classes, channels)
 
-    def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:  # type: ignore[override]
-        """Normalises ``inputs`` with each image's own class's gamma and beta."""
-        labels = class_labels(labels, self.num_classes, layer=self.name, examples=inputs)
-        return self._normalize(tf.cast(inputs, self.compute_dtype), *self.affine_weights(labels), training)
+    def call(  # type: ignore[override]
+        self,
+        inputs: tf.Tensor,
+        labels: tf.Tensor,
+        training: bool | None = None,
+        statistics: EvaluationStatistics = "moving",
+    ) -> tf.Tensor:
+        """Normalises images, each with the gamma and beta of its own class.
 
-    def affine_weights(self, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns each image's gamma and beta, ``(batch, 1, 1, channels)``."""
+        Args:
+            inputs: shape ``(batch, height, width, channels)``.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
+            training: as in :meth:`BatchNormalization.call`.
+            statistics: as in :meth:`BatchNormalization.call`.
+        """
+        labels = class_labels(labels, self.num_classes, layer=self.name, examples=inputs)
         gamma, beta = (
             class_rows(tf.convert_to_tensor(table), labels)[:, tf.newaxis, tf.newaxis, :]
             for table in (self.gamma, self.beta)
         )
-        return gamma, beta
+        return self._normalize(tf.cast(inputs, self.compute_dtype), gamma, beta, training, statistics)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

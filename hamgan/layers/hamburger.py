@@ -5,9 +5,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hamgan import random_streams
 from hamgan.architecture import HAMBURGER_VERSIONS
 from hamgan.layers.activation import relu
-from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
+from hamgan.layers.batch_normalization import (
+    BatchNormalization,
+    ConditionalBatchNormalization,
+    EvaluationStatistics,
+)
+from hamgan.layers.context.module import ContextModule
 from hamgan.layers.hams import HAMS
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.spectral_normalization import SNConv2D
@@ -16,7 +22,7 @@ BATCH_NORMALIZATIONS = (None, "plain", "conditional")
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
-class Hamburger(keras.Layer):
+class Hamburger(ContextModule):
     """Global context by matrix decomposition: ``x + sigma * upper_bread(ham(lower_bread(x)))``.
 
     V1: lower bread (1x1 convolution to S * D channels), ham on S sections of D channels, upper bread (1x1 to C), batch
@@ -56,6 +62,9 @@ class Hamburger(keras.Layer):
 
     Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.3 and appendix.
     """
+
+    has_batch_norm = True
+    has_bases = True
 
     def __init__(
         self,
@@ -160,10 +169,16 @@ class Hamburger(keras.Layer):
             self.normalization.build((None, None, None, channels))
         self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
 
-    @property
-    def bases_shape(self) -> tuple[int, int, int]:
-        """``(num_sections, latent_dim, rank)``: the initial bases that one image takes."""
-        return (self.num_sections, self.latent_dim, self.ham.rank)
+    def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int) -> tf.Tensor:
+        """Returns initial bases, shape ``(count * num_sections, latent_dim, rank)``; see :class:`ContextModule`."""
+        bases = random_streams.draw(
+            self.ham.initial_distribution,
+            key,
+            first=first,
+            count=count,
+            shape=(self.num_sections, self.latent_dim, self.ham.rank),
+        )
+        return tf.reshape(bases, (count * self.num_sections, self.latent_dim, self.ham.rank))
 
     def call(
         self,
@@ -171,57 +186,59 @@ class Hamburger(keras.Layer):
         labels: tf.Tensor | None = None,
         training: bool | None = None,
         initial_bases: tf.Tensor | None = None,
+        statistics: EvaluationStatistics = "moving",
     ) -> tf.Tensor:
         """Adds global context to ``inputs``.
 
         Args:
             inputs: shape ``(batch, height, width, channels)``.
-            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``; only with
-                ``batch_norm="conditional"``, and then required.
-            training: whether batch statistics are used and state is updated.
-            initial_bases: shape ``(batch * num_sections, latent_dim, rank)``, sections of one image side by side; if
-                absent, they are as ``bases`` or ``evaluation_bases`` says.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``; required with
+                ``batch_norm="conditional"``, and refused without.
+            training: whether to use batch statistics and to update state.
+            initial_bases: shape ``(batch * num_sections, latent_dim, rank)``, with the sections of an image side by
+                side; by default, ``bases`` or ``evaluation_bases`` decides.
+            statistics: statistics of the batch normalisation outside of training; see
+                :meth:`hamgan.layers.BatchNormalization.call`.
         """
         if labels is not None and self.batch_norm != "conditional":
             raise ValueError(f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels, received some")
         inputs = tf.cast(inputs, self.compute_dtype)
-        shape = tf.shape(inputs)
-        batch, positions = shape[0], shape[1] * shape[2]
-        sections, latent_dim = self.num_sections, self.latent_dim
-
-        latent = tf.reshape(self.lower_bread(inputs, training=training), (batch, positions, sections, latent_dim))
-        # With one section the transposes would move nothing.
-        if sections > 1:
-            latent = tf.transpose(latent, (0, 2, 1, 3))
-        latent = tf.reshape(latent, (batch * sections, positions, latent_dim))
-        context = self.ham(latent, initial_bases=initial_bases, training=training)
-        context = tf.reshape(context, (batch, sections, positions, latent_dim))
-        if sections > 1:
-            context = tf.transpose(context, (0, 2, 1, 3))
-        context = tf.reshape(context, (batch, shape[1], shape[2], sections * latent_dim))
-
+        latent = self.lower_bread(inputs, training=training)
+        context = self._decompose(latent, initial_bases=initial_bases, training=training)
         if self.version == "v2":
             context = self.cheese(context, training=training)
-            context = relu(self._normalize(context, labels, training))
+            context = relu(self._normalize(context, labels, training, statistics))
             context = self.upper_bread(context, training=training)
         else:
-            context = self._normalize(self.upper_bread(context, training=training), labels, training)
+            context = self.upper_bread(context, training=training)
+            context = self._normalize(context, labels, training, statistics)
         return inputs + tf.cast(self.sigma, inputs.dtype) * context
 
-    def _normalize(self, inputs: tf.Tensor, labels: tf.Tensor | None, training: bool | None) -> tf.Tensor:
+    def _decompose(self, latent: tf.Tensor, **arguments: Any) -> tf.Tensor:
+        """Applies the ham to each section of ``(batch, height, width, sections * latent_dim)``."""
+        shape, sections = tf.shape(latent), self.num_sections
+        batch, positions = shape[0], shape[1] * shape[2]
+
+        def exchange_positions_and_sections(values: tf.Tensor, *lengths: tf.Tensor | int) -> tf.Tensor:
+            if sections == 1:
+                return values
+            return tf.transpose(tf.reshape(values, (batch, *lengths, self.latent_dim)), (0, 2, 1, 3))
+
+        latent = exchange_positions_and_sections(latent, positions, sections)
+        latent = tf.reshape(latent, (batch * sections, positions, self.latent_dim))
+        context = exchange_positions_and_sections(self.ham(latent, **arguments), sections, positions)
+        return tf.reshape(context, (batch, shape[1], shape[2], sections * self.latent_dim))
+
+    def _normalize(
+        self, inputs: tf.Tensor, labels: tf.Tensor | None, training: bool | None, statistics: EvaluationStatistics
+    ) -> tf.Tensor:
         if self.normalization is None:
             return inputs
         if self.batch_norm == "plain":
-            return self.normalization(inputs, training=training)
+            return self.normalization(inputs, training=training, statistics=statistics)
         if labels is None:
             raise ValueError(f"{self.name} has batch_norm='conditional' and expects labels, received none")
-        return self.normalization(inputs, labels, training=training)
-
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Returns the input's shape."""
-        return input_shape
+        return self.normalization(inputs, labels, training=training, statistics=statistics)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 from hamgan.architecture import CONVOLUTION_FORMS
 from hamgan.layers.class_lookup import class_labels, class_rows
 from hamgan.layers.convolution import Resampling, convolve
+from hamgan.layers.execution import convolution_form
 from hamgan.layers.gradients import custom_gradient
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.precision import accumulation_dtype, add_bias
@@ -125,7 +126,8 @@ class SNConv2D(SpectrallyNormalized):
         use_bias: whether a bias is added after the convolution.
         norm_floor: see :class:`SpectrallyNormalized`.
         resampling: "up": nearest upsampling by two before the convolution; "down": 2x2 average pooling after it.
-        form: how it is computed, to the same result but for rounding: see :mod:`hamgan.layers.convolution`.
+        form: algorithm, see :mod:`hamgan.layers.convolution`; results are equal up to rounding. By default, the form
+            that :func:`hamgan.layers.execution.execution` sets where the layer is created.
 
     Input ``(batch, height, width, channels)``, output ``(batch, height, width, filters)``, or twice or half the height
     and width. The kernel ``(kh, kw, cin, cout)`` is normalised as a ``(kh * kw * cin, cout)`` matrix in every form.
@@ -139,10 +141,11 @@ class SNConv2D(SpectrallyNormalized):
         use_bias: bool = True,
         norm_floor: float = 1.0,
         resampling: Resampling | None = None,
-        form: str = "auto",
+        form: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(norm_floor=norm_floor, **kwargs)
+        form = convolution_form() if form is None else form
         if filters < 1 or kernel_size < 1:
             raise ValueError(f"filters and kernel_size must be positive, received {filters} and {kernel_size}")
         for argument, value, known in (
@@ -167,19 +170,9 @@ class SNConv2D(SpectrallyNormalized):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Convolves ``inputs``."""
-        return self.convolve(inputs, *self.operands(training))
-
-    def operands(self, training: bool | None) -> tuple[tf.Tensor, ...]:
-        """Returns the kernel, its scale and, if there is one, the bias; stores u' if ``training``."""
         kernel, scale = tf.convert_to_tensor(self.kernel), self.kernel_scale(training)
-        return (kernel, scale, tf.convert_to_tensor(self.bias)) if self.use_bias else (kernel, scale)
-
-    def convolve(
-        self, inputs: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Convolves ``inputs`` with what :meth:`operands` returned."""
         outputs = convolve(inputs, kernel, scale=scale, resampling=self.resampling, form=self.form)
-        return outputs if bias is None else add_bias(outputs, bias)
+        return add_bias(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the input's shape with ``filters`` channels, height and width doubled or halved by resampling."""

@@ -1,6 +1,5 @@
 """The residual blocks of generator and discriminator (BigGAN style, spectrally normalised)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,11 +7,9 @@ import tensorflow as tf
 
 from hamgan.layers import ConditionalBatchNormalization, SNConv2D
 from hamgan.layers.activation import relu
-from hamgan.layers.class_lookup import class_labels
+from hamgan.layers.batch_normalization import EvaluationStatistics
 from hamgan.layers.convolution import Resampling
 from hamgan.layers.input_shapes import image_channels
-from hamgan.layers.recomputation import recomputed
-from hamgan.layers.target import target
 
 Shape = tuple[int | None, ...]
 
@@ -25,8 +22,6 @@ class GeneratorBlock(keras.Layer):
         channels: output channels.
         num_classes: number of classes of the conditional batch normalisation.
         batch_norm_momentum: decay of the moving averages.
-        convolution_form: see :mod:`hamgan.layers.convolution`.
-        recompute: whether the first convolution's output is recomputed in the backward pass, on TPUs.
 
     Images ``(batch, h, w, c)`` and labels, ``(batch,)`` or ``(batch, 1)``, to ``(batch, 2h, 2w, channels)``.
     """
@@ -37,25 +32,20 @@ class GeneratorBlock(keras.Layer):
         *,
         num_classes: int,
         batch_norm_momentum: float = 0.999,
-        convolution_form: str = "auto",
-        recompute: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.autocast = False  # Labels that come as floats must not be rounded; call() casts the images.
         self.channels = channels
         self.num_classes = num_classes
-        self.recompute = recompute
         self.batch_norm_momentum = batch_norm_momentum
-        self.convolution_form = convolution_form
-        common = {"dtype": self.dtype_policy}
-        norm = {"momentum": batch_norm_momentum, **common}
-        conv = {"form": convolution_form, **common}
+        common: dict[str, Any] = {"dtype": self.dtype_policy}
+        norm: dict[str, Any] = {"momentum": batch_norm_momentum, **common}
         self.norm1 = ConditionalBatchNormalization(num_classes, name="norm1", **norm)
-        self.conv1 = SNConv2D(channels, 3, resampling="up", name="conv1", **conv)
+        self.conv1 = SNConv2D(channels, 3, resampling="up", name="conv1", **common)
         self.norm2 = ConditionalBatchNormalization(num_classes, name="norm2", **norm)
-        self.conv2 = SNConv2D(channels, 3, name="conv2", **conv)
-        self.shortcut = SNConv2D(channels, 1, resampling="up", name="shortcut", **conv)
+        self.conv2 = SNConv2D(channels, 3, name="conv2", **common)
+        self.shortcut = SNConv2D(channels, 1, resampling="up", name="shortcut", **common)
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights of all sublayers."""
@@ -70,39 +60,20 @@ class GeneratorBlock(keras.Layer):
         ):
             layer.build(shape)
 
-    def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Doubles height and width."""
+    def call(
+        self,
+        inputs: tf.Tensor,
+        labels: tf.Tensor,
+        training: bool | None = None,
+        statistics: EvaluationStatistics = "moving",
+    ) -> tf.Tensor:
+        """Doubles height and width; see :meth:`hamgan.layers.BatchNormalization.call` for ``statistics``."""
         inputs = tf.cast(inputs, self.compute_dtype)
-        hidden = relu(self.norm1(inputs, labels, training=training))
-        if self.recompute and training and target() == "tpu":
-            hidden = self._recomputed_convolutions(hidden, labels)
-        else:
-            hidden = self.conv1(hidden, training=training)
-            hidden = relu(self.norm2(hidden, labels, training=training))
-            hidden = self.conv2(hidden, training=training)
+        hidden = relu(self.norm1(inputs, labels, training=training, statistics=statistics))
+        hidden = self.conv1(hidden, training=training)
+        hidden = relu(self.norm2(hidden, labels, training=training, statistics=statistics))
+        hidden = self.conv2(hidden, training=training)
         return hidden + self.shortcut(inputs, training=training)
-
-    def _recomputed_convolutions(self, hidden: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        def convolutions(
-            kernel: tf.Tensor,
-            hidden: tf.Tensor,
-            scale: tf.Tensor,
-            bias: tf.Tensor,
-            gamma: tf.Tensor,
-            beta: tf.Tensor,
-            *second: tf.Tensor,
-            statistics: Sequence[tf.Tensor] | None,
-        ) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
-            hidden = self.conv1.convolve(hidden, kernel, scale, bias)
-            hidden, statistics = self.norm2.normalize_by_batch(hidden, gamma, beta, statistics)
-            return self.conv2.convolve(relu(hidden), *second), statistics
-
-        kernel, scale, bias = self.conv1.operands(training=True)
-        labels = class_labels(labels, self.num_classes, layer=self.norm2.name, examples=hidden)
-        affine, second = self.norm2.affine_weights(labels), self.conv2.operands(training=True)
-        hidden, statistics = recomputed(convolutions, kernel, hidden, scale, bias, *affine, *second)
-        self.norm2.update_averages(statistics)
-        return hidden
 
     def compute_output_shape(self, input_shape: Shape, *_: Shape) -> Shape:
         """Returns ``(batch, 2h, 2w, channels)``."""
@@ -116,8 +87,6 @@ class GeneratorBlock(keras.Layer):
             "channels": self.channels,
             "num_classes": self.num_classes,
             "batch_norm_momentum": self.batch_norm_momentum,
-            "convolution_form": self.convolution_form,
-            "recompute": self.recompute,
         }
 
 
@@ -130,24 +99,20 @@ class DiscriminatorBlock(keras.Layer):
         first: the first block of a network, which has no relu before its first convolution.
         pool: whether height and width are halved. Without pooling the shortcut is the identity and the number of
             channels must stay the same.
-        convolution_form: see :mod:`hamgan.layers.convolution`.
 
     ``(batch, h, w, c)`` to ``(batch, h / 2, w / 2, channels)``.
     """
 
-    def __init__(
-        self, channels: int, *, first: bool = False, pool: bool = True, convolution_form: str = "auto", **kwargs: Any
-    ) -> None:
+    def __init__(self, channels: int, *, first: bool = False, pool: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels = channels
         self.first = first
         self.pool = pool
-        self.convolution_form = convolution_form
-        conv = {"form": convolution_form, "dtype": self.dtype_policy}
+        common: dict[str, Any] = {"dtype": self.dtype_policy}
         resampling: Resampling | None = "down" if pool else None
-        self.conv1 = SNConv2D(channels, 3, name="conv1", **conv)
-        self.conv2 = SNConv2D(channels, 3, resampling=resampling, name="conv2", **conv)
-        self.shortcut = SNConv2D(channels, 1, resampling="down", name="shortcut", **conv) if pool else None
+        self.conv1 = SNConv2D(channels, 3, name="conv1", **common)
+        self.conv2 = SNConv2D(channels, 3, resampling=resampling, name="conv2", **common)
+        self.shortcut = SNConv2D(channels, 1, resampling="down", name="shortcut", **common) if pool else None
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights of all sublayers."""
@@ -185,5 +150,4 @@ class DiscriminatorBlock(keras.Layer):
             "channels": self.channels,
             "first": self.first,
             "pool": self.pool,
-            "convolution_form": self.convolution_form,
         }

@@ -1,44 +1,38 @@
-"""Networks from a config. The layers and models themselves know no configs."""
+"""Networks from a config. The layers and networks themselves know no configs."""
 
 import dataclasses
 from typing import Any
 
-from hamgan.config import HamburgerConfig, ModelConfig
-from hamgan.networks import Discriminator, Generator
+from hamgan.config import ModelConfig
+from hamgan.networks.discriminator import Discriminator
+from hamgan.networks.generator import Generator
 
 
 def build_generator(config: ModelConfig, *, name: str = "generator", precision: str = "float32") -> Generator:
-    """Builds the generator, all weights included; ``precision`` is the Keras dtype policy."""
+    """Builds the generator with all weights; ``precision`` is the Keras dtype policy."""
     return Generator(
-        resolution=config.resolution,
-        num_classes=config.num_classes,
         base_channels=config.generator.base_channels,
         z_dim=config.generator.z_dim,
         batch_norm_momentum=config.generator.batch_norm_momentum,
-        # "plain" is the networks as written.
-        recomputed_blocks=0 if config.convolution_form == "plain" else config.generator.recomputed_blocks,
+        context=[dataclasses.asdict(module) for module in config.generator.context],
         name=name,
-        convolution_form=config.convolution_form,
-        dtype=precision,
-        **_hamburger_arguments(config.generator.hamburger),
+        **_shared_arguments(config, precision),
     )
 
 
 def build_discriminator(config: ModelConfig, *, precision: str = "float32") -> Discriminator:
-    """Builds the discriminator, all weights included; ``precision`` is the Keras dtype policy."""
+    """Builds the discriminator with all weights; ``precision`` is the Keras dtype policy."""
     return Discriminator(
-        resolution=config.resolution,
-        num_classes=config.num_classes,
         base_channels=config.discriminator.base_channels,
-        convolution_form=config.convolution_form,
-        dtype=precision,
-        **_hamburger_arguments(config.discriminator.hamburger),
+        context=[dataclasses.asdict(module) for module in config.discriminator.context],
+        **_shared_arguments(config, precision),
     )
 
 
-def _hamburger_arguments(config: HamburgerConfig | None) -> dict[str, Any]:
-    if config is None:
-        return {"hamburger": None}
-    arguments = dataclasses.asdict(config)
-    resolution = arguments.pop("resolution")
-    return {"hamburger": arguments, "hamburger_resolution": resolution}
+def _shared_arguments(config: ModelConfig, precision: str) -> dict[str, Any]:
+    return {
+        "resolution": config.resolution,
+        "num_classes": config.num_classes,
+        "convolution_form": config.convolution_form,
+        "dtype": precision,
+    }

@@ -1,47 +1,53 @@
 """The class-conditional generator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from hamgan.architecture import (
-    SMALLEST_FEATURE_MAP,
-    check_hamburger_resolution,
-    check_resolution,
-    generator_stages,
-)
-from hamgan.layers import BatchNormalization, Hamburger, SNConv2D, SNDense
+from hamgan import random_streams
+from hamgan.architecture import SMALLEST_FEATURE_MAP, generator_stages
+from hamgan.layers import BatchNormalization, SNConv2D, SNDense
 from hamgan.layers.activation import relu
+from hamgan.layers.batch_normalization import EvaluationStatistics
 from hamgan.layers.class_lookup import class_labels
+from hamgan.layers.execution import execution
 from hamgan.networks.blocks import GeneratorBlock
-from hamgan.networks.served import ServedModel
+from hamgan.networks.inputs import GeneratorInputs
+from hamgan.networks.network import Bases, Network
+from hamgan.random_streams import Purpose
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
-class Generator(ServedModel):
-    """Latent vectors and labels to images in [-1, 1].
-
-    Args:
-        resolution: height and width of the images: 32, 64, 128 or 256.
-        num_classes: labels are in [0, num_classes).
-        base_channels: channels at full resolution ("ch"; 64 in the published networks).
-        z_dim: width of the latent vector.
-        batch_norm_momentum: decay of the moving averages.
-        convolution_form: see :mod:`hamgan.layers.convolution`.
-        recomputed_blocks: of how many blocks, from the last, the first convolution is done again in the backward pass
-            on TPUs, for less memory. These have the largest images, and the fewest multiplications for each number.
-        hamburger: arguments of :class:`hamgan.layers.Hamburger` (latent_dim, rank, ...), or None to leave it out. Here
-            ``evaluation_bases`` is "random" unless it is given.
-        hamburger_resolution: the feature map size at which it stands; a block's output.
+class Generator(Network):
+    """Maps latent vectors and labels to images in [-1, 1].
 
     All weights exist after construction.
 
+    Args:
+        resolution: height and width of the images: 32, 64, 128 or 256.
+        num_classes: number of classes.
+        base_channels: number of channels at full resolution ("ch"; 64 in the published networks).
+        z_dim: width of the latent vector.
+        batch_norm_momentum: decay of the moving averages.
+        context: context modules; each a mapping with "module" (such as "hamburger"), "resolution" (size of the feature
+            map that it is applied to, a block's output) and arguments of the layer. For a Hamburger here,
+            ``evaluation_bases`` is "random" by default.
+        convolution_form: form of the convolutions, see :mod:`hamgan.layers.convolution`; by default, that of
+            :func:`hamgan.layers.execution.execution`.
+
     Raises:
-        ValueError: the resolution is not one of these, or no block puts out ``hamburger_resolution``.
+        ValueError: an argument is out of its range, or no block has an output of a module's resolution.
 
     Reference: Geng et al. (ICLR 2021), appendix; Zhang et al., SAGAN (ICML 2019).
+
+    Example:
+        >>> from hamgan.networks import Generator
+        >>> hamburger = {"module": "hamburger", "resolution": 16, "latent_dim": 8, "rank": 4}
+        >>> generator = Generator(resolution=32, num_classes=10, base_channels=4, context=[hamburger])
+        >>> generator(*generator.draw_inputs(seed=0, count=2)).shape
+        TensorShape([2, 32, 32, 3])
     """
 
     def __init__(
@@ -52,73 +58,45 @@ class Generator(ServedModel):
         base_channels: int = 64,
         z_dim: int = 128,
         batch_norm_momentum: float = 0.999,
-        convolution_form: str = "auto",
-        recomputed_blocks: int = 0,
-        hamburger: Mapping[str, Any] | None = None,
-        hamburger_resolution: int = 32,
+        context: Sequence[Mapping[str, Any]] = (),
+        convolution_form: str | None = None,
         name: str = "generator",
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
-        self.autocast = False  # Labels that come as floats must not be rounded; call() casts z.
-        check_resolution(resolution)
-        stages = generator_stages(resolution)
-        if hamburger is not None:
-            check_hamburger_resolution(hamburger_resolution, stages[1:])
-        self.resolution = resolution
-        self.num_classes = num_classes
-        self.base_channels = base_channels
+        super().__init__(
+            resolution=resolution,
+            num_classes=num_classes,
+            base_channels=base_channels,
+            context=context,
+            convolution_form=convolution_form,
+            name=name,
+            **kwargs,
+        )
         self.z_dim = z_dim
         self.batch_norm_momentum = batch_norm_momentum
-        self.convolution_form = convolution_form
-        self.recomputed_blocks = recomputed_blocks
-        # As published; the trainer and the sampler bring bases of their own.
-        self.hamburger_arguments = None if hamburger is None else {"evaluation_bases": "random", **hamburger}
-        self.hamburger_resolution = hamburger_resolution
 
-        common: dict[str, Any] = {"dtype": self.dtype_policy}
+        stages = generator_stages(resolution)
         widths = [base_channels * multiplier for _, multiplier in stages]
-        self.stem_shape = (SMALLEST_FEATURE_MAP, SMALLEST_FEATURE_MAP, widths[0])
-        self.dense = SNDense(SMALLEST_FEATURE_MAP**2 * widths[0], name="dense", **common)
-        # A tuple: tf.train.Checkpoint passes silently over what a Keras object keeps in a list.
-        self.blocks = tuple(
-            GeneratorBlock(
-                width,
-                num_classes=num_classes,
-                batch_norm_momentum=batch_norm_momentum,
-                convolution_form=convolution_form,
-                recompute=index >= len(widths) - recomputed_blocks,
-                name=f"block{index}",
-                **common,
+        common: dict[str, Any] = {"dtype": self.dtype_policy}
+        batch_norm: dict[str, Any] = {"num_classes": num_classes, "batch_norm_momentum": batch_norm_momentum}
+        with execution(convolution_form=self.convolution_form):
+            self.stem_shape = (SMALLEST_FEATURE_MAP, SMALLEST_FEATURE_MAP, widths[0])
+            self.dense = SNDense(SMALLEST_FEATURE_MAP**2 * widths[0], name="dense", **common)
+            # A tuple: tf.train.Checkpoint skips what a Keras object keeps in a list.
+            self.blocks = tuple(
+                GeneratorBlock(width, name=f"block{index}", **batch_norm, **common)
+                for index, width in enumerate(widths[1:], start=1)
             )
-            for index, width in enumerate(widths[1:], start=1)
-        )
-        self.hamburger = None
-        self.blocks_before_hamburger = 0
-        if self.hamburger_arguments is not None:
-            self.blocks_before_hamburger = [size for size, _ in stages].index(hamburger_resolution)
-            self.hamburger = Hamburger(
-                **self.hamburger_arguments,
-                batch_norm="conditional",
-                num_classes=num_classes,
-                batch_norm_momentum=batch_norm_momentum,
-                name="hamburger",
-                **common,
-            )
-        self.norm = BatchNormalization(momentum=batch_norm_momentum, name="norm", **common)
-        self.to_rgb = SNConv2D(3, 3, form=convolution_form, name="to_rgb", **common)
-        self.build((None, z_dim))
+            self._create_context([size for size, _ in stages[1:]], batch_norm="conditional", **batch_norm)
+            self.norm = BatchNormalization(momentum=batch_norm_momentum, name="norm", **common)
+            self.to_rgb = SNConv2D(3, 3, name="to_rgb", **common)
+            self.build((None, z_dim))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of all sublayers."""
         self.input_spec = keras.InputSpec(ndim=2, axes={-1: self.z_dim})
         self.dense.build(input_shape)
-        shape: tuple[int | None, ...] = (None, *self.stem_shape)
-        for index, block in enumerate(self.blocks, start=1):
-            block.build(shape)
-            shape = block.compute_output_shape(shape)
-            if self.hamburger is not None and index == self.blocks_before_hamburger:
-                self.hamburger.build(shape)
+        shape = self._build_blocks((None, *self.stem_shape))
         self.norm.build(shape)
         self.to_rgb.build(shape)
 
@@ -126,32 +104,70 @@ class Generator(ServedModel):
         self,
         z: tf.Tensor,
         labels: tf.Tensor,
+        initial_bases: Bases | None = None,
         training: bool | None = None,
-        initial_bases: tf.Tensor | None = None,
+        statistics: EvaluationStatistics = "moving",
     ) -> tf.Tensor:
         """Generates images.
 
         Args:
             z: float, shape ``(batch, z_dim)``, standard normal.
             labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
-            training: whether batch statistics are used and state is updated.
-            initial_bases: initial bases of the Hamburger, ``(batch * num_sections, latent_dim, rank)``; if absent, the
-                Hamburger finds its own.
+            initial_bases: initial bases of each context module that has any, such as ``(batch * num_sections,
+                latent_dim, rank)`` of a Hamburger; by default, each module finds its own. The bases of a single module
+                may be given as they are.
+            training: whether to use batch statistics and to update state.
+            statistics: statistics of batch normalisation outside of training; see
+                :meth:`hamgan.layers.BatchNormalization.call`.
 
         Returns:
             Images in [-1, 1], shape ``(batch, resolution, resolution, 3)``, in the variables' dtype.
         """
-        if initial_bases is not None and self.hamburger is None:
-            raise ValueError(f"{self.name} has no Hamburger and expects no initial_bases, received some")
         labels = class_labels(labels, self.num_classes, layer=self.name, examples=z)
         z = tf.cast(z, self.compute_dtype)
         hidden = tf.reshape(self.dense(z, training=training), (-1, *self.stem_shape))
-        for index, block in enumerate(self.blocks, start=1):
-            hidden = block(hidden, labels, training=training)
-            if self.hamburger is not None and index == self.blocks_before_hamburger:
-                hidden = self.hamburger(hidden, labels, training=training, initial_bases=initial_bases)
-        hidden = self.to_rgb(relu(self.norm(hidden, training=training)), training=training)
-        return tf.cast(tf.tanh(hidden), self.variable_dtype)
+        hidden = self._apply_blocks(
+            hidden, training=training, initial_bases=initial_bases, labels=labels, statistics=statistics
+        )
+        hidden = relu(self.norm(hidden, training=training, statistics=statistics))
+        return tf.cast(tf.tanh(self.to_rgb(hidden, training=training)), self.variable_dtype)
+
+    def draw_inputs(
+        self,
+        seed: int | tf.Tensor,
+        *,
+        first: int | tf.Tensor = 0,
+        count: int,
+        labels: tf.Tensor | None = None,
+        truncation: float | None = None,
+    ) -> GeneratorInputs:
+        """Draws the inputs of images ``first`` to ``first + count - 1``, in the order of ``call``.
+
+        Args:
+            seed: seed, or the key of a random stream, from :func:`hamgan.random_streams.fold`.
+            first: index of the first image.
+            count: number of images.
+            labels: labels to use, shape ``(count,)``; by default, they are drawn too.
+            truncation: t, for z from the normal distribution truncated to [-t, t]; the bases stay the same.
+        """
+        key = random_streams.fold(seed)
+        z = random_streams.draw(
+            "normal",
+            random_streams.fold(key, Purpose.Z),
+            first=first,
+            count=count,
+            shape=(self.z_dim,),
+            truncation=truncation,
+        )
+        if labels is None:
+            labels = self.draw_labels(key, first=first, count=count)
+        bases = self.draw_initial_bases(key, Purpose.GENERATOR_BASES, first=first, count=count)
+        return GeneratorInputs(z, labels, bases)
+
+    def draw_labels(self, seed: int | tf.Tensor, *, first: int | tf.Tensor = 0, count: int) -> tf.Tensor:
+        """Draws uniform labels, int32 of shape ``(count,)``, of images ``first`` to ``first + count - 1``."""
+        key = random_streams.fold(seed, Purpose.LABELS)
+        return random_streams.draw_labels(key, first=first, count=count, num_classes=self.num_classes)
 
     def input_signature(self) -> list[keras.InputSpec]:
         """Returns the specifications of z and labels."""
@@ -168,15 +184,4 @@ class Generator(ServedModel):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "resolution": self.resolution,
-            "num_classes": self.num_classes,
-            "base_channels": self.base_channels,
-            "z_dim": self.z_dim,
-            "batch_norm_momentum": self.batch_norm_momentum,
-            "convolution_form": self.convolution_form,
-            "recomputed_blocks": self.recomputed_blocks,
-            "hamburger": self.hamburger_arguments,
-            "hamburger_resolution": self.hamburger_resolution,
-        }
+        return {**super().get_config(), "z_dim": self.z_dim, "batch_norm_momentum": self.batch_norm_momentum}

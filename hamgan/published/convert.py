@@ -9,7 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from hamgan.config import ExperimentConfig, differences, override
+from hamgan.config import ExperimentConfig, HamburgerConfig, differences, override
+from hamgan.config.legacy import current_assignment
 from hamgan.config.presets import hamgan_strong
 from hamgan.errors import FailedError, UserError, reason_of
 from hamgan.files import check_remote, check_writable, write_atomically
@@ -45,7 +46,7 @@ def convert_official(
         out: folder of the run; it must not exist and appears only when it is complete.
         preset: experiment that the architecture is checked against; also gives what a checkpoint does not record. If
             None, the architecture is read off the checkpoint, and hamgan_strong gives what it does not record.
-        overrides: assignments such as ``model.generator.hamburger.rank=16``; what a checkpoint records is checked.
+        overrides: assignments such as ``model.generator.context.0.rank=16``; what a checkpoint records is checked.
 
     Raises:
         UserError: the checkpoint is missing or damaged, does not fit, or holds missing, surplus or misshapen variables;
@@ -93,6 +94,7 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
     """
     target = os.path.join(out, f"{OFFICIAL_PREFIX}-{step}")
     _check_out(out, f"{target}.index")
+    _check_published_context(config)
     precision = weights_precision(config)
     generator = build_generator(config.model, name=WEIGHTS[weights], precision=precision)
     discriminator = build_discriminator(config.model, precision=precision)
@@ -118,6 +120,16 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
     except (OSError, tf.errors.OpError) as error:
         raise FailedError(f"cannot write {target}: {reason_of(error)}") from error
     return target
+
+
+def _check_published_context(config: ExperimentConfig) -> None:
+    """Raises UserError if a network has context modules that published networks cannot have."""
+    for name in ("generator", "discriminator"):
+        modules = [module.module for module in getattr(config.model, name).context]
+        if modules not in ([], ["hamburger"]):
+            raise UserError(
+                f"published networks have one Hamburger or none; model.{name}.context has {', '.join(modules)}"
+            )
 
 
 def _check_out(folder: str, target: str) -> None:
@@ -179,7 +191,7 @@ def _check_expected(
     """Compares what was expected, of a whole preset or of some overrides only, with what the checkpoint says."""
     different = differences(expected, found)
     if overrides is not None:
-        given = {assignment.partition("=")[0] for assignment in overrides}
+        given = {current_assignment(assignment.partition("=")[0]) for assignment in overrides}
         different = {field: values for field, values in different.items() if field in given}
     if different:
         listed = "; ".join(f"{field} is {there} in it, expected {here}" for field, (here, there) in different.items())
@@ -195,13 +207,16 @@ def _network_variables(config: ExperimentConfig) -> dict[str, tf.Variable]:
     return {key: variable for network in networks for key, variable in network_variables(network).items()}
 
 
+def _hamburgers(config: ExperimentConfig, network: str) -> list[HamburgerConfig]:
+    return [module for module in getattr(config.model, network).context if isinstance(module, HamburgerConfig)]
+
+
 def _names(variables: Iterable[str], config: ExperimentConfig) -> dict[str, str]:
     """The published name of each variable."""
-    hamburgers = {
-        "generator": config.model.generator.hamburger,
-        "discriminator": config.model.discriminator.hamburger,
+    versions = {
+        name: next((module.version for module in _hamburgers(config, name)), "v1")
+        for name in ("generator", "discriminator")
     }
-    versions = {network: hamburger.version if hamburger else "v1" for network, hamburger in hamburgers.items()}
     return {key: official_name(key, version=versions[key.split("/")[0]]) for key in variables}
 
 
@@ -250,7 +265,6 @@ def not_recorded(config: ExperimentConfig) -> dict[str, object]:
     """Returns, by dotted path, the settings of a converted run that its checkpoint does not record."""
     found: dict[str, object] = {}
     for name in ("generator", "discriminator"):
-        hamburger = getattr(config.model, name).hamburger
-        if hamburger is not None:
-            found.update({f"model.{name}.hamburger.{field}": getattr(hamburger, field) for field in NOT_RECORDED})
+        for index, hamburger in enumerate(_hamburgers(config, name)):
+            found.update({f"model.{name}.context.{index}.{field}": getattr(hamburger, field) for field in NOT_RECORDED})
     return found

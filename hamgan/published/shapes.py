@@ -2,11 +2,11 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hamgan.architecture import SMALLEST_FEATURE_MAP, discriminator_stages, generator_stages
-from hamgan.config import HamburgerConfig, ModelConfig
+from hamgan.config import ContextConfig, HamburgerConfig, ModelConfig
 from hamgan.errors import UserError
 from hamgan.published.names import SCOPES
 
@@ -48,20 +48,20 @@ def read_architecture(shapes: Shapes, assumed: ModelConfig) -> ModelConfig:
             assumed.generator,
             base_channels=generator_channels,
             z_dim=z_dim,
-            hamburger=_hamburger(
+            context=_context(
                 shapes,
                 f"{generator}/g_ops",
-                assumed.generator.hamburger,
+                assumed.generator.context,
                 _widths(generator_stages(resolution)[1:], generator_channels),
             ),
         ),
         discriminator=dataclasses.replace(
             assumed.discriminator,
             base_channels=discriminator_channels,
-            hamburger=_hamburger(
+            context=_context(
                 shapes,
                 f"{discriminator}/d_ops",
-                assumed.discriminator.hamburger,
+                assumed.discriminator.context,
                 _widths(discriminator_stages(resolution), discriminator_channels),
             ),
         ),
@@ -81,14 +81,14 @@ def _dimension(shapes: Shapes, name: str, axis: int) -> int:
     return shape[axis]
 
 
-def _hamburger(
-    shapes: Shapes, scope: str, assumed: HamburgerConfig | None, widths: Mapping[int, int]
-) -> HamburgerConfig | None:
-    """The Hamburger below ``scope``, or None if there is none; ``widths`` are the channels by feature map size."""
+def _context(
+    shapes: Shapes, scope: str, modules: Sequence[ContextConfig], widths: Mapping[int, int]
+) -> tuple[HamburgerConfig, ...]:
+    """Returns the Hamburger below ``scope``, if there is one; ``widths`` are the channels by feature map size."""
     lower_bread = f"{scope}/sn_lower_bread/weights"
     if not any(name.startswith(f"{scope}/") for name in shapes):
-        return None
-    assumed = assumed or HamburgerConfig()
+        return ()
+    assumed = next((module for module in modules if isinstance(module, HamburgerConfig)), HamburgerConfig())
     channels, inner = _dimension(shapes, lower_bread, 2), _dimension(shapes, lower_bread, 3)
     sizes = [size for size, width in widths.items() if width == channels]
     if not sizes:
@@ -103,4 +103,4 @@ def _hamburger(
         "version": "v2" if f"{scope}/sn_cheese/weights" in shapes else "v1",
         "latent_dim": inner // assumed.num_sections,
     }
-    return dataclasses.replace(assumed, **read)
+    return (dataclasses.replace(assumed, **read),)

@@ -6,7 +6,7 @@ import re
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
-from hamgan.layers.target import tracing_for
+from hamgan.layers.execution import execution
 from hamgan.training.state import TrainState
 from hamgan.training.step import Metrics, TrainStep
 
@@ -45,7 +45,7 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
         tf.TensorSpec((core_batch,), tf.int32),
     )
     arguments = (tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32), *batch * train.discriminator_updates)
-    with tracing_for("tpu"):
+    with execution(target="tpu"):
         text = one_step.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
     # TensorFlow numbers its functions: the same program is to have the same text.
     text = re.sub(r"module @\S+", "module @train_step", text, count=1)

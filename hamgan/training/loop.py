@@ -314,8 +314,9 @@ class _Loop:
     def _report(self, taken: StepsTaken, count: int, seconds: float) -> None:
         values = {name: float(value.numpy()) for name, value in taken.metrics.items()}
         for network in (self.state.generator, self.state.discriminator):
-            if network.hamburger is not None:
-                values[f"{network.name}_sigma"] = float(network.hamburger.sigma.numpy())
+            for index, module in enumerate(network.context, start=1):
+                number = "" if index == 1 else f"_{index}"
+                values[f"{network.name}_sigma{number}"] = float(module.sigma.numpy())
             values[f"{network.name}_largest_singular_value"] = max(
                 value for layer, value in self.singular_values.items() if layer.startswith(f"{network.name}/")
             )

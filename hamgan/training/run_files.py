@@ -5,7 +5,8 @@ import tensorflow as tf
 from hamgan.config import ExperimentConfig
 from hamgan.distribution.strategies import is_multi_worker
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.sampler import Sampler, grid_classes
+from hamgan.sampling.grids import grid_classes
+from hamgan.sampling.sampler import Sampler
 from hamgan.training.checkpoint_writer import CheckpointWriter
 from hamgan.training.journal import Journal
 from hamgan.training.state import TrainState

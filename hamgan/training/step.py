@@ -12,7 +12,6 @@ from hamgan.distribution.strategies import is_multi_worker, replica_batch
 from hamgan.layers.spectral_normalization import spectrally_normalized_layers
 from hamgan.networks import Generator
 from hamgan.random_streams import Purpose
-from hamgan.sampling.sampler import generator_inputs, hamburger_bases
 from hamgan.training.losses import hinge_discriminator_loss, hinge_generator_loss
 from hamgan.training.state import TrainState
 
@@ -37,7 +36,6 @@ class TrainStep:
     def __init__(self, state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
         self.state = state
         self.config = config.train
-        self.num_classes = config.model.num_classes
         self.num_replicas = strategy.num_replicas_in_sync
         self.batch = replica_batch(config.train.global_batch, strategy)
         self._spectrally_normalized = {
@@ -94,22 +92,15 @@ class TrainStep:
         return tf.cast(replica, tf.int64) * self.batch
 
     def _fake(self, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        first = self._first()
-        z, bases = generator_inputs(self.state.generator, key, first=first, count=self.batch)
-        labels = random_streams.draw_labels(
-            random_streams.fold(key, Purpose.LABELS),
-            first=first,
-            count=self.batch,
-            num_classes=self.num_classes,
-        )
-        return self.state.generator(z, labels, training=True, initial_bases=bases), labels
+        inputs = self.state.generator.draw_inputs(key, first=self._first(), count=self.batch)
+        return self.state.generator(*inputs, training=True), inputs.labels
 
-    def _discriminator_bases(self, key: tf.Tensor, *purposes: Purpose) -> tf.Tensor | None:
-        bases = [
-            hamburger_bases(self.state.discriminator, key, purpose, first=self._first(), count=self.batch)
+    def _discriminator_bases(self, key: tf.Tensor, *purposes: Purpose) -> tuple[tf.Tensor, ...]:
+        drawn = [
+            self.state.discriminator.draw_initial_bases(key, purpose, first=self._first(), count=self.batch)
             for purpose in purposes
         ]
-        return None if bases[0] is None else tf.concat(bases, axis=0)
+        return tuple(tf.concat(bases, axis=0) for bases in zip(*drawn, strict=True))
 
     def _update_discriminator(self, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor) -> Metrics:
         fakes, fake_labels = self._fake(key)

@@ -1,10 +1,13 @@
 import dataclasses
+import json
+import logging
 
 import pytest
 
 from hamgan.config import (
     ExperimentConfig,
     HamburgerConfig,
+    SelfAttentionConfig,
     differences,
     experiment_from_json,
     override,
@@ -17,24 +20,27 @@ from hamgan.errors import UserError
 def test_overrides_reach_nested_fields_with_their_types():
     config = override(
         digits(),
-        ["model.generator.hamburger.rank=3", "train.ema_decay=0.5", "train.deterministic=false", "data.data_dir=/x"],
+        ["model.generator.context.0.rank=3", "train.ema_decay=0.5", "train.deterministic=false", "data.data_dir=/x"],
     )
-    assert config.model.generator.hamburger == dataclasses.replace(digits().model.generator.hamburger, rank=3)
+    assert config.model.generator.context == (dataclasses.replace(digits().model.generator.context[0], rank=3),)
     assert config.train.ema_decay == 0.5
     assert config.train.deterministic is False
     assert config.data.data_dir == "/x"
 
 
 def test_none_switches_a_hamburger_off_in_one_network_only():
-    config = override(digits(), ["model.generator.hamburger=none"])
-    assert config.model.generator.hamburger is None
-    assert config.model.discriminator.hamburger == digits().model.discriminator.hamburger
+    config = override(digits(), ["model.generator.context=none"])
+    assert config.model.generator.context == ()
+    assert config.model.discriminator.context == digits().model.discriminator.context
 
 
 def test_overrides_that_only_fit_together_are_validated_together():
-    both = ["model.resolution=64", "model.generator.hamburger.resolution=64"]
-    assert override(digits(), both).model.generator.hamburger.resolution == 64
-    with pytest.raises(UserError, match="hamburger resolution must be one of"):
+    both = ["model.resolution=64", "model.generator.context.0.resolution=64"]
+    assert override(digits(), both).model.generator.context[0].resolution == 64
+    with pytest.raises(
+        UserError,
+        match=r"context resolution must be one of .* override model.generator.context.0.resolution",
+    ):
         override(digits(), both[1:])
 
 
@@ -48,16 +54,21 @@ def test_overrides_that_only_fit_together_are_validated_together():
         ("train.deterministic=1", "'train.deterministic' expects bool"),
         ("train.steps.more=1", "'train.steps' is a value"),
         ("train=3", "'train' is a group of fields"),
-        ("model.generator.hamburger=yes", "set it to none, or override model.generator.hamburger.FIELD"),
+        ("model.generator.context=yes", "set it to none, or override model.generator.context.0.FIELD"),
+        ("model.generator.hamburger=yes", "'model.generator.context' is a list: set it to none"),
+        ("model.generator.context.0=yes", "'model.generator.context.0' is a group of fields"),
+        ("model.generator.context.first.rank=3", "expected model.generator.context.0 and so on"),
+        ("model.generator.context.0.rnak=3", "unknown field 'model.generator.context.0.rnak'; did you mean 'rank'"),
+        ("model.generator.context.0.module=humburger", "unknown context module 'humburger'; did you mean 'hamburger'"),
+        ("model.generator.context.1.rank=3", "add one by model.generator.context.1.module=NAME"),
+        ("model.generator.context.2.module=hamburger", "has 1 modules: the next one is model.generator.context.1"),
         ("train.steps=0", "train.steps must be positive, found 0"),
         ("train.ema_decay=1", r"train.ema_decay must be in \[0, 1\), found 1.0"),
         ("train.seed=-1", r"train.seed must be in"),
         ("evaluation.seed=-1", r"evaluation.seed must be in"),
-        ("model.generator.recomputed_blocks=-1", "recomputed_blocks must not be negative, found -1"),
-        ("model.generator.recomputed_blocks=4", "recomputed_blocks must be at most 3, the blocks at model.resolution"),
         ("model.resolution=48", "model.resolution must be one of 32, 64, 128, 256"),
-        ("model.generator.hamburger.ham=nfm", "model.generator.hamburger.ham must be one of nmf, cd, vq, found 'nfm'"),
-        ("model.discriminator.hamburger.version=v3", "version must be one of v1, v2"),
+        ("model.generator.context.0.ham=nfm", "model.generator.context.0.ham must be one of nmf, cd, vq, found 'nfm'"),
+        ("model.discriminator.context.0.version=v3", "version must be one of v1, v2"),
         ("model.generator.batch_norm_momentum=1.5", "model.generator.batch_norm_momentum must be in"),
         ("train.image_every=-1", "train.image_every must not be negative"),
     ],
@@ -67,16 +78,65 @@ def test_wrong_overrides_say_what_is_expected(assignment, message):
         override(digits(), [assignment])
 
 
-def test_fields_of_a_hamburger_that_is_off_cannot_be_set():
-    with pytest.raises(UserError, match=r"'model\.generator\.hamburger' is none"):
-        override(digits(), ["model.generator.hamburger=none", "model.generator.hamburger.rank=3"])
+def test_fields_of_a_module_that_does_not_exist_cannot_be_set():
+    with pytest.raises(UserError, match=r"'model\.generator\.context' has 0 modules and no"):
+        override(digits(), ["model.generator.context=none", "model.generator.context.0.rank=3"])
+
+
+ANEW = ["model.generator.context.0.module=hamburger", "model.generator.context.0.resolution=16"]
+
+
+def test_context_modules_are_added_and_replaced_by_name():
+    added = [
+        "model.generator.context.1.module=self_attention",
+        "model.generator.context.1.resolution=8",
+        "model.generator.context.2.module=hamburger",
+        "model.generator.context.2.resolution=8",
+        "model.generator.context.2.rank=4",
+    ]
+    config = override(digits(), added)
+    assert config.model.generator.context == (
+        digits().model.generator.context[0],
+        SelfAttentionConfig(resolution=8),
+        HamburgerConfig(resolution=8, rank=4),
+    )
+    assert experiment_from_json(to_json(config), "here") == config
+    replaced = override(digits(), ["model.generator.context.0.module=self_attention"])
+    assert replaced.model.generator.context == (SelfAttentionConfig(resolution=16),)
+    same = override(digits(), ["model.generator.context.0.module=hamburger"])
+    assert same == digits()
+    again = override(digits(), ["model.generator.context=none", *ANEW])
+    assert again.model.generator.context == (HamburgerConfig(resolution=16),)
+
+
+def test_the_assignments_of_earlier_versions_are_read(caplog):
+    caplog.set_level(logging.INFO, logger="hamgan")
+    old = ["model.generator.hamburger.rank=3", "model.discriminator.hamburger=none"]
+    old.append("model.generator.recomputed_blocks=2")
+    new = ["model.generator.context.0.rank=3", "model.discriminator.context=none"]
+    assert override(digits(), old) == override(digits(), new)
+    (message,) = caplog.messages
+    assert "model.generator.recomputed_blocks=2: ignored" in message
+
+
+def test_the_configs_of_earlier_versions_are_read(caplog):
+    caplog.set_level(logging.INFO, logger="hamgan")
+    config = override(digits(), ["model.discriminator.context=none"])
+    values = json.loads(to_json(config))
+    (hamburger,) = values["model"]["generator"].pop("context")
+    del hamburger["module"]
+    values["model"]["generator"].update(hamburger=hamburger, recomputed_blocks=2)
+    del values["model"]["discriminator"]["context"]
+    values["model"]["discriminator"]["hamburger"] = None
+    assert experiment_from_json(json.dumps(values), "config.json") == config
+    assert caplog.messages == ["config.json: ignored settings that no longer exist: model.generator.recomputed_blocks"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_json_round_trip(name):
     config = get_preset(name)
     assert experiment_from_json(to_json(config), "here") == config
-    without = override(config, ["model.discriminator.hamburger=none"])
+    without = override(config, ["model.discriminator.context=none"])
     assert experiment_from_json(to_json(without), "here") == without
 
 
@@ -89,6 +149,15 @@ def test_json_round_trip(name):
         ('{"name": "x", "train": {"stpes": 3}}', "unknown field 'train.stpes'; did you mean 'steps'"),
         ('{"name": "x", "train": {"steps": "3"}}', "'train.steps' expects int, found '3'"),
         ('{"name": "x", "train": {"steps": true}}', "'train.steps' expects int, found True"),
+        (
+            '{"name": "x", "model": {"generator": {"context": 3}}}',
+            "'model.generator.context' expects a list of context",
+        ),
+        (
+            '{"name": "x", "model": {"generator": {"context": [{}]}}}',
+            r"context.0.module' expects hamburger or self_att",
+        ),
+        ('{"name": "x", "model": {"generator": {"hamburger": 3}}}', r"context.0.module' expects .* found None"),
     ],
 )
 def test_damaged_json_is_refused(text, message):
@@ -102,11 +171,13 @@ def test_integers_in_json_are_accepted_for_float_fields():
 
 
 def test_differences_are_named_by_dotted_path():
-    other = override(digits(), ["train.steps=7", "model.generator.hamburger=none"])
+    other = override(digits(), ["train.steps=7", "model.generator.context=none"])
     assert differences(digits(), other) == {
         "train.steps": (digits().train.steps, 7),
-        "model.generator.hamburger": (digits().model.generator.hamburger, None),
+        "model.generator.context": (digits().model.generator.context, ()),
     }
+    deeper = override(digits(), ["model.generator.context.0.rank=3"])
+    assert differences(digits(), deeper) == {"model.generator.context.0.rank": (8, 3)}
     assert differences(digits(), digits()) == {}
 
 
@@ -118,8 +189,8 @@ def test_published_presets_are_those_of_the_paper():
         assert config.model.generator.base_channels == config.model.discriminator.base_channels == 64
         assert config.model.generator.z_dim == 128
         assert config.model.generator.batch_norm_momentum == 0.999
-        assert config.model.generator.hamburger == HamburgerConfig(32, "nmf", "v1", 256, 32, 6, 1)
-        assert config.model.discriminator.hamburger == HamburgerConfig(32, "nmf", "v1", 128, 16, 6, 1)
+        assert config.model.generator.context == (HamburgerConfig("hamburger", 32, "nmf", "v1", 256, 32, 6, 1),)
+        assert config.model.discriminator.context == (HamburgerConfig("hamburger", 32, "nmf", "v1", 128, 16, 6, 1),)
         train = config.train
         assert (train.adam_beta1, train.adam_beta2, train.adam_epsilon) == (0.0, 0.999, 1e-8)
         assert (train.generator_learning_rate, train.discriminator_learning_rate) == (1e-4, 4e-4)

@@ -50,7 +50,7 @@ def _begin(config, tmp_path_factory):
     run.create(config)
     state = TrainState(config)
     for network in (state.generator, state.discriminator):
-        network.hamburger.sigma.assign(0.5)
+        network.context[0].sigma.assign(0.5)
     write_checkpoint(checkpoint_path(run.checkpoints, 0), state.variables())
     return run
 

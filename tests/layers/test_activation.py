@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from hamgan.layers.activation import relu
-from hamgan.layers.target import target, tracing_for
+from hamgan.layers.execution import execution
 
 VALUES = [-2.0, -0.0, 0.0, 1e-30, 0.5, 3.0, np.nan]
 
@@ -20,7 +20,7 @@ def test_relu_is_tensorflows_on_every_device(device, dtype):
             outputs = function(inputs)
         return outputs.numpy(), tape.gradient(outputs, inputs, upstream).numpy()
 
-    with tracing_for(device):
+    with execution(target=device):
         found = values_and_gradient(relu)
     for ours, expected in zip(found, values_and_gradient(tf.nn.relu), strict=True):
         np.testing.assert_array_equal(ours[:-1], expected[:-1])  # The gradient at NaN is no matter.
@@ -41,7 +41,7 @@ def test_on_tpus_a_gradient_penalty_is_that_of_tensorflows_relu(mode):
             penalty = tf.reduce_sum(inner.gradient(outputs, inputs) ** 2)
         return tape.gradient(penalty, weights)
 
-    with tracing_for("tpu"):
+    with execution(target="tpu"):
         found = (tf.function(penalty_gradient) if mode == "graph" else penalty_gradient)(relu)
     np.testing.assert_allclose(found, penalty_gradient(tf.nn.relu), rtol=1e-6)
 
@@ -57,19 +57,9 @@ def test_on_tpus_the_gradient_reads_the_output_rounded():
                 outputs = relu(inputs)
             return tape.gradient(outputs, inputs)
 
-        with tracing_for(device):
+        with execution(target=device):
             graph = gradient.get_concrete_function(tf.TensorSpec((3,))).graph
         return [operation.inputs[0].dtype for operation in graph.get_operations() if operation.type == "Greater"]
 
     assert reads("tpu") == [tf.bfloat16]
     assert reads("cpu") == reads("gpu") == []
-
-
-def test_target_is_what_there_is_unless_said_otherwise(monkeypatch):
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [])
-    assert target() == "cpu"
-    with tracing_for("tpu"):
-        assert target() == "tpu"
-    assert target() == "cpu"
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: ["a GPU"])
-    assert target() == "gpu"

@@ -6,7 +6,7 @@ import tensorflow as tf
 from second_order import assert_right_to_second_order
 
 from hamgan.layers import BatchNormalization, ConditionalBatchNormalization, Hamburger
-from hamgan.layers.batch_normalization import batch_normalization_layers
+from hamgan.layers.batch_normalization import Accumulate, batch_normalization_layers, normalize_by_batch
 from hamgan.layers.class_lookup import class_rows
 from hamgan.networks.blocks import GeneratorBlock
 
@@ -88,7 +88,7 @@ def test_second_derivatives_are_right(conditional, training, mode):
             (class_rows(table, *labels)[:, None, None] for table in (gamma, beta)) if conditional else (gamma, beta)
         )
         if training:
-            return tf.sin(layer.normalize_by_batch(inputs, *affine)[0])
+            return tf.sin(normalize_by_batch(inputs, *affine, layer.epsilon)[0])
         return tf.sin(layer(inputs, *labels, training=False))
 
     assert_right_to_second_order(
@@ -102,10 +102,10 @@ def test_second_derivatives_are_right(conditional, training, mode):
 
 
 def test_the_statistics_can_be_differentiated_too():
-    layer = built_layer(conditional=False, dtype="float64")
+    gamma, beta = (tf.constant(value, tf.float64, (images().shape[-1],)) for value in (1.0, 0.0))
 
     def moments(inputs):
-        _, (mean, variance, _count) = layer.normalize_by_batch(inputs, layer.gamma.value, layer.beta.value)
+        _, (mean, variance, _count) = normalize_by_batch(inputs, gamma, beta, epsilon=1e-3)
         return tf.sin(mean) * variance
 
     def expected_moments(inputs):
@@ -192,64 +192,42 @@ def test_pure_half_precision_averages_in_float32(dtype):
 
 @both_forms
 @pytest.mark.parametrize("arguments", [{}, {"training": False}])
-def test_evaluation_normalises_by_the_moving_statistics_and_keeps_them(conditional, arguments):
+def test_with_the_statistics_of_the_batch_evaluation_changes_nothing(conditional, arguments):
     layer = built_layer(conditional)
-    mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
-    expected = reference.batch_norm(images(), *affine(layer, conditional), mean, variance)
-    assert reference.relative_error(call(layer, conditional, **arguments), expected) < 1e-5
-    np.testing.assert_array_equal(layer.moving_mean, mean)
-    np.testing.assert_array_equal(layer.moving_variance, variance)
-
-
-@both_forms
-@pytest.mark.parametrize("arguments", [{}, {"training": False}])
-def test_in_batch_mode_evaluation_normalises_by_the_batch_and_changes_nothing(conditional, arguments):
-    layer = built_layer(conditional)
-    layer.evaluation_statistics = "batch"
-    layer.accumulation_weight = 0.5
     before = layer.get_weights()
     expected = reference.batch_norm(images(), *affine(layer, conditional))
-    assert reference.relative_error(call(layer, conditional, **arguments), expected) < 1e-5
+    outputs = call(layer, conditional, statistics="batch", **arguments)
+    assert reference.relative_error(outputs, expected) < 1e-5
     for value, old in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, old)
 
 
 @both_forms
-def test_in_accumulate_mode_evaluation_adds_the_weighted_statistics_of_the_batch(conditional):
+def test_accumulation_adds_the_weighted_statistics_of_the_batch(conditional):
     layer = built_layer(conditional)
-    layer.evaluation_statistics = "accumulate"
-    layer.accumulation_weight = 0.25
     old_mean, old_variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
     x = images().astype(np.float64)
     expected = reference.batch_norm(images(), *affine(layer, conditional))
     # In a graph, where nothing but the assignments' side effect asks for them.
-    outputs = tf.function(lambda: call(layer, conditional))()
+    outputs = tf.function(lambda: call(layer, conditional, statistics=Accumulate(0.25)))()
     assert reference.relative_error(outputs, expected) < 1e-5
     np.testing.assert_allclose(layer.moving_mean, old_mean + 0.25 * x.mean((0, 1, 2)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(layer.moving_variance, old_variance + 0.25 * x.var((0, 1, 2)), rtol=1e-5)
 
 
 @both_forms
-@pytest.mark.parametrize("mode", ["batch", "accumulate"])
-def test_what_evaluation_uses_does_not_touch_training(conditional, mode):
+@pytest.mark.parametrize("statistics", ["batch", Accumulate(0.5)])
+def test_the_statistics_of_evaluation_do_not_touch_training(conditional, statistics):
     layer, other = built_layer(conditional), built_layer(conditional)
-    other.evaluation_statistics = mode
-    other.accumulation_weight = 0.5
-    outputs, other_outputs = (call(each, conditional, training=True) for each in (layer, other))
-    np.testing.assert_array_equal(outputs, other_outputs)
+    outputs = call(layer, conditional, training=True)
+    np.testing.assert_array_equal(outputs, call(other, conditional, training=True, statistics=statistics))
     for value, other_value in zip(layer.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(value, other_value)
 
 
-def test_what_evaluation_uses_is_a_mode_and_not_configuration():
-    layer = built_layer(conditional=False)
-    config = layer.get_config()
-    layer.evaluation_statistics = "batch"
-    assert layer.get_config() == config
-    assert BatchNormalization.from_config(config).evaluation_statistics == "moving"
-    layer.evaluation_statistics = "bach"
-    with pytest.raises(ValueError, match=r"must be one of .*, received 'bach'"):
-        layer(images())
+def test_unknown_statistics_are_refused():
+    with pytest.raises(ValueError, match=r"statistics must be one of \('moving', 'batch'\) .*, received 'bach'"):
+        built_layer(conditional=False)(images(), statistics="bach")
 
 
 def test_all_batch_normalisations_of_a_network_are_found():

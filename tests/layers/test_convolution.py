@@ -11,7 +11,7 @@ from hamgan.architecture import CONVOLUTION_FORMS
 from hamgan.layers import SNConv2D
 from hamgan.layers.convolution import convolve
 from hamgan.layers.convolution.plain import downsample, upsample
-from hamgan.layers.target import tracing_for
+from hamgan.layers.execution import execution
 
 RESAMPLINGS = (None, "up", "down")
 SCALE = 0.3
@@ -134,7 +134,7 @@ def test_auto_multiplies_matrices_on_a_cpu_where_kernels_are_wide(resampling):
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
 @pytest.mark.parametrize("device", ["gpu", "tpu"])
 def test_auto_does_not_on_accelerators(resampling, device):
-    with tracing_for(device):
+    with execution(target=device):
         found = operations((None, 8, 8, 512), WIDE, resampling, "auto")
     assert found == operations((None, 8, 8, 512), WIDE, resampling, "strided")
 
@@ -142,7 +142,7 @@ def test_auto_does_not_on_accelerators(resampling, device):
 @pytest.mark.parametrize("resampling", ["up", "down"])
 def test_auto_commutes_1x1_convolutions_on_a_cpu_and_strides_narrow_ones_elsewhere(resampling):
     def found(device, form, channels):
-        with tracing_for(device):
+        with execution(target=device):
             return operations((None, 8, 8, channels), (1, 1, channels, 64), resampling, form)
 
     for channels in (64, 1024):

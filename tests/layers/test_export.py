@@ -39,6 +39,8 @@ def hamburger(ham, version, batch=None, **settings):
 def network(name, **settings):
     keras.utils.set_random_seed(0)
     hamburger = {
+        "module": "hamburger",
+        "resolution": 8,
         "latent_dim": 6,
         "rank": 3,
         "num_steps": 1,
@@ -47,9 +49,9 @@ def network(name, **settings):
         "version": "v2",
         **settings,
     }
-    common = {"resolution": 32, "num_classes": 3, "base_channels": 2, "hamburger": hamburger, "hamburger_resolution": 8}
+    common = {"resolution": 32, "num_classes": 3, "base_channels": 2, "context": [hamburger]}
     model = Generator(z_dim=4, **common) if name == "generator" else Discriminator(**common)
-    model.hamburger.sigma.assign(1.0)
+    model.context[0].sigma.assign(1.0)
     return model, (images((4,)) if name == "generator" else images((32, 32, 3)), LABELS)
 
 

@@ -1,5 +1,6 @@
 import tensorflow as tf
 
+from hamgan.layers.execution import execution
 from hamgan.layers.gradients import custom_gradient
 from hamgan.networks.blocks import GeneratorBlock
 
@@ -19,7 +20,8 @@ def test_it_is_a_custom_gradient_in_eager_mode_too():
 
 
 def test_gradients_carry_the_name_of_their_layer():
-    block = GeneratorBlock(8, num_classes=3, convolution_form="products")
+    with execution(convolution_form="products"):
+        block = GeneratorBlock(8, num_classes=3)
     block.build((2, 4, 4, 8))
 
     @tf.function

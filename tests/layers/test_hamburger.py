@@ -3,6 +3,7 @@ import keras
 import numpy as np
 import pytest
 
+from hamgan import random_streams
 from hamgan.architecture import HAM_NAMES
 from hamgan.layers import Hamburger
 
@@ -113,9 +114,15 @@ def test_block_starts_as_the_identity(version, training):
     assert layer.sigma.shape == ()
 
 
-def test_bases_shape_is_what_one_image_takes():
-    layer = Hamburger(LATENT_DIM, RANK, num_sections=2)
-    assert layer.bases_shape == bases(2, batch=1).shape
+@pytest.mark.parametrize("ham", ["nmf", "cd"])
+def test_initial_bases_depend_on_key_and_image_only(ham):
+    layer = Hamburger(LATENT_DIM, RANK, num_sections=2, ham=ham)
+    key = random_streams.fold(3)
+    drawn = layer.draw_initial_bases(key, first=0, count=5)
+    assert drawn.shape == bases(2, batch=5).shape
+    np.testing.assert_allclose(layer.draw_initial_bases(key, first=3, count=2), drawn[6:], rtol=1e-6)
+    assert np.abs(drawn[2:4] - drawn[:2]).min() > 0
+    assert (drawn.numpy().min() >= 0) == (ham == "nmf")
 
 
 def test_context_reaches_across_positions():

@@ -333,24 +333,25 @@ def test_bases_of_training_are_kept_where_evaluation_is_given_fixed_ones(evaluat
 HAMBURGER = {"latent_dim": LATENT_DIM, "rank": RANK, "num_steps": 2}
 
 
+CONTEXT = [{"module": "hamburger", "resolution": 16, **HAMBURGER}]
+
+
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_networks_stay_as_published_and_can_be_given_fixed_bases(network):
     if network == "generator":
-        model = Generator(resolution=32, num_classes=3, base_channels=2, z_dim=4, hamburger=HAMBURGER)
+        model = Generator(resolution=32, num_classes=3, base_channels=2, z_dim=4, context=CONTEXT)
         given = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
     else:
-        model = Discriminator(
-            resolution=32, num_classes=3, base_channels=2, hamburger=HAMBURGER, hamburger_resolution=16
-        )
+        model = Discriminator(resolution=32, num_classes=3, base_channels=2, context=CONTEXT)
         given = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     labels = np.array([2, 0])
-    assert not model.hamburger.ham.weights
-    model.hamburger.sigma.assign(1.0)
+    assert not model.context[0].ham.weights
+    model.context[0].sigma.assign(1.0)
     assert np.abs(model(given, labels) - model(given, labels)).max() > 1e-5
     fixed = fix_bases(model)
     np.testing.assert_array_equal(fixed(given, labels), fixed(given, labels))
     assert len(fixed.weights) == len(model.weights) + 1
-    assert fixed.hamburger.ham.fixed_bases.path == f"{network}/hamburger/ham/fixed_bases"
+    assert fixed.context[0].ham.fixed_bases.path == f"{network}/hamburger/ham/fixed_bases"
     # Bases that are given still win.
     bases = np.random.default_rng(1).uniform(size=(2, LATENT_DIM, RANK)).astype(np.float32)
     np.testing.assert_array_equal(fixed(given, labels, initial_bases=bases), model(given, labels, initial_bases=bases))
@@ -381,5 +382,5 @@ def test_networks_without_a_hamburger_refuse_bases():
     common = {"resolution": 32, "num_classes": 3, "base_channels": 2}
     bases = np.ones((2, LATENT_DIM, RANK), np.float32)
     for model, inputs in ((Generator(z_dim=4, **common), (2, 4)), (Discriminator(**common), (2, 32, 32, 3))):
-        with pytest.raises(ValueError, match="has no Hamburger and expects no initial_bases"):
+        with pytest.raises(ValueError, match=r"has 0 context modules with bases .* received 1"):
             model(np.zeros(inputs, np.float32), np.array([2, 0]), initial_bases=bases)

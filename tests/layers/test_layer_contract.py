@@ -94,13 +94,13 @@ CASES = {
     "self_attention": (SelfAttention, {}, {"inputs": images(channels=8)}),
     "generator_block": (
         GeneratorBlock,
-        {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9, "convolution_form": "products"},
+        {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9},
         {"inputs": images(), "labels": labels()},
     ),
-    "discriminator_block": (DiscriminatorBlock, {"channels": 5, "convolution_form": "products"}, {"inputs": images()}),
+    "discriminator_block": (DiscriminatorBlock, {"channels": 5}, {"inputs": images()}),
     "discriminator_block_first": (
         DiscriminatorBlock,
-        {"channels": 5, "first": True, "convolution_form": "plain"},
+        {"channels": 5, "first": True},
         {"inputs": images(3)},
     ),
     "discriminator_block_last": (DiscriminatorBlock, {"channels": 4, "pool": False}, {"inputs": images()}),

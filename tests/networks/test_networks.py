@@ -1,14 +1,16 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from hamgan import architecture
-from hamgan.config import override
-from hamgan.config.presets import digits
+from hamgan import architecture, random_streams
+from hamgan.config import CONTEXT_CONFIGS
 from hamgan.layers.hams import HAMS
 from hamgan.networks import Discriminator, Generator
-from hamgan.networks.build import build_generator
+from hamgan.networks.context import CONTEXT_MODULES
+from hamgan.random_streams import Purpose
 
 NUM_CLASSES, BATCH, Z_DIM = 3, 2, 8
 LABELS = np.array([2, 0])
@@ -17,11 +19,12 @@ HAM_V2 = {**HAM, "version": "v2", "ham": "cd", "num_sections": 2}
 
 
 def generator(resolution=32, **arguments):
-    return Generator(resolution=resolution, num_classes=NUM_CLASSES, base_channels=2, z_dim=Z_DIM, **arguments)
+    arguments = {"base_channels": 2, "z_dim": Z_DIM, **arguments}
+    return Generator(resolution=resolution, num_classes=NUM_CLASSES, **arguments)
 
 
 def discriminator(resolution=32, **arguments):
-    return Discriminator(resolution=resolution, num_classes=NUM_CLASSES, base_channels=2, **arguments)
+    return Discriminator(resolution=resolution, num_classes=NUM_CLASSES, **{"base_channels": 2, **arguments})
 
 
 def latents():
@@ -32,14 +35,22 @@ def images(resolution=32):
     return np.random.default_rng(1).uniform(-1, 1, (BATCH, resolution, resolution, 3)).astype(np.float32)
 
 
+def hamburger(resolution, **settings):
+    return {"module": "hamburger", "resolution": resolution, **(settings or HAM)}
+
+
+def bases_of(network):
+    return network.draw_initial_bases(random_streams.fold(2), Purpose.GENERATOR_BASES, first=0, count=BATCH)
+
+
 def num_parameters(model):
     return sum(weight.shape.num_elements() for weight in model.trainable_weights)
 
 
 def test_published_networks_have_the_published_number_of_parameters():
-    published = {"resolution": 128, "num_classes": 1000, "base_channels": 64, "hamburger_resolution": 32}
-    assert num_parameters(Generator(**published, hamburger={"latent_dim": 256, "rank": 32})) == 42_640_004
-    assert num_parameters(Discriminator(**published, hamburger={"latent_dim": 128, "rank": 16})) == 39_475_906
+    published = {"resolution": 128, "num_classes": 1000, "base_channels": 64}
+    assert num_parameters(Generator(**published, context=[hamburger(32, latent_dim=256, rank=32)])) == 42_640_004
+    assert num_parameters(Discriminator(**published, context=[hamburger(32, latent_dim=128, rank=16)])) == 39_475_906
 
 
 # A Hamburger in both networks, in either and in none, at different sizes.
@@ -49,12 +60,9 @@ PLACEMENTS = [(32, 8, 16), (32, None, 4), (64, 64, None), (64, 16, 32), (128, No
 @pytest.mark.parametrize(("resolution", "in_generator", "in_discriminator"), PLACEMENTS)
 @pytest.mark.parametrize("training", [False, True])
 def test_networks_run_with_and_without_hamburger(resolution, in_generator, in_discriminator, training):
-    def hamburger(size):
-        return {} if size is None else {"hamburger": HAM, "hamburger_resolution": size}
-
     make_images, judge = (
-        generator(resolution, **hamburger(in_generator)),
-        discriminator(resolution, **hamburger(in_discriminator)),
+        make(resolution, context=[] if size is None else [hamburger(size)])
+        for make, size in ((generator, in_generator), (discriminator, in_discriminator))
     )
     fakes = make_images(latents(), LABELS, training=training)
     assert fakes.shape == (BATCH, resolution, resolution, 3)
@@ -72,16 +80,16 @@ def test_networks_run_with_and_without_hamburger(resolution, in_generator, in_di
 @pytest.mark.parametrize("make", [generator, discriminator])
 @pytest.mark.parametrize("size", [8, 16])
 def test_hamburger_stands_at_its_resolution(make, size):
-    network = make(hamburger=HAM, hamburger_resolution=size)
-    network.hamburger.sigma.assign(1.0)
+    network = make(context=[hamburger(size)])
+    network.context[0].sigma.assign(1.0)
     seen = []
-    call = network.hamburger.call
+    call = network.context[0].call
 
     def spy(inputs, *args, **kwargs):
         seen.append(inputs.shape)
         return call(inputs, *args, **kwargs)
 
-    network.hamburger.call = spy
+    network.context[0].call = spy
     network(latents() if make is generator else images(), LABELS)
     stages = (architecture.generator_stages if make is generator else architecture.discriminator_stages)(32)
     assert seen == [(BATCH, size, size, 2 * dict(stages)[size])]
@@ -96,19 +104,15 @@ def test_other_resolutions_are_rejected(make, resolution):
 
 @pytest.mark.parametrize(("make", "size"), [(generator, 4), (generator, 64), (discriminator, 32), (discriminator, 2)])
 def test_hamburger_at_a_size_that_no_block_puts_out_is_rejected(make, size):
-    with pytest.raises(ValueError, match=f"hamburger resolution must be one of .*received {size}"):
-        make(32, hamburger=HAM, hamburger_resolution=size)
-
-
-def test_hamburger_resolution_does_not_matter_without_hamburger():
-    assert generator(32, hamburger_resolution=64).hamburger is None
-    assert discriminator(32, hamburger_resolution=64).hamburger is None
+    with pytest.raises(ValueError, match=f"context resolution must be one of .*received {size}"):
+        make(32, context=[hamburger(size)])
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
-@pytest.mark.parametrize("hamburger", [HAM, HAM_V2])
-def test_weight_paths_are_unique(make, hamburger):
-    network = make(hamburger=hamburger, hamburger_resolution=16)
+@pytest.mark.parametrize("settings", [HAM, HAM_V2])
+def test_weight_paths_are_unique(make, settings):
+    attention = {"module": "self_attention", "resolution": 8}
+    network = make(base_channels=4, context=[hamburger(16, **settings), hamburger(8), attention])
     paths = [weight.path for weight in network.weights]
     assert len(paths) > 20
     assert len(set(paths)) == len(paths)
@@ -122,23 +126,22 @@ def test_weights_exist_after_construction():
 
 
 def test_only_the_generator_normalises_batches():
-    make_images, judge = (make(hamburger=HAM, hamburger_resolution=16) for make in (generator, discriminator))
-    assert make_images.hamburger.batch_norm == "conditional"
-    assert judge.hamburger.batch_norm is None
+    make_images, judge = (make(context=[hamburger(16)]) for make in (generator, discriminator))
+    assert make_images.context[0].batch_norm == "conditional"
+    assert judge.context[0].batch_norm is None
     assert any("moving_mean" in weight.path for weight in make_images.weights)
     assert not any("moving_mean" in weight.path for weight in judge.weights)
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
-@pytest.mark.parametrize("hamburger", [None, HAM, HAM_V2])
-def test_config_round_trip_gives_the_same_network(make, hamburger):
-    network = make(hamburger=hamburger, hamburger_resolution=16)
+@pytest.mark.parametrize("settings", [None, HAM, HAM_V2])
+def test_config_round_trip_gives_the_same_network(make, settings):
+    network = make(context=[] if settings is None else [hamburger(16, **settings)])
     inputs = latents() if make is generator else images()
     initial_bases = None
-    if hamburger is not None:
-        network.hamburger.sigma.assign(0.5)
-        sections, latent_dim, rank = network.hamburger.bases_shape
-        initial_bases = np.random.default_rng(2).uniform(size=(BATCH * sections, latent_dim, rank)).astype(np.float32)
+    if settings is not None:
+        network.context[0].sigma.assign(0.5)
+        initial_bases = bases_of(network)
     expected = network(inputs, LABELS, initial_bases=initial_bases)
     serialized = keras.saving.serialize_keras_object(network)
     for copy in (type(network).from_config(network.get_config()), keras.saving.deserialize_keras_object(serialized)):
@@ -149,7 +152,7 @@ def test_config_round_trip_gives_the_same_network(make, hamburger):
 
 @pytest.mark.parametrize("make", [generator, discriminator])
 def test_only_training_calls_change_state(make):
-    network = make(hamburger=HAM, hamburger_resolution=16)
+    network = make(context=[hamburger(16)])
     inputs = latents() if make is generator else images()
     before = network.get_weights()
     network(inputs, LABELS)
@@ -161,16 +164,73 @@ def test_only_training_calls_change_state(make):
         assert (np.abs(weight.numpy() - old).max() > 0) == (not weight.trainable), weight.path
 
 
-@pytest.mark.parametrize(("form", "count"), [("auto", 2), ("plain", 0)])
-def test_networks_as_written_recompute_nothing(form, count):
-    blocks = build_generator(override(digits(), [f"model.convolution_form={form}"]).model).blocks
-    assert sum(block.recompute for block in blocks) == count
+CONTEXT = [hamburger(16), {"module": "self_attention", "resolution": 8}, hamburger(8, latent_dim=6, rank=3)]
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_the_blocks_with_the_largest_images_are_recomputed(count):
-    blocks = generator(recomputed_blocks=count).blocks
-    assert [block.recompute for block in blocks] == [False] * (len(blocks) - count) + [True] * count
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_several_context_modules_work_in_the_order_of_their_resolutions(make):
+    network = make(base_channels=4, context=CONTEXT)
+    assert [module.name for module in network.context] == ["hamburger", "self_attention", "hamburger_2"]
+    inputs, initial_bases = (latents() if make is generator else images()), bases_of(network)
+    assert [bases.shape for bases in initial_bases] == [(BATCH, 4, 2), (BATCH, 6, 3)]
+    outputs = [network(inputs, LABELS, initial_bases=initial_bases)]
+    for module in network.context:
+        module.sigma.assign(1.0)
+        outputs.append(network(inputs, LABELS, initial_bases=initial_bases))
+        assert np.abs(outputs[-1] - outputs[-2]).max() > 1e-4
+    # Initial bases reach the module that they are for.
+    for index in range(2):
+        changed = [bases + 0.5 * (index == place) for place, bases in enumerate(initial_bases)]
+        assert np.abs(network(inputs, LABELS, initial_bases=changed) - outputs[-1]).max() > 1e-6
+    copy = type(network).from_config(network.get_config())
+    copy.set_weights(network.get_weights())
+    np.testing.assert_array_equal(copy(inputs, LABELS, initial_bases=initial_bases), outputs[-1])
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_initial_bases_for_another_number_of_modules_are_refused(make):
+    network, inputs = make(context=[hamburger(16)]), latents() if make is generator else images()
+    (bases,) = bases_of(network)
+    np.testing.assert_array_equal(
+        network(inputs, LABELS, initial_bases=bases), network(inputs, LABELS, initial_bases=[bases])
+    )
+    with pytest.raises(ValueError, match="1 context modules with bases and expects initial_bases for each, received 2"):
+        network(inputs, LABELS, initial_bases=[bases, bases])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"module": "humburger", "resolution": 16}, "context module must be one of .*received 'humburger'"),
+        ({"module": "hamburger", "latent_dim": 4, "rank": 2}, "needs a resolution"),
+    ],
+)
+def test_context_modules_that_do_not_exist_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        generator(context=[settings])
+
+
+@pytest.mark.parametrize("make", [generator, discriminator])
+def test_configs_of_networks_with_one_hamburger_are_read(make):
+    network = make(context=[hamburger(16)])
+    old = network.get_config()
+    (module,) = old.pop("context")
+    old.update(hamburger={key: value for key, value in module.items() if key not in ("module", "resolution")})
+    old.update(hamburger_resolution=16)
+    if make is generator:
+        old.update(recomputed_blocks=2)
+    assert type(network).from_config(old).get_config() == network.get_config()
+    without = type(network).from_config({**old, "hamburger": None})
+    assert without.context == ()
+
+
+def test_the_names_of_context_modules_are_those_of_the_configs():
+    assert CONTEXT_MODULES.keys() == CONTEXT_CONFIGS.keys()
+    for name, config in CONTEXT_CONFIGS.items():
+        arguments = dataclasses.asdict(config())
+        assert arguments.pop("module") == name
+        del arguments["resolution"]
+        CONTEXT_MODULES[name](**arguments)
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
@@ -246,8 +306,7 @@ def penalty_gradients(network, inputs):
     """Gradients of sum((d sum(y^2) / d inputs)^2) with respect to the weights, by name."""
     inputs = tf.constant(inputs, tf.float64)
     weights = {weight.path: weight.value for weight in network.trainable_weights}
-    sections, latent_dim, rank = network.hamburger.bases_shape
-    initial_bases = np.random.default_rng(2).uniform(size=(BATCH * sections, latent_dim, rank))
+    initial_bases = bases_of(network)
     with tf.GradientTape() as tape:
         with tf.GradientTape() as inner:
             inner.watch(inputs)
@@ -262,9 +321,9 @@ def test_gradient_penalties_do_not_depend_on_the_form_of_convolutions(make):
     inputs = latents() if make is generator else images()
     found, state = {}, None
     for form in ("plain", "strided", "products"):
-        network = make(convolution_form=form, hamburger=HAM, hamburger_resolution=16, dtype="float64")
+        network = make(convolution_form=form, context=[hamburger(16)], dtype="float64")
         if state is None:
-            network.hamburger.sigma.assign(0.7)
+            network.context[0].sigma.assign(0.7)
             state = network.get_weights()
         network.set_weights(state)
         found[form] = penalty_gradients(network, inputs)

@@ -36,7 +36,7 @@ def ham_overrides(name: str) -> list[str]:
         "num_sections": int(arrays["S"]),
     }
     return [
-        f"model.{network}.hamburger.{field}={value}"
+        f"model.{network}.context.0.{field}={value}"
         for network in ("generator", "discriminator")
         for field, value in settings.items()
     ]

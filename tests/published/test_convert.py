@@ -61,7 +61,7 @@ def test_the_architecture_is_read_off_the_shapes(tmp_path):
     model = convert_official(official_checkpoint("v2_cd_s2"), str(tmp_path / "run"), overrides=overrides).config.model
     assert (model.resolution, model.num_classes, model.generator.z_dim) == (128, 10, 128)
     for network in (model.generator, model.discriminator):
-        ham = network.hamburger
+        (ham,) = network.context
         assert (network.base_channels, ham.version, ham.resolution, ham.latent_dim) == (4, "v2", 32, 16)
         assert (ham.ham, ham.num_sections, ham.rank, ham.num_steps) == ("cd", 2, 4, 6)
 
@@ -70,15 +70,15 @@ def test_the_architecture_is_read_off_the_shapes(tmp_path):
     "overrides",
     [
         ["model.generator.base_channels=3", "model.discriminator.base_channels=5", "model.num_classes=7"],
-        ["model.generator.hamburger.version=v2", "model.discriminator.hamburger=none", "model.generator.z_dim=20"],
-        ["model.generator.hamburger=none", "model.discriminator.hamburger.resolution=16"],
-        ["model.generator.hamburger.num_sections=3", "model.generator.hamburger.resolution=64"],
-        ["model.resolution=64", "model.discriminator.hamburger.version=v2"],
+        ["model.generator.context.0.version=v2", "model.discriminator.context=none", "model.generator.z_dim=20"],
+        ["model.generator.context=none", "model.discriminator.context.0.resolution=16"],
+        ["model.generator.context.0.num_sections=3", "model.generator.context.0.resolution=64"],
+        ["model.resolution=64", "model.discriminator.context.0.version=v2"],
     ],
 )
 def test_other_architectures_go_there_and_back(overrides, tmp_path):
     small = ["model.num_classes=3", "model.generator.base_channels=2", "model.discriminator.base_channels=2"]
-    hams = [f"model.{network}.hamburger.latent_dim=6" for network in ("generator", "discriminator")]
+    hams = [f"model.{network}.context.0.latent_dim=6" for network in ("generator", "discriminator")]
     config = override(override(hamgan_strong(), [*small, *hams]), overrides)
     networks = [build_generator(config.model), build_discriminator(config.model)]
     variables = {key: value for network in networks for key, value in network_variables(network).items()}
@@ -87,7 +87,7 @@ def test_other_architectures_go_there_and_back(overrides, tmp_path):
     write_checkpoint(str(tmp_path / "ours" / "ckpt-77"), variables)
     official = convert_to_official(config, str(tmp_path / "ours" / "ckpt-77"), str(tmp_path / "official"), step=77)
 
-    recorded = ("base_channels", "num_classes", "z_dim", "resolution", "version", "latent_dim", "hamburger=none")
+    recorded = ("base_channels", "num_classes", "z_dim", "resolution", "version", "latent_dim", "context=none")
     kept = [assignment for assignment in overrides if not any(field in assignment for field in recorded)]
     conversion = convert_official(official, str(tmp_path / "run"), overrides=kept)
     assert conversion.config.model == config.model
@@ -107,7 +107,7 @@ def _float64_run(tmp_path):
         [
             *("train.precision=float64", "model.resolution=64", "model.num_classes=3"),
             *("model.generator.base_channels=2", "model.discriminator.base_channels=2"),
-            *("model.generator.hamburger.latent_dim=6", "model.discriminator.hamburger.latent_dim=6"),
+            *("model.generator.context.0.latent_dim=6", "model.discriminator.context.0.latent_dim=6"),
         ],
     )
     run = RunDirectory(str(tmp_path / "run[1]"))
@@ -240,7 +240,7 @@ def test_the_command_converts_samples_and_converts_back(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "step 1234" in text
     assert "global_step" in text
-    assert "model.generator.hamburger.rank = 4" in text
+    assert "model.generator.context.0.rank = 4" in text
     picture = tmp_path / "x.png"
     assert main(["sample", "--run", run, "--out", str(picture), "--per_class", "2"]) == 0
     assert tf.io.decode_png(picture.read_bytes()).shape == (1280, 256, 3)
@@ -292,3 +292,9 @@ def test_nothing_is_written_over(tmp_path):
     _back(run, tmp_path / "official")
     with pytest.raises(UserError, match="exists; choose another --out"):
         _back(run, tmp_path / "official")
+
+
+def test_networks_that_the_published_implementation_does_not_have_are_refused(tmp_path):
+    two = override(hamgan_strong(), ["model.generator.context.1.module=hamburger"])
+    with pytest.raises(UserError, match=r"one Hamburger or none; model.generator.context has hamburger, hamburger"):
+        convert_to_official(two, str(tmp_path / "ckpt-1"), str(tmp_path / "official"), step=1)

@@ -98,8 +98,8 @@ def test_a_generator_is_loaded_alone(tiny, state, saved, weights):
     ("change", "message"),
     [
         ("model.generator.base_channels=3", r"misshapen: generator/.* and \d+ more"),
-        ("model.generator.hamburger=none", "unknown: generator/hamburger/batch_norm/beta"),
-        ("model.generator.hamburger.version=v2", "missing: generator/hamburger/cheese/kernel"),
+        ("model.generator.context=none", "unknown: generator/hamburger/batch_norm/beta"),
+        ("model.generator.context.0.version=v2", "missing: generator/hamburger/cheese/kernel"),
         ("model.resolution=64", "missing: .*generator/block4"),
     ],
 )

@@ -9,7 +9,9 @@ from hamgan.config import to_json
 from hamgan.layers.batch_normalization import batch_normalization_layers
 from hamgan.networks.build import build_generator
 from hamgan.random_streams import Purpose
-from hamgan.sampling.sampler import Sampler, generator_inputs, grid_classes, image_grid, set_batch_norm
+from hamgan.sampling.batch_statistics import set_standing_statistics
+from hamgan.sampling.grids import grid_classes, image_grid
+from hamgan.sampling.sampler import Sampler
 
 LABELS = np.array([3, 1, 4, 1, 5, 9, 2], np.int32)
 STANDING = {"seed": 5, "batch": 6, "passes": 3}
@@ -19,7 +21,7 @@ STANDING = {"seed": 5, "batch": 6, "passes": 3}
 def generator(tiny):
     generator = build_generator(tiny.model)
     # The Hamburger, and with it the initial bases, must take part.
-    generator.hamburger.sigma.assign(1.0)
+    generator.context[0].sigma.assign(1.0)
     return generator
 
 
@@ -75,11 +77,11 @@ def test_sampling_may_begin_at_any_image(generator):
 
 def test_truncated_samples_are_those_of_truncated_latent_vectors(generator):
     key = random_streams.fold(1, Purpose.SAMPLES)
-    z, bases = generator_inputs(generator, key, first=2, count=5, truncation=0.3)
+    z, _, bases = generator.draw_inputs(key, first=2, count=5, truncation=0.3)
     assert 0.2 < abs(z.numpy()).max() <= 0.3
-    plain_z, plain_bases = generator_inputs(generator, key, first=2, count=5)
+    plain_z, _, plain_bases = generator.draw_inputs(key, first=2, count=5)
     np.testing.assert_array_equal(np.sign(z), np.sign(plain_z))
-    np.testing.assert_array_equal(bases, plain_bases)
+    np.testing.assert_array_equal(bases[0], plain_bases[0])
     expected = generator(z, LABELS[2:], initial_bases=bases)
     samples = _samples(generator, LABELS[2:], first=2, truncation=0.3)
     np.testing.assert_allclose(samples, expected, atol=1e-5)
@@ -93,28 +95,20 @@ def test_truncation_must_be_positive(generator):
 
 def test_with_the_statistics_of_the_batch_samples_are_those_of_training_and_change_nothing(own_generator):
     before = _values(own_generator)
-    sampler = Sampler(own_generator, seed=1, batch=7)
-    (moving,) = sampler.batches(LABELS)
-    set_batch_norm(own_generator, "batch", **STANDING)
-    # The same sampler: it must not go on with what it compiled.
-    (samples,) = sampler.batches(LABELS)
+    moving = _samples(own_generator)
+    samples = _samples(own_generator, batch=7, statistics="batch")
     assert all((value == before[path]).all() for path, value in _values(own_generator).items())
     assert abs(samples - moving).max() > 1e-2
-    assert abs(_samples(own_generator, batch=3) - samples).max() > 1e-3
-    z, bases = generator_inputs(own_generator, random_streams.fold(1, Purpose.SAMPLES), first=0, count=7)
+    assert abs(_samples(own_generator, batch=3, statistics="batch") - samples).max() > 1e-3
+    z, _, bases = own_generator.draw_inputs(random_streams.fold(1, Purpose.SAMPLES), first=0, count=7)
     expected = own_generator(z, LABELS, training=True, initial_bases=bases)
     np.testing.assert_allclose(samples, expected, atol=1e-5)
-
-    for weight in own_generator.weights:
-        weight.assign(before[weight.path])
-    set_batch_norm(own_generator, "moving", **STANDING)
-    np.testing.assert_array_equal(next(sampler.batches(LABELS)), moving)
 
 
 @pytest.mark.parametrize("truncation", [None, 0.5])
 def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator, truncation):
     before = _values(own_generator)
-    set_batch_norm(own_generator, "standing", truncation=truncation, **STANDING)
+    set_standing_statistics(own_generator, truncation=truncation, **STANDING)
     after = _values(own_generator)
     statistics = [path for path in before if "moving" in path]
     layers = batch_normalization_layers(own_generator)
@@ -125,13 +119,13 @@ def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator,
     labels = random_streams.draw_labels(
         random_streams.fold(key, Purpose.LABELS), first=0, count=18, num_classes=own_generator.num_classes
     )
-    inputs = [generator_inputs(own_generator, key, first=first, count=6, truncation=truncation) for first in (0, 6, 12)]
+    inputs = [own_generator.draw_inputs(key, first=first, count=6, truncation=truncation) for first in (0, 6, 12)]
 
     # Of the first normalisation by hand.
     kernel, bias = (
         np.float64(value) for value in (own_generator.dense.normalized_kernel(False), after["generator/dense/bias"])
     )
-    stems = [(np.float64(z) @ kernel + bias).reshape(-1, own_generator.stem_shape[-1]) for z, _ in inputs]
+    stems = [(np.float64(z) @ kernel + bias).reshape(-1, own_generator.stem_shape[-1]) for z, _, _ in inputs]
     first_norm = own_generator.blocks[0].norm1
     np.testing.assert_allclose(first_norm.moving_mean, np.mean([stem.mean(0) for stem in stems], 0), atol=1e-6)
     np.testing.assert_allclose(first_norm.moving_variance, np.mean([stem.var(0) for stem in stems], 0), rtol=1e-5)
@@ -140,7 +134,7 @@ def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator,
     sums = dict.fromkeys(statistics, 0.0)
     for layer in layers:
         layer.momentum = 0.0
-    for index, (z, bases) in enumerate(inputs):
+    for index, (z, _, bases) in enumerate(inputs):
         for variable in own_generator.weights:
             variable.assign(before[variable.path])
         own_generator(z, labels[6 * index : 6 * index + 6], training=True, initial_bases=bases)
@@ -151,13 +145,12 @@ def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator,
 
 def test_with_standing_statistics_an_image_does_not_depend_on_its_batch(own_generator):
     moving = _samples(own_generator)
-    set_batch_norm(own_generator, "batch", **STANDING)
-    set_batch_norm(own_generator, "standing", **STANDING)
+    set_standing_statistics(own_generator, **STANDING)
     at_once, in_threes = _samples(own_generator), _samples(own_generator, batch=3)
     np.testing.assert_allclose(in_threes, at_once, atol=1e-5)
     assert abs(at_once - moving).max() > 1e-2
     statistics = _values(own_generator)
-    set_batch_norm(own_generator, "standing", **STANDING)
+    set_standing_statistics(own_generator, **STANDING)
     for path, value in _values(own_generator).items():
         np.testing.assert_allclose(value, statistics[path], rtol=1e-5, atol=1e-7, err_msg=path)
 
@@ -170,28 +163,30 @@ import numpy as np
 from hamgan.config import experiment_from_json
 from hamgan.distribution.strategies import create_strategy
 from hamgan.networks.build import build_generator
-from hamgan.sampling.sampler import Sampler, set_batch_norm
+from hamgan.sampling.batch_statistics import set_standing_statistics
+from hamgan.sampling.sampler import Sampler
 
 strategy = create_strategy("cpu", cpu_replicas=2)
 config = experiment_from_json(open(sys.argv[1]).read(), "test").model
 labels = np.array([3, 1, 4, 1, 5, 9], np.int32)
 one = build_generator(config)
-one.hamburger.sigma.assign(1.0)
+one.context[0].sigma.assign(1.0)
 with strategy.scope():
     two = build_generator(config)
     for target, source in zip(two.weights, one.weights, strict=True):
         target.assign(source)
-for mode in ("batch", "standing"):
-    set_batch_norm(one, mode, seed=5, batch=6, passes=3)
-    set_batch_norm(two, mode, seed=5, batch=6, passes=3, strategy=strategy)
-    (samples,) = Sampler(one, seed=1, batch=6).batches(labels)
-    (shared,) = Sampler(two, seed=1, batch=6, strategy=strategy).batches(labels)
+for statistics in ("batch", "moving"):
+    if statistics == "moving":
+        set_standing_statistics(one, seed=5, batch=6, passes=3)
+        set_standing_statistics(two, seed=5, batch=6, passes=3, strategy=strategy)
+    (samples,) = Sampler(one, seed=1, batch=6, statistics=statistics).batches(labels)
+    (shared,) = Sampler(two, seed=1, batch=6, statistics=statistics, strategy=strategy).batches(labels)
     np.testing.assert_allclose(shared, samples, atol=1e-4)
 for weight, variable in zip(one.weights, two.weights, strict=True):
     for replica in strategy.experimental_local_results(variable.value):
         np.testing.assert_allclose(replica, weight, rtol=1e-4, atol=1e-6, err_msg=variable.path)
 try:
-    set_batch_norm(two, "standing", seed=5, batch=5, passes=3, strategy=strategy)
+    set_standing_statistics(two, seed=5, batch=5, passes=3, strategy=strategy)
 except ValueError as error:
     print(error)
 """
@@ -207,18 +202,16 @@ def test_replicas_share_the_statistics(tiny, tmp_path):
     assert "batch must be a positive multiple of the 2 replicas, received 5" in result.stdout
 
 
-def test_arguments_of_batch_norm_modes_are_checked_before_anything_changes(own_generator):
+def test_arguments_of_standing_statistics_are_checked_before_anything_changes(own_generator):
     before = _values(own_generator)
-    for mode, arguments, message in (
-        ("standard", {}, r"mode must be one of \('moving', 'batch', 'standing'\), received 'standard'"),
-        ("standing", {"passes": 0}, "passes must be positive, received 0"),
-        ("standing", {"batch": 0}, "batch must be a positive multiple of the 1 replicas, received 0"),
-        ("standing", {"truncation": -1.0}, "truncation must be positive, received -1.0"),
+    for arguments, message in (
+        ({"passes": 0}, "passes must be positive, received 0"),
+        ({"batch": 0}, "batch must be a positive multiple of the 1 replicas, received 0"),
+        ({"truncation": -1.0}, "truncation must be positive, received -1.0"),
     ):
         with pytest.raises(ValueError, match=message):
-            set_batch_norm(own_generator, mode, **{**STANDING, **arguments})
+            set_standing_statistics(own_generator, **{**STANDING, **arguments})
     assert all((value == before[path]).all() for path, value in _values(own_generator).items())
-    assert {layer.evaluation_statistics for layer in batch_normalization_layers(own_generator)} == {"moving"}
 
 
 def test_random_labels_are_uniform_and_repeatable(generator):

@@ -146,7 +146,7 @@ def test_a_finished_run_is_left_as_it_is(tiny, whole_run, tmp_path):
     ("overrides", "message"),
     [
         (["train.global_batch=8"], "begun with other settings: train.global_batch is 4 there, 8 now"),
-        (["model.generator.hamburger.rank=3"], "model.generator.hamburger.rank is 2 there, 3 now"),
+        (["model.generator.context.0.rank=3"], "model.generator.context.0.rank is 2 there, 3 now"),
         (["train.steps=4"], "is at step 6, beyond train.steps 4"),
         (["model.num_classes=12"], "model.num_classes"),
     ],

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import override
-from hamgan.layers.target import tracing_for
+from hamgan.layers.execution import execution
 from hamgan.training.adam import FusedAdam
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep, make_train_function
@@ -22,7 +22,7 @@ def _batches(config, count=8):
 def _with_hamburgers_at_work(state):
     # sigma begins at 0: nothing of the hams would be seen in a few steps.
     for network in (state.generator, state.discriminator):
-        network.hamburger.sigma.assign(0.5)
+        network.context[0].sigma.assign(0.5)
 
 
 def _weights(network):
@@ -156,7 +156,7 @@ def ten_plain_steps(tiny):
 @pytest.mark.parametrize(("form", "device"), [("strided", "cpu"), ("products", "cpu"), ("auto", "tpu")])
 def test_ten_steps_are_the_same_however_convolutions_are_computed(tiny, ten_plain_steps, form, device):
     plain, metrics = ten_plain_steps
-    with tracing_for(device):
+    with execution(target=device):
         state, others = _train_ten_steps(tiny, form)
     expected = plain.variables()
     for name, variable in state.variables().items():

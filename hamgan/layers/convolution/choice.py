@@ -5,7 +5,7 @@ from typing import Literal
 import tensorflow as tf
 
 from hamgan.layers.convolution import plain, products, strided
-from hamgan.layers.target import target
+from hamgan.layers.execution import target
 
 Resampling = Literal["up", "down"]
 

@@ -1,8 +1,9 @@
-"""Self-attention as in SAGAN: what Hamburger is compared with."""
+"""Self-attention as in SAGAN."""
 
 import keras
 import tensorflow as tf
 
+from hamgan.layers.context.module import ContextModule
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.spectral_normalization import SNConv2D
 
@@ -11,7 +12,7 @@ VALUE_DIVISOR = 2
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
-class SelfAttention(keras.Layer):
+class SelfAttention(ContextModule):
     """Global context by dot-product attention: ``x + sigma * attend(softmax(theta(x) phi(x)^T) g(x))``.
 
     theta, phi (C to C / 8), g (C to C / 2) and attend (C / 2 to C) are 1x1 convolutions without bias, divided by their
@@ -67,7 +68,3 @@ class SelfAttention(keras.Layer):
         context = tf.matmul(attention, values)
         context = tf.reshape(context, (batch, shape[1], shape[2], values.shape[-1]))
         return inputs + tf.cast(self.sigma, inputs.dtype) * self.attend(context, training=training)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input's shape."""
-        return input_shape

@@ -1,0 +1,42 @@
+"""The contract of context modules, which lets a network use any of them by name."""
+
+from typing import ClassVar
+
+import keras
+import tensorflow as tf
+
+
+class ContextModule(keras.Layer):
+    """Base of layers that add global context to images, ``(batch, height, width, channels)`` to the same shape.
+
+    ``call(inputs, training=None)`` is what all modules share. A module takes more where it says so here.
+
+    Attributes:
+        has_batch_norm: whether the constructor takes ``batch_norm``, ``num_classes`` and ``batch_norm_momentum``, and
+            ``call`` takes ``labels`` and ``statistics``.
+        has_bases: whether ``call`` takes ``initial_bases``.
+        sigma: scale of the context, a scalar weight that starts at 0.
+    """
+
+    has_batch_norm: ClassVar[bool] = False
+    has_bases: ClassVar[bool] = False
+    sigma: keras.Variable
+
+    def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int) -> tf.Tensor | None:
+        """Draws the initial bases of images ``first`` to ``first + count - 1``.
+
+        Args:
+            key: key of a random stream, from :func:`hamgan.random_streams.fold`.
+            first: index of the first image.
+            count: number of images.
+
+        Returns:
+            What ``call`` takes as ``initial_bases``, or None for a module without random bases.
+        """
+        return None
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the input's shape."""
+        return input_shape

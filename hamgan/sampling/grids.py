@@ -1,0 +1,26 @@
+"""Pictures of many images."""
+
+import numpy as np
+
+
+def image_grid(images: np.ndarray, *, columns: int) -> np.ndarray:
+    """Lays images out row by row.
+
+    Args:
+        images: float in [-1, 1], ``(n, height, width, 3)``; n is a multiple of ``columns``.
+        columns: images per row.
+
+    Returns:
+        uint8, ``(n / columns * height, columns * width, 3)``.
+    """
+    count, height, width, channels = images.shape
+    rows = count // columns
+    pixels = np.clip(np.round((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
+    tiles = pixels.reshape(rows, columns, height, width, channels)
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+
+
+def grid_classes(num_classes: int, rows: int = 10) -> list[int]:
+    """Returns at most ``rows`` classes, spread evenly over all of them."""
+    rows = min(rows, num_classes)
+    return [index * num_classes // rows for index in range(rows)]
