@@ -141,5 +141,5 @@ def get_forms(names: list[str]) -> list[Form]:
     """
     for name in names:
         if name not in FORMS:
-            raise UserError(f"--form must be one or more of {', '.join(FORMS)}, found '{name}'")
+            raise UserError(f"--form must be any of {', '.join(FORMS)}, found '{name}'")
     return [FORMS[name] for name in dict.fromkeys(names)]

@@ -210,7 +210,7 @@ def _is_prepared(folder: str, form: Form, splits: dict[str, _SplitPlan], request
     serious = sum(problem["kind"] not in KINDS or KINDS[problem["kind"]].serious for problem in record["problems"])
     if request.strict and serious:
         raise UserError(
-            f"{folder} was prepared without --strict and has {serious:,} problems, listed in its {REPORT_PAGE}; fix "
+            f"{folder} was prepared without --strict and has problems ({serious:,}), listed in its {REPORT_PAGE}; fix "
             "them and move the folder away, or omit --strict"
         )
     _remove_results(folder)
@@ -300,7 +300,7 @@ def _check_not_empty(target: Target, report: Report) -> None:
 def _check_strict(target: Target, report: Report) -> None:
     if report.serious:
         raise UserError(
-            f"--strict: {len(report.serious):,} problems were found, so nothing was prepared; they are listed in "
+            f"--strict: problems were found ({len(report.serious):,}), so nothing was prepared; they are listed in "
             f"{storage.join(target.folder, REPORT_PAGE)}; fix them, or omit --strict to repair or skip the images"
         )
 

@@ -105,7 +105,7 @@ def find_split(source: str, split: str) -> str:
         if storage.exists(path):
             return path
     expected = " or ".join(_SPLIT_NAMES[split][:2])
-    raise UserError(f"no {split} images in {source}: expected {expected}; pass the tar or folder with --{split}")
+    raise UserError(f"no {split} images in {source}: expected {expected} there; pass the tar or folder with --{split}")
 
 
 def find_containers(path: str, split: str) -> tuple[list[Container], list[Problem]]:

@@ -144,8 +144,8 @@ class ClassificationDataset:
     ) -> tf.data.Dataset:
         """Returns endless shuffled batches of the training split, or one host's share of them.
 
-        The order depends on the seed alone: it is the same for any number of hosts, and for a resumed run
-        (:func:`hamgan.data.streams.shuffled_records`).
+        For a given batch size, the order depends on the seed alone. It is the same for any number of hosts and in a
+        resumed run (:func:`hamgan.data.streams.shuffled_records`).
 
         Args:
             resolution: height and width of the images, in pixels.

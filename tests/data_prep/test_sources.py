@@ -105,7 +105,7 @@ def test_folder_of_the_kaggle_challenge_is_found(tmp_path):
 
 
 def test_source_without_images_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no validation images in .*: expected ILSVRC2012_img_val.tar or val;"):
+    with pytest.raises(UserError, match=r"no validation images in .*: expected ILSVRC2012_img_val.tar or val there"):
         find_split(str(tmp_path), "validation")
     with pytest.raises(UserError, match="no such file or folder"):
         find_containers(str(tmp_path / "train.tar"), "train")
