@@ -1,1 +1,1 @@
-"""ImageNet, from what people have on disk, to TFDS records that HamGAN trains on."""
+"""Prepares ImageNet (ILSVRC 2012) as TFDS data sets."""

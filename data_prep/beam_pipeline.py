@@ -1,4 +1,4 @@
-"""Writing shards as an Apache Beam pipeline: on a cluster, or with Beam's local runner."""
+"""Writes shards as an Apache Beam pipeline, on a cluster or with Beam's local runner."""
 
 import contextlib
 import io
@@ -9,34 +9,34 @@ from hamgan.errors import FailedError, UserError
 
 
 def write_with_beam(shards: Sequence[Shard], targets: list[Target], options: Sequence[str]) -> None:
-    """Writes shards wherever the pipeline's options say.
+    """Writes shards on the machines that the pipeline options select.
 
-    What a shard needs and leaves is on storage that all machines share, so a pipeline that was stopped can be started
-    again, or finished without Beam.
+    All input and output is on storage that the machines share. A pipeline that was stopped can therefore be resumed,
+    with or without Beam.
 
     Args:
-        shards: what to write.
-        targets: the forms and their folders.
-        options: Beam's pipeline options, such as ``runner=DataflowRunner``.
+        shards: shards to write.
+        targets: forms to write, with their folders.
+        options: pipeline options of Apache Beam, such as ``runner=DataflowRunner``.
 
     Raises:
-        UserError: Apache Beam is not installed, or does not know an option.
-        FailedError: the pipeline failed; what it has written is kept.
+        UserError: Apache Beam is not installed, or rejects an option.
+        FailedError: the pipeline failed; the shards written so far are kept.
     """
     try:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise UserError(f"--beam needs Apache Beam ({error}); install it with: pip install 'hamgan[beam]'") from error
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):  # argparse explains every option before it says what is wrong
+        with contextlib.redirect_stderr(stderr):  # argparse prints its full usage before the error message
             parsed = PipelineOptions([f"--{option.removeprefix('--')}" for option in options])
             parsed.get_all_options()
             pipeline = beam.Pipeline(options=parsed)
-    except (Exception, SystemExit) as error:  # argparse, runners and clouds each have their own
-        reason = _last_line(said.getvalue() if isinstance(error, SystemExit) else str(error))
-        raise UserError(f"--beam: Apache Beam refuses {' '.join(options)}: {reason}") from error
+    except (Exception, SystemExit) as error:  # argparse, runners and cloud clients raise their own types
+        reason = _last_line(stderr.getvalue() if isinstance(error, SystemExit) else str(error))
+        raise UserError(f"--beam: Apache Beam rejects {' '.join(options)}: {reason}") from error
     try:
         with pipeline:
             (
@@ -44,13 +44,13 @@ def write_with_beam(shards: Sequence[Shard], targets: list[Target], options: Seq
                 | "Shards" >> beam.Create(list(shards), reshuffle=True)
                 | "Write" >> beam.Map(write_shard, targets)
             )
-    except Exception as error:  # what a worker raised, as the runner wraps it
+    except Exception as error:  # runners wrap the exceptions of workers in their own types
         raise FailedError(
-            f"the Apache Beam pipeline failed: {_last_line(str(error))}; the same command resumes from what is written"
+            f"the Apache Beam pipeline failed: {_last_line(str(error))}; run the same command again to resume"
         ) from error
 
 
 def _last_line(text: str) -> str:
-    """What went wrong: usage, or a worker's traceback, comes before it."""
+    """Returns the error message itself, which follows the usage text or a worker's traceback."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no reason is given"
+    return lines[-1].strip() if lines else "no reason given"

@@ -1,9 +1,9 @@
-"""A small ImageNet to try everything on: ILSVRC 2012's names and packing, painted images.
+"""Write a small synthetic ImageNet, with the file names and archives of ILSVRC 2012, to try the commands on.
 
   python -m data_prep.fake_imagenet --out /tmp/fake --layout tars --classes 10 --train_per_class 20
 
-A class's images have its colours and its number of stripes, so that something can be learned. With flaws (the
-default), the first class also has a CMYK JPEG, a PNG named .JPEG and a JPEG that is cut off in the middle.
+Each class has its own colors and number of stripes, so a network can learn to tell classes apart. Unless --no_flaws is
+given, the first class also has a CMYK JPEG, a PNG named .JPEG and a truncated JPEG.
 """
 
 import argparse
@@ -21,16 +21,17 @@ from hamgan.errors import UserError
 from hamgan.program import exit_code_of, run_program
 
 LAYOUTS = ("tars", "folders", "class_folders")
-"""The original tars; folders with a flat ``val``; folders with ``val`` by class."""
+"""The original tars; folders with all validation images in ``val``; folders with one folder per class in ``val``."""
 
 FLAWS = ("cmyk", "png", "truncated")
+"""Flawed files that the first class can have."""
 
 ImageMaker = Callable[[np.random.Generator, int], bytes]
-"""From a random generator and a label to the bytes of a JPEG file."""
+"""Function from a random generator and a label to the bytes of a JPEG file."""
 
 
 def painted_jpeg(rng: np.random.Generator, label: int) -> bytes:
-    """Returns a JPEG of 80 to 240 pixels a side with the colours and stripes of its class."""
+    """Returns a JPEG file with the colors and stripes of a class, 80 to 239 pixels high and wide."""
     return _encoded(_painting(rng, label), "JPEG", quality=int(rng.integers(70, 96)))
 
 
@@ -45,31 +46,31 @@ def write_fake_imagenet(
     seed: int = 0,
     image: ImageMaker = painted_jpeg,
 ) -> None:
-    """Writes images as ILSVRC 2012 packs them.
+    """Writes a synthetic ImageNet in one of the layouts of ILSVRC 2012.
 
     Args:
         folder: folder to write, which must not exist.
         layout: one of ``LAYOUTS``.
-        classes: synsets.
-        train_per_class: training images of each class, not counting the flawed ones.
-        validation_per_class: validation images of each class, at most 50; they have the numbers that ILSVRC 2012 has
-            for their class.
-        flaws: whether the first class also has the files of ``FLAWS``.
+        classes: synsets of the classes to write.
+        train_per_class: number of training images per class, without flawed ones.
+        validation_per_class: number of validation images per class, at most 50. They get the first numbers that
+            ILSVRC 2012 assigns to their class.
+        flaws: whether to add the files of ``FLAWS`` to the first class.
         seed: seed of the images.
-        image: function that makes one.
+        image: function that creates an image.
 
     Raises:
         UserError: the folder exists, or a value is out of range.
     """
     if layout not in LAYOUTS:
-        raise UserError(f"--layout is one of {', '.join(LAYOUTS)}, found '{layout}'")
+        raise UserError(f"--layout must be one of {', '.join(LAYOUTS)}, found '{layout}'")
     if not 0 < validation_per_class <= 50 or train_per_class <= 0:
         raise UserError(
-            "expected at least 1 training image and 1 to 50 validation images of each class, found "
+            "expected at least 1 training image and 1 to 50 validation images per class, found "
             f"{train_per_class} and {validation_per_class}"
         )
     if os.path.exists(folder):
-        raise UserError(f"{folder} is there already; choose another --out, or remove it")
+        raise UserError(f"{folder} exists already; choose another --out or delete it")
     rng = np.random.default_rng(seed)
     os.makedirs(folder)
     train = ((synset, _train_images(rng, synset, train_per_class, image)) for synset in classes)
@@ -93,14 +94,14 @@ def write_fake_imagenet(
 
 
 def add_to_tar(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Adds a file whose header does not depend on when and by whom it is written."""
+    """Adds a file to a tar, with a header that does not depend on the time or the user."""
     header = tarfile.TarInfo(name)
     header.size = len(data)
     tar.addfile(header, io.BytesIO(data))
 
 
 def flawed_name(synset: str, flaw: str) -> str:
-    """Returns the name of the file that has a flaw of ``FLAWS``."""
+    """Returns the file name of the image with the given flaw, one of ``FLAWS``."""
     return f"{synset}_{90_000 + FLAWS.index(flaw)}.JPEG"
 
 
@@ -140,9 +141,9 @@ def _painting(rng: np.random.Generator, label: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def _encoded(image: Image.Image, form: str, **options: int) -> bytes:
+def _encoded(image: Image.Image, file_format: str, **options: int) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, form, **options)
+    image.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
@@ -153,20 +154,30 @@ def _write(path: str, data: bytes) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """The command; returns its exit code."""
+    """Runs the command and returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.fake_imagenet",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="where to write; must not exist")
-    parser.add_argument("--layout", default="tars", metavar="NAME", help=f"{', '.join(LAYOUTS)} (default: tars)")
-    parser.add_argument("--classes", type=int, default=10, metavar="N", help="1 to 1000 (default: 10)")
-    parser.add_argument("--train_per_class", type=int, default=20, metavar="N", help="default: 20")
-    parser.add_argument("--validation_per_class", type=int, default=5, metavar="N", help="1 to 50 (default: 5)")
-    parser.add_argument("--no_flaws", action="store_true", help="without CMYK, PNG and truncated files")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other images (default: 0)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, which must not exist")
+    parser.add_argument("--layout", default="tars", metavar="NAME", help=f"one of {', '.join(LAYOUTS)} (default: tars)")
+    parser.add_argument(
+        "--classes", type=int, default=10, metavar="N", help="number of classes, 1 to 1000 (default: 10)"
+    )
+    parser.add_argument(
+        "--train_per_class", type=int, default=20, metavar="N", help="training images per class (default: 20)"
+    )
+    parser.add_argument(
+        "--validation_per_class",
+        type=int,
+        default=5,
+        metavar="N",
+        help="validation images per class, 1 to 50 (default: 5)",
+    )
+    parser.add_argument("--no_flaws", action="store_true", help="write no CMYK, PNG or truncated files")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the images (default: 0)")
     arguments = parser.parse_args(argv)
     return exit_code_of("fake_imagenet", lambda: _run(arguments))
 

@@ -1,4 +1,4 @@
-"""The forms in which ImageNet is stored: as photographs, and cropped and resampled for HamGAN."""
+"""The forms of ImageNet (``--form``): TFDS data sets of photographs, or of preprocessed images."""
 
 import abc
 import dataclasses
@@ -14,33 +14,44 @@ from hamgan.data.preprocessing import preprocess
 from hamgan.errors import UserError
 
 _LABEL_AND_FRAMING_BYTES = 96
-"""Upper bound of what a record takes beyond its image and its name."""
+"""Upper bound on the size of a record beyond its image and file name."""
 
 
 class Form(abc.ABC):
-    """One TFDS data set that ImageNet is written as; picklable, so that workers can have it."""
+    """A TFDS data set that ImageNet can be written as. Instances are picklable, to be sent to workers."""
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """The data set's name for ``tfds.load``."""
+        """Name of the data set for ``tfds.load``."""
 
     @abc.abstractmethod
     def builder(self, data_dir: str) -> tfds.core.DatasetBuilder:
-        """Returns the TFDS builder, which knows features and metadata."""
+        """Returns the TFDS builder, which defines features and metadata."""
 
     @abc.abstractmethod
     def record_bytes(self, image_bytes: int) -> int:
-        """Returns about how long the record of an image file of that size is."""
+        """Returns the approximate size of a record in bytes.
+
+        Args:
+            image_bytes: size of the image file in bytes.
+        """
 
     @abc.abstractmethod
     def image_feature(self, jpeg: bytes) -> bytes:
-        """Returns what is stored of a sound JPEG."""
+        """Returns the bytes to store as the "image" feature.
+
+        Args:
+            jpeg: valid JPEG file in RGB or grayscale.
+        """
 
     def record(self, name: bytes, label: int, jpeg: bytes) -> bytes:
         """Returns the serialized example.
 
-        Protobuf orders a message's map by a hash that changes from process to process, unless told otherwise.
+        Args:
+            name: file name of the image.
+            label: label of the image.
+            jpeg: valid JPEG file in RGB or grayscale.
         """
         features = {
             "image": _bytes_feature(self.image_feature(jpeg)),
@@ -48,16 +59,17 @@ class Form(abc.ABC):
             "file_name": _bytes_feature(name),
         }
         example = tf_example_pb2.Example(features=tf_feature_pb2.Features(feature=features))
+        # By default, protobuf orders the features by a hash that changes from process to process.
         return example.SerializeToString(deterministic=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Photographs(Form):
-    """TFDS's own ``imagenet2012``: JPEG files as they are."""
+    """TFDS's own ``imagenet2012``: JPEG files, unchanged."""
 
     @property
     def name(self) -> str:
-        """The data set's name for ``tfds.load``."""
+        """Name of the data set for ``tfds.load``."""
         return "imagenet2012"
 
     def builder(self, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -65,7 +77,7 @@ class Photographs(Form):
         return tfds.builder("imagenet2012", data_dir=data_dir)
 
     def record_bytes(self, image_bytes: int) -> int:
-        """Returns about how long the record of an image file of that size is."""
+        """Returns the approximate size of a record in bytes, which grows with the image file."""
         return image_bytes + MAX_NAME_BYTES + _LABEL_AND_FRAMING_BYTES
 
     def image_feature(self, jpeg: bytes) -> bytes:
@@ -75,31 +87,35 @@ class Photographs(Form):
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessed(Form):
-    """``imagenet_hamgan``: what :func:`hamgan.data.preprocessing.preprocess` makes of them, float32."""
+    """``imagenet_hamgan``: float32 images from :func:`hamgan.data.preprocessing.preprocess`.
+
+    Args:
+        resolution: height and width of the images, in pixels.
+    """
 
     resolution: int
 
     @property
     def name(self) -> str:
-        """The data set's name for ``tfds.load``."""
+        """Name of the data set for ``tfds.load``."""
         return f"imagenet_hamgan/{self.resolution}"
 
     def builder(self, data_dir: str) -> tfds.core.DatasetBuilder:
-        """Returns our builder."""
+        """Returns the builder of ``imagenet_hamgan``."""
         return ImagenetHamgan(config=str(self.resolution), data_dir=data_dir)
 
     def record_bytes(self, image_bytes: int) -> int:
-        """Returns about how long a record is, whatever the size of the image file."""
+        """Returns the approximate size of a record in bytes, which does not depend on the image file."""
         return self.resolution**2 * 3 * tf.float32.size + MAX_NAME_BYTES + _LABEL_AND_FRAMING_BYTES
 
     def image_feature(self, jpeg: bytes) -> bytes:
-        """Returns the pixels, float32, little-endian, row by row."""
+        """Returns the pixels in row-major order, as little-endian float32."""
         return _preprocessed(tf.constant(jpeg), self.resolution).numpy().tobytes()
 
 
 @tf.function(reduce_retracing=True)
 def _preprocessed(jpeg: tf.Tensor, resolution: int) -> tf.Tensor:
-    # As TFDS decodes its Image feature.
+    # TFDS decodes its Image feature in the same way.
     return preprocess(tf.io.decode_image(jpeg, channels=3, expand_animations=False), resolution)
 
 
@@ -111,15 +127,19 @@ FORMS: Mapping[str, Form] = {
     "original": Photographs(),
     **{str(resolution): Preprocessed(resolution) for resolution in RESOLUTIONS},
 }
+"""All forms by name, the value of ``--form``."""
 
 
 def get_forms(names: list[str]) -> list[Form]:
-    """Returns the forms of those names, each once.
+    """Returns the forms with the given names, without duplicates.
+
+    Args:
+        names: keys of ``FORMS``.
 
     Raises:
-        UserError: there is no such form.
+        UserError: a name is unknown.
     """
     for name in names:
         if name not in FORMS:
-            raise UserError(f"--form is any of {', '.join(FORMS)}, found '{name}'")
+            raise UserError(f"--form must be any of {', '.join(FORMS)}, found '{name}'")
     return [FORMS[name] for name in dict.fromkeys(names)]

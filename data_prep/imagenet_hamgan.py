@@ -1,4 +1,4 @@
-"""The fast form of ImageNet as a TFDS data set: images already cropped and resampled."""
+"""TFDS builder of ``imagenet_hamgan``: ImageNet, already cropped and resampled."""
 
 from typing import ClassVar
 
@@ -14,10 +14,10 @@ _REMEDY = "write them with 'hamgan prepare imagenet --form 64, 128 or 256'"
 
 
 class ImagenetHamgan(tfds.core.GeneratorBasedBuilder):
-    """ImageNet (ILSVRC 2012), cropped and resampled as the published HamGAN does it, float32 in [-1, 1].
+    """ImageNet (ILSVRC 2012), cropped and resampled as in the published HamGAN, float32 in [-1, 1].
 
-    Pixels are stored as they come out of the preprocessing, bit for bit, not rounded to eight bits.
-    ``hamgan prepare imagenet`` writes the records.
+    Pixels are the exact result of the preprocessing, not rounded to eight bits. ``hamgan prepare imagenet`` writes the
+    records.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -48,5 +48,5 @@ class ImagenetHamgan(tfds.core.GeneratorBasedBuilder):
         raise UserError(f"expected records of {self.name} in {self.data_path}, found none; {_REMEDY}")
 
     def _generate_examples(self) -> None:
-        """TFDS asks for it; examples come from the shards that ``hamgan prepare`` writes."""
+        """Required by TFDS, never used: ``hamgan prepare`` writes the shards itself."""
         raise UserError(_REMEDY)

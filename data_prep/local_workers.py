@@ -1,4 +1,4 @@
-"""Doing independent pieces of work on all of this machine's cores, with progress."""
+"""Runs independent tasks on all cores of this machine, with a progress bar."""
 
 import concurrent.futures
 import multiprocessing
@@ -19,23 +19,23 @@ Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.2
 _progress: Any = None
-"""In a worker: the counter that it shares with all others."""
+"""In a worker, the counter shared by all processes."""
 
 
 def start_importing() -> None:
-    """Starts the process that workers are forked from; it imports TensorFlow while the caller does something else."""
+    """Starts the fork server, which imports TensorFlow in the background."""
     multiprocessing.forkserver.set_forkserver_preload(["data_prep.worker_imports"])
     multiprocessing.forkserver.ensure_running()
 
 
 class LocalWorkers:
-    """A pool of processes; use it in a ``with`` statement.
+    """A pool of worker processes, to be used in a ``with`` statement.
 
-    They are forked from a process that has imported TensorFlow and done nothing else: quick to start, and most of
-    TensorFlow's memory is shared.
+    Workers are forked from a process that has imported TensorFlow but not initialized it. They start quickly and share
+    most of TensorFlow's memory.
 
     Args:
-        count: how many processes; None for one more than there are cores, because some wait for the disk.
+        count: number of processes; None for one more than the number of cores, since some wait for the disk.
     """
 
     def __init__(self, count: int | None) -> None:
@@ -52,7 +52,7 @@ class LocalWorkers:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            # Work in progress is of no use to anybody; what is complete is on the disk.
+            # Stop at once: finished shards are on disk, and unfinished ones are rewritten anyway.
             for process in list((self._executor._processes or {}).values()):
                 process.kill()
         self._executor.shutdown(cancel_futures=True)
@@ -60,15 +60,17 @@ class LocalWorkers:
     def run(
         self, function: Callable[..., Result], work: Sequence[tuple[Any, ...]], *, title: str, unit: str, total: int
     ) -> list[Result]:
-        """Calls ``function(*item)`` for every item of ``work`` and returns the results in that order.
+        """Calls ``function(*item)`` for every item of ``work`` and returns the results in order.
 
         Args:
-            function: picklable; reports through :func:`advance`.
-            work: arguments of each call, picklable.
-            title, unit, total: texts and length of the progress bar.
+            function: picklable function that reports its progress with :func:`advance`.
+            work: picklable arguments of each call.
+            title: title of the progress bar.
+            unit: unit of the progress bar.
+            total: length of the progress bar, in units.
 
         Raises:
-            UserError: a process died, which is nearly always a lack of memory.
+            UserError: a process died, nearly always because memory ran out.
         """
         self._counter.value = 0
         with tqdm(desc=title, unit=f" {unit}", total=total, dynamic_ncols=True, mininterval=0.5) as bar:
@@ -82,10 +84,10 @@ class LocalWorkers:
                     bar.update(self._counter.value - bar.n)
                     for future in done:
                         future.result()
-            except BrokenProcessPool as error:  # a worker may be killed while work is still being given out
+            except BrokenProcessPool as error:  # submit() raises it too, if a worker dies early
                 raise UserError(
-                    f"one of {self.count} worker processes was killed, most likely for lack of memory; pass a "
-                    "smaller --workers; the same command then resumes from what is written"
+                    f"one of {self.count} worker processes was killed, most likely because memory ran out; run the "
+                    "same command again with a smaller --workers to resume"
                 ) from error
             return [future.result() for future in futures]
 
@@ -95,7 +97,7 @@ def _cores() -> int:
 
 
 def advance(amount: int) -> None:
-    """Reports progress; does nothing outside of a worker."""
+    """Reports progress in units of the progress bar. Does nothing outside a worker."""
     if _progress is not None:
         with _progress.get_lock():
             _progress.value += amount
@@ -104,7 +106,7 @@ def advance(amount: int) -> None:
 def _start_worker(progress: Any) -> None:
     global _progress
     _progress = progress
-    # Ctrl-C reaches every process of the terminal; the parent answers it.
+    # Ctrl-C reaches every process in the terminal's foreground group; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     _silence_libjpeg()
@@ -117,7 +119,7 @@ def _start_worker(progress: Any) -> None:
 
 
 def _exit_with_parent() -> None:
-    """A killed parent cannot tell its workers to stop."""
+    """Exits when the parent does: a killed parent cannot stop its workers."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -125,7 +127,7 @@ def _exit_with_parent() -> None:
 
 
 def _silence_libjpeg() -> None:
-    """It writes about each damaged image to standard error, in the middle of the progress bar; the report has them."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    """Discards standard error, where libjpeg would interrupt the progress bar. The report lists damaged images."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
+    os.close(devnull)

@@ -1,4 +1,4 @@
-"""From somebody's ImageNet to TFDS records: find, list, check, write, verify, publish."""
+"""Prepares ImageNet as TFDS records: finds, lists, checks and writes the images, and publishes the data set."""
 
 import concurrent.futures
 import contextlib
@@ -16,110 +16,96 @@ import tensorflow_datasets as tfds
 
 from data_prep import storage
 from data_prep.beam_pipeline import write_with_beam
-from data_prep.destination import TFDS_RECORD, check_free, check_free_space, clean, incomplete
+from data_prep.destination import (
+    TFDS_INFO,
+    check_destination,
+    check_free_space,
+    incomplete_folder,
+    remove_leftovers,
+)
 from data_prep.forms import Form
 from data_prep.ilsvrc import NUM_CLASSES, label_of_synset
 from data_prep.local_workers import LocalWorkers, advance
-from data_prep.preparation import Account, Selection, SplitAccount, completeness_problems, problem_lines
+from data_prep.preparation import Request
 from data_prep.problems import KINDS, Problem
+from data_prep.report import Report, SplitReport, completeness_problems, problem_lines
 from data_prep.shards import (
     RESULTS_FOLDER,
     Shard,
     Target,
     fingerprint,
-    finished,
+    finished_result,
     plan_shards,
     write_shard,
 )
-from data_prep.sources import Listing, Place, find_split, list_place, merge, places
-from hamgan.data.preparation_record import RECORD_NAME, describe_subset, read_preparation_record
+from data_prep.sources import Container, Listing, find_containers, find_split, list_container, merge_listings
+from hamgan.data.metadata import PREPARATION_RECORD, describe_subset, read_preparation_record
 from hamgan.errors import UserError, reason_of
+from hamgan.files import write_atomically
 
 _logger = logging.getLogger(__name__)
 
-PAGE_NAME = "preparation.html"
-_LISTED_TOGETHER = 16
+REPORT_PAGE = "preparation.html"
+_CONTAINERS_PER_TASK = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """What to prepare.
+class _SplitPlan:
+    """Number of images found for each label, and the shards to write."""
 
-    Args:
-        sources: tar or folder of each split; one split may be missing.
-        data_dir: where TFDS data sets are kept, local or in a bucket.
-        forms: what to write.
-        selection: which part of ImageNet.
-        check: how images are checked, one of ``data_prep.photograph.CHECKS``.
-        strict: whether to refuse anything odd instead of repairing or skipping it.
-        workers: how many processes; None to choose.
-        beam_options: Apache Beam's pipeline options, or None to work without it.
-    """
-
-    sources: dict[str, str]
-    data_dir: str
-    forms: list[Form]
-    selection: Selection
-    check: str = "structure"
-    strict: bool = False
-    workers: int | None = None
-    beam_options: list[str] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Split:
     found: np.ndarray
     shards: list[Shard]
 
 
 def prepare_imagenet(request: Request) -> list[str]:
-    """Writes ImageNet as TFDS data sets that plain ``tfds.load`` reads.
+    """Writes ImageNet as TFDS data sets that ``tfds.load`` reads without this package.
 
-    Records are written into ``VERSION.incomplete`` beside the data set's final folder, which appears when all is there.
-    Called again after it was stopped, it writes the shards that are missing; the finished files have the same
-    bytes.
+    Records are written to ``VERSION.incomplete``, which is renamed to the data set's final folder once it is complete.
+    An interrupted preparation can be resumed: only unfinished shards are written, and the files have the same bytes.
+
+    Args:
+        request: what to prepare, and how.
 
     Returns:
-        The data sets' folders, by form.
+        The folder of the data set in each form, in the order of ``request.forms``.
 
     Raises:
-        UserError: there is something that the user can put right; what was written so far is kept.
+        UserError: the source, the destination or an option is invalid; finished shards are kept.
     """
-    with _told_to_the_user():
+    with _io_errors_as_user_errors():
         return _prepare(request)
 
 
 @contextlib.contextmanager
-def _told_to_the_user() -> Iterator[None]:
-    """What disks and buckets raise, as one line."""
+def _io_errors_as_user_errors() -> Iterator[None]:
+    """Converts errors of disks and buckets to a UserError."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
         reason = reason_of(error)
-        raise UserError(
-            f"{reason}; put that right and give the same command again: it resumes from what is written"
-        ) from error
+        raise UserError(f"{reason}; fix this and run the same command again to resume") from error
 
 
 def find_sources(source: str | None, train: str | None, validation: str | None) -> dict[str, str]:
     """Returns the tar or folder of each split.
 
     Args:
-        source: a folder with those splits that are not given, or None.
-        train, validation: tars or folders, or None.
+        source: folder that holds the splits that are not passed explicitly, or None.
+        train: tar or folder of the training images, or None.
+        validation: tar or folder of the validation images, or None.
 
     Raises:
-        UserError: ``source`` lacks a split, or cannot be reached, or both splits are one tar or folder.
+        UserError: ``source`` cannot be read or does not hold a split, or both splits have the same tar or folder.
     """
     paths = {"train": train, "validation": validation}
-    with _told_to_the_user():
+    with _io_errors_as_user_errors():
         if source is not None:
             paths = {split: path or find_split(source, split) for split, path in paths.items()}
     if paths["train"] is not None and paths["validation"] is not None:
         one, other = (storage.canonical(path) for path in paths.values() if path is not None)
         if one == other:
             raise UserError(
-                f"expected a tar or folder of its own for each split, found {one} for both --train and --validation"
+                f"expected different tars or folders for the two splits, found {one} for both --train and --validation"
             )
     return {split: path for split, path in paths.items() if path is not None}
 
@@ -127,53 +113,54 @@ def find_sources(source: str | None, train: str | None, validation: str | None) 
 def _prepare(request: Request) -> list[str]:
     final = {form: os.fspath(form.builder(request.data_dir).data_path) for form in request.forms}
     for folder in final.values():
-        if not storage.exists(storage.join(folder, TFDS_RECORD)):
-            check_free(folder)  # before listing, which takes minutes
+        if not storage.exists(storage.join(folder, TFDS_INFO)):
+            check_destination(folder)  # before listing, which takes minutes
     with LocalWorkers(request.workers) as workers, contextlib.ExitStack() as locks:
         splits, problems = {}, []
         for split in request.sources:
-            splits[split], found_problems = _plan(split, request, workers)
-            problems.extend(found_problems)
-        pending = [form for form in request.forms if not _is_there(final[form], form, splits, request)]
+            splits[split], split_problems = _plan(split, request, workers)
+            problems.extend(split_problems)
+        pending = [form for form in request.forms if not _is_prepared(final[form], form, splits, request)]
         if not pending:
             return list(final.values())
-        targets = [Target(form, incomplete(final[form])) for form in pending]
+        targets = [Target(form, incomplete_folder(final[form])) for form in pending]
         for target in targets:
             storage.make_folder(storage.join(target.folder, RESULTS_FOLDER))
             locks.enter_context(_locked(target.folder))
         shards = [shard for split in splits.values() for shard in split.shards]
-        clean(targets, shards)
-        if request.strict:  # before hours of work
-            account = _account(targets[0], splits, problems, request)
-            _write_account(targets[0].folder, account)
-            _check_strictly(targets[0], account)
+        remove_leftovers(targets, shards)
+        if request.strict:  # before hours of writing
+            report = _make_report(targets[0], splits, problems, request)
+            _write_report(targets[0].folder, report)
+            _check_strict(targets[0], report)
         check_free_space(targets, shards)
         _write(shards, targets, workers, request)
         _check_complete(targets, shards)
-        accounts = {target: _account(target, splits, problems, request) for target in targets}
-        for target, account in accounts.items():
-            _write_account(target.folder, account)
-            _check_any_was_prepared(target, account)
-        for line in problem_lines(accounts[targets[0]].problems):
+        reports = {target: _make_report(target, splits, problems, request) for target in targets}
+        for target, report in reports.items():
+            _write_report(target.folder, report)
+            _check_not_empty(target, report)
+        for line in problem_lines(reports[targets[0]].problems):
             _logger.warning("%s", line)
         if request.strict:
-            _check_strictly(targets[0], accounts[targets[0]])
-        for target, account in accounts.items():
-            _publish(target, final[target.form], account, request.data_dir)
+            _check_strict(targets[0], reports[targets[0]])
+        for target, report in reports.items():
+            _publish(target, final[target.form], report, request.data_dir)
         return list(final.values())
 
 
-def _plan(split: str, request: Request, workers: LocalWorkers) -> tuple[_Split, list[Problem]]:
+def _plan(split: str, request: Request, workers: LocalWorkers) -> tuple[_SplitPlan, list[Problem]]:
     source, selection = request.sources[split], request.selection
-    to_list, problems = places(source, split)
+    containers, problems = find_containers(source, split)
     wanted = selection.synsets
     if wanted is not None:
-        to_list = [place for place in to_list if place.synset is None or place.synset in wanted]
-    parts = [to_list[start : start + _LISTED_TOGETHER] for start in range(0, len(to_list), _LISTED_TOGETHER)]
-    listings = workers.run(
-        _list, [(part, split) for part in parts], title=f"Listing {split}", unit="part", total=len(to_list)
-    )
-    listing = merge(itertools.chain.from_iterable(listings))
+        containers = [container for container in containers if container.synset is None or container.synset in wanted]
+    tasks = [
+        (containers[start : start + _CONTAINERS_PER_TASK], split)
+        for start in range(0, len(containers), _CONTAINERS_PER_TASK)
+    ]
+    listings = workers.run(_list_containers, tasks, title=f"Listing {split}", unit="part", total=len(containers))
+    listing = merge_listings(itertools.chain.from_iterable(listings))
     if wanted is not None:
         labels = [label_of_synset()[synset] for synset in wanted]
         listing = listing._replace(images=listing.images[np.isin(listing.images["label"], labels)])
@@ -181,57 +168,57 @@ def _plan(split: str, request: Request, workers: LocalWorkers) -> tuple[_Split, 
     shards, duplicates = plan_shards(split, listing, per_class=selection.per_class, check=request.check)
     if not shards:
         raise UserError(
-            f"no {split} image of the classes asked for in {source}: expected the tar or folder as ImageNet or PyTorch "
-            f"have it, found {_what_was_found(listing, problems)}"
+            f"no {split} images of the requested classes in {source}: expected an original tar, or a folder in the "
+            f"layout of ImageNet or PyTorch; found {_example_found(listing, problems)}"
         )
     problems += listing.problems + completeness_problems(split, found, selection) + duplicates
-    return _Split(found, shards), problems
+    return _SplitPlan(found, shards), problems
 
 
-def _list(part: list[Place], split: str) -> list[Listing]:
-    """Lists several tars or folders side by side: nearly all of the time goes into waiting for the disk."""
+def _list_containers(containers: list[Container], split: str) -> list[Listing]:
+    """Lists several tars or folders in parallel threads, which mostly wait for the disk."""
 
-    def list_one(place: Place) -> Listing:
-        listing = list_place(place, split)
+    def list_one(container: Container) -> Listing:
+        listing = list_container(container, split)
         advance(1)
         return listing
 
-    with concurrent.futures.ThreadPoolExecutor(len(part)) as threads:
-        return list(threads.map(list_one, part))
+    with concurrent.futures.ThreadPoolExecutor(len(containers)) as threads:
+        return list(threads.map(list_one, containers))
 
 
-def _what_was_found(listing: Listing, problems: list[Problem]) -> str:
-    every = [*problems, *listing.problems]
-    return f"such as {every[0].where}" if every else "nothing"
+def _example_found(listing: Listing, problems: list[Problem]) -> str:
+    all_problems = [*problems, *listing.problems]
+    return f"{all_problems[0].where}, for example" if all_problems else "nothing"
 
 
-def _is_there(folder: str, form: Form, splits: dict[str, _Split], request: Request) -> bool:
-    """Whether the data set was prepared before, from the same images."""
-    if not storage.exists(storage.join(folder, TFDS_RECORD)):
+def _is_prepared(folder: str, form: Form, splits: dict[str, _SplitPlan], request: Request) -> bool:
+    """Whether the data set is already prepared; raises UserError if it was prepared from other images or options."""
+    if not storage.exists(storage.join(folder, TFDS_INFO)):
         return False
     record = read_preparation_record(folder)
     if record is None:
-        _logger.info("%s: is there already, not prepared by hamgan; left as it is", folder)
+        _logger.info("%s exists already and was not prepared by hamgan; left unchanged", folder)
         return True
     if record["plan"] != _plan_digest(form, splits):
         subset = describe_subset(record)
         raise UserError(
-            f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files, with another "
-            "selection or another --check; move it away, or pass another --data_dir"
+            f"{folder} holds ImageNet{f' ({subset})' if subset else ''} prepared from other files, or with another "
+            "selection or another --check; move it away or pass another --data_dir"
         )
-    # A kind that only another version knows counts as serious.
+    # A kind that this version does not know counts as serious.
     serious = sum(problem["kind"] not in KINDS or KINDS[problem["kind"]].serious for problem in record["problems"])
     if request.strict and serious:
         raise UserError(
-            f"{folder} was prepared without --strict, and {serious:,} problems were found then: see {PAGE_NAME} "
-            "there; put them right and move the folder away, or leave --strict out"
+            f"{folder} was prepared without --strict and has problems ({serious:,}), listed in its {REPORT_PAGE}; fix "
+            "them and move the folder away, or omit --strict"
         )
     _remove_results(folder)
-    _logger.info("%s: is there already", folder)
+    _logger.info("%s exists already", folder)
     return True
 
 
-def _plan_digest(form: Form, splits: dict[str, _Split]) -> str:
+def _plan_digest(form: Form, splits: dict[str, _SplitPlan]) -> str:
     digest = hashlib.sha256()
     for split in splits.values():
         for shard in split.shards:
@@ -241,7 +228,10 @@ def _plan_digest(form: Form, splits: dict[str, _Split]) -> str:
 
 @contextlib.contextmanager
 def _locked(folder: str) -> Iterator[None]:
-    """Two preparations must not write one folder. (A bucket has no locks; its files appear whole, and are the same.)"""
+    """Keeps other preparations from writing to a local folder.
+
+    A bucket has no locks, and needs none: objects are replaced atomically, by others with the same bytes.
+    """
     if storage.is_remote(folder):
         yield
         return
@@ -250,7 +240,7 @@ def _locked(folder: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another 'hamgan prepare' is writing {folder}; wait for it, or stop it") from error
+            raise UserError(f"another 'hamgan prepare' is writing to {folder}; wait for it or stop it") from error
         yield
     finally:
         os.close(descriptor)
@@ -267,68 +257,70 @@ def _write(shards: list[Shard], targets: list[Target], workers: LocalWorkers, re
 
 def _check_complete(targets: list[Target], shards: list[Shard]) -> None:
     for target in targets:
-        missing = [shard for shard in shards if finished(shard, target) is None]
+        missing = [shard for shard in shards if finished_result(shard, target) is None]
         if missing:
             raise UserError(
-                f"{len(missing):,} record files, such as {target.records_path(missing[0])}, are not complete; give the "
+                f"{len(missing):,} record files are incomplete, such as {target.records_path(missing[0])}; run the "
                 "same command again"
             )
 
 
-def _account(target: Target, splits: dict[str, _Split], problems: list[Problem], request: Request) -> Account:
-    accounts = {}
+def _make_report(target: Target, splits: dict[str, _SplitPlan], problems: list[Problem], request: Request) -> Report:
+    """Returns the report of one form, with the results of the shards that are finished."""
+    reports = {}
     for name, split in splits.items():
-        results = [result for result in (finished(shard, target) for shard in split.shards) if result is not None]
+        finished = (finished_result(shard, target) for shard in split.shards)
+        results = [result for result in finished if result is not None]
         problems = problems + [problem for result in results for problem in result.problems]
-        accounts[name] = SplitAccount(
+        reports[name] = SplitReport(
             source=request.sources[name],
             found=split.found,
             shard_lengths=[result.num_examples for result in results],
             num_bytes=sum(result.num_bytes for result in results),
         )
     plan = _plan_digest(target.form, splits)
-    return Account(target.form.name, plan, request.selection, request.check, accounts, sorted(problems))
+    return Report(target.form.name, plan, request.selection, request.check, reports, sorted(problems))
 
 
-def _write_account(folder: str, account: Account) -> None:
-    storage.write_text(storage.join(folder, RECORD_NAME), account.to_json())
-    storage.write_text(storage.join(folder, PAGE_NAME), account.to_html())
+def _write_report(folder: str, report: Report) -> None:
+    for name, text in ((PREPARATION_RECORD, report.to_json()), (REPORT_PAGE, report.to_html())):
+        # File names that are not valid UTF-8 contain surrogates.
+        write_atomically(storage.join(folder, name), text.encode(errors="backslashreplace"))
 
 
-def _check_any_was_prepared(target: Target, account: Account) -> None:
-    for name, split in account.splits.items():
+def _check_not_empty(target: Target, report: Report) -> None:
+    for name, split in report.splits.items():
         if split.prepared == 0:
             raise UserError(
-                f"none of the {split.found.sum():,} {name} images in {split.source} can be used: nothing is prepared; "
-                f"the reasons are in {storage.join(target.folder, PAGE_NAME)}"
+                f"none of the {split.found.sum():,} {name} images in {split.source} can be used, so nothing was "
+                f"prepared; the reasons are listed in {storage.join(target.folder, REPORT_PAGE)}"
             )
 
 
-def _check_strictly(target: Target, account: Account) -> None:
-    if account.serious:
+def _check_strict(target: Target, report: Report) -> None:
+    if report.serious:
         raise UserError(
-            f"--strict is given and problems were found ({len(account.serious):,}): nothing is prepared; they are "
-            f"listed in {storage.join(target.folder, PAGE_NAME)}; put them right, or leave --strict out "
-            "to have them repaired or skipped"
+            f"--strict: problems were found ({len(report.serious):,}), so nothing was prepared; they are listed in "
+            f"{storage.join(target.folder, REPORT_PAGE)}; fix them, or omit --strict to repair or skip the images"
         )
 
 
-def _publish(target: Target, folder: str, account: Account, data_dir: str) -> None:
-    """Writes TFDS's metadata and gives the data set its name."""
+def _publish(target: Target, folder: str, report: Report, data_dir: str) -> None:
+    """Writes TFDS's metadata and moves the data set to its final folder."""
     builder = target.form.builder(data_dir)
     infos = [
         tfds.core.SplitInfo(name=name, shard_lengths=split.shard_lengths, num_bytes=split.num_bytes)
-        for name, split in account.splits.items()
+        for name, split in report.splits.items()
     ]
     builder.info.set_file_format(tfds.core.FileFormat.TFRECORD)
     builder.info.set_splits(tfds.core.SplitDict(infos))
     builder.info.write_to_directory(target.folder)
-    storage.move_folder(target.folder, folder, last=TFDS_RECORD)
+    storage.move_folder(target.folder, folder, last=TFDS_INFO)
     _remove_results(folder)
     _logger.info("%s", folder)
-    for line in account.to_lines():
+    for line in report.to_lines():
         _logger.info("  %s", line)
-    _logger.info("  report      %s", storage.join(folder, PAGE_NAME))
+    _logger.info("  report      %s", storage.join(folder, REPORT_PAGE))
 
 
 def _remove_results(folder: str) -> None:

@@ -1,7 +1,7 @@
-"""The unit of work: one record file of one split, in every form asked for.
+"""Shards: plans them, and writes one record file of one split in every requested form.
 
-Which images a shard has, and in which order, is known before any image is read: TFDS shuffles by a hash of the file
-name. So shards are written independently, in any order and on any machine, and need no second pass.
+The images of a shard and their order are known before any image is read, because TFDS shuffles by a hash of the file
+name. Shards can therefore be written independently, in any order and on any machine, in a single pass.
 """
 
 import contextlib
@@ -9,8 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,28 +24,29 @@ from data_prep.ilsvrc import label_of_validation_name, synset_of_train_name, syn
 from data_prep.photograph import DamagedImageError, check_and_repair
 from data_prep.problems import Problem
 from data_prep.sources import Listing, read_images
+from hamgan.files import write_atomically
 
 RECORD_FORMAT = 1
-"""Part of every fingerprint: to be raised when the records of the same images come to differ."""
+"""Version of the record format, part of every fingerprint. Increase it when the same images give other records."""
 
 RESULTS_FOLDER = "shards"
-TEMPORARY_SUFFIX = ".tmp"
 _TYPICAL_RECORD_OVERHEAD = 64
-_REPORT_EVERY = 16
-_FEW_UNREADABLE = 10
-"""More than these (and more than one in a hundred) of a shard are not bad spots but a disk that has gone away."""
+_PROGRESS_INTERVAL = 16
+_MAX_UNREADABLE = 10
+"""Maximum number of unreadable images in a shard (or 1% of it, if that is more). With more, the disk has failed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One record file to be written.
+    """One record file to write.
 
     Args:
         split: "train" or "validation".
-        index, count: which of how many.
-        images: array of dtype ``data_prep.sources.IMAGE``, in the records' order.
-        containers: paths of the tars and folders that they lie in.
-        check: how images are checked, one of ``data_prep.photograph.CHECKS``.
+        index: index of the shard.
+        count: number of shards of the split.
+        images: images in the order of the records, an array of dtype ``data_prep.sources.IMAGE``.
+        containers: path of each tar or folder that holds the images, by the images' "container".
+        check: how to check images, one of ``data_prep.photograph.CHECKS``.
     """
 
     split: str
@@ -58,18 +58,23 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Such as ``train-00003-of-01024``."""
+        """Name of the shard, such as ``train-00003-of-01024``."""
         return f"{self.split}-{self.index:05d}-of-{self.count:05d}"
 
 
 class Target(NamedTuple):
-    """A form, and the folder that its records are written to until all are there."""
+    """A form to write, and where.
+
+    Args:
+        form: form to write.
+        folder: folder that holds the records until the data set is complete.
+    """
 
     form: Form
     folder: str
 
     def records_path(self, shard: Shard) -> str:
-        """Returns where the shard's records go, by TFDS's naming."""
+        """Returns the path of a shard's records, named as TFDS expects."""
         template = tfds.core.ShardedFileTemplate(
             data_dir=self.folder,
             dataset_name=self.form.name.partition("/")[0],
@@ -80,12 +85,19 @@ class Target(NamedTuple):
         return storage.join(self.folder, name)
 
     def result_path(self, shard: Shard) -> str:
-        """Returns where it is noted that the shard is complete."""
+        """Returns the path of a shard's result file, which exists once the shard is finished."""
         return storage.join(self.folder, RESULTS_FOLDER, f"{shard.name}.json")
 
 
 class ShardResult(NamedTuple):
-    """What a finished shard holds: ``num_bytes`` without, ``file_bytes`` with the framing of TFRecord files."""
+    """The result of writing a shard.
+
+    Args:
+        num_examples: number of examples written.
+        num_bytes: total size of the examples, in bytes.
+        file_bytes: size of the TFRecord file, in bytes.
+        problems: problems of the shard's images.
+    """
 
     num_examples: int
     num_bytes: int
@@ -96,19 +108,19 @@ class ShardResult(NamedTuple):
 def plan_shards(
     split: str, listing: Listing, *, per_class: int | None = None, check: str = "structure"
 ) -> tuple[list[Shard], list[Problem]]:
-    """Divides a split's images into shards, as the stock TFDS builder would.
+    """Divides the images of a split into shards, in the same way as the stock TFDS builder.
 
     Args:
         split: "train" or "validation".
-        listing: the images.
-        per_class: how many of each class to take, those that come first; None for all.
-        check: how images are to be checked.
+        listing: images of the split.
+        per_class: maximum number of images per class, the first ones in shuffled order; None for all.
+        check: how to check images, one of ``data_prep.photograph.CHECKS``.
 
     Returns:
-        The shards, and the images whose name another of their class has, which are in none.
+        The shards, and a problem for each image that was left out because another one in its class has the same name.
     """
     keys = _order_keys(split, listing.images)
-    # Of images of a class with the same name, the one that lies first is kept.
+    # Among images with the same class and name, the first in its container comes first and is kept.
     order = np.lexsort((listing.images["offset"], listing.images["container"], keys[:, 1], keys[:, 0]))
     images, keys = listing.images[order], keys[order]
     repeated = np.zeros(len(images), bool)
@@ -134,9 +146,10 @@ def plan_shards(
 
 
 def _order_keys(split: str, images: np.ndarray) -> np.ndarray:
-    """TFDS's hash of each file name, ``(n, 2)``; of a name that several classes have, the hash of "SYNSET/NAME".
+    """Returns the key that TFDS sorts each image by, a 128-bit hash, as uint64 of shape ``(n, 2)``.
 
-    So images have the same key only if they have the same class and name.
+    TFDS hashes the file name. Where several classes have a file of the same name, "SYNSET/NAME" is hashed instead, so
+    that keys are equal only for images with the same class and name.
     """
     names, labels = images["name"].tolist(), images["label"].tolist()
     label_of: dict[bytes, int] = {}
@@ -150,14 +163,18 @@ def _order_keys(split: str, images: np.ndarray) -> np.ndarray:
 
 
 def image_name(image: np.void) -> str:
-    """Returns what to call an image: its file's name, after its class unless the name says it."""
+    """Returns the name of an image for messages: its file name, preceded by its class unless the name implies it.
+
+    Args:
+        image: scalar of dtype ``data_prep.sources.IMAGE``.
+    """
     name, synset = image["name"].decode(errors="replace"), synsets()[image["label"]]
-    says_its_class = synset_of_train_name(name) == synset or label_of_validation_name(name) is not None
-    return name if says_its_class else f"{synset}/{name}"
+    implies_class = synset_of_train_name(name) == synset or label_of_validation_name(name) is not None
+    return name if implies_class else f"{synset}/{name}"
 
 
 def _rank_within_class(labels: np.ndarray) -> np.ndarray:
-    """How many of the same label come before each."""
+    """Returns how often each label occurs before its position."""
     order = np.argsort(labels, kind="stable")
     sorted_labels = labels[order]
     ranks = np.empty(len(labels), np.int64)
@@ -165,98 +182,103 @@ def _rank_within_class(labels: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def finished(shard: Shard, target: Target) -> ShardResult | None:
-    """Returns the result of a shard that is complete, from the same images in the same form; None if it is not."""
+def finished_result(shard: Shard, target: Target) -> ShardResult | None:
+    """Returns the result of a shard, or None if it is unfinished or was written from other images."""
     try:
-        noted = json.loads(storage.read_text(target.result_path(shard)))
-        if noted["fingerprint"] != fingerprint(shard, target.form):
+        saved = json.loads(storage.read_text(target.result_path(shard)))
+        if saved["fingerprint"] != fingerprint(shard, target.form):
             return None
-        if storage.status(target.records_path(shard)).size != noted["file_bytes"]:
+        if storage.status(target.records_path(shard)).size != saved["file_bytes"]:
             return None
-        problems = [Problem(**problem) for problem in noted["problems"]]
-        return ShardResult(noted["num_examples"], noted["num_bytes"], noted["file_bytes"], problems)
+        problems = [Problem(**problem) for problem in saved["problems"]]
+        return ShardResult(saved["num_examples"], saved["num_bytes"], saved["file_bytes"], problems)
     except (OSError, tf.errors.OpError, ValueError, KeyError, TypeError):
         return None
 
 
 def write_shard(shard: Shard, targets: list[Target], progress: Callable[[int], Any] = lambda images: None) -> None:
-    """Writes the shard's records in each form in which they are not complete, and notes that they are.
+    """Writes a shard in each form in which it is not finished yet.
 
     Args:
-        shard: what to write.
-        targets: the forms and their folders, which exist.
-        progress: is called with the number of images done since it was called last.
+        shard: shard to write.
+        targets: forms to write, with their existing folders.
+        progress: function that is called with the number of images processed since its last call.
 
     Raises:
-        OSError, tf.errors.OpError: the records cannot be written, or many of the images cannot be read.
+        OSError, tf.errors.OpError: the records cannot be written, or too many images cannot be read.
     """
-    pending = [target for target in targets if finished(shard, target) is None]
+    pending = [target for target in targets if finished_result(shard, target) is None]
     if not pending:
         progress(len(shard.images))
         return
     problems: list[Problem] = []
-    unreadable = 0
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(_RecordFile(target.records_path(shard))) for target in pending]
-        contents = read_images(shard.images, shard.containers)
-        for index, (image, content) in enumerate(zip(shard.images, contents, strict=True)):
-            if index % _REPORT_EVERY == 0 and index:
-                progress(_REPORT_EVERY)
-            name = image["name"]
-            where = image_name(image)
-            if isinstance(content, OSError):
-                problems.append(Problem(shard.split, "unreadable", where, content.strerror or str(content)))
-                unreadable += 1
-                if unreadable > max(_FEW_UNREADABLE, len(shard.images) // 100):
-                    raise OSError(f"{unreadable} images of {shard.name} cannot be read, such as {where}: {content}")
-                continue
+        writers = {target: stack.enter_context(_open_writer(shard, target, problems)) for target in pending}
+        for index, (image, jpeg) in enumerate(_checked_images(shard, problems)):
+            if index % _PROGRESS_INTERVAL == 0 and index:
+                progress(_PROGRESS_INTERVAL)
+            if jpeg is not None:
+                for target, writer in writers.items():
+                    writer.write(target.form.record(image["name"], int(image["label"]), jpeg))
+    progress((len(shard.images) - 1) % _PROGRESS_INTERVAL + 1)
+
+
+def _checked_images(shard: Shard, problems: list[Problem]) -> Iterator[tuple[np.void, bytes | None]]:
+    """Yields each image of a shard and its valid JPEG, or None if it cannot be used; appends to ``problems``."""
+    num_unreadable = 0
+    for image, content in zip(shard.images, read_images(shard.images, shard.containers), strict=True):
+        where = image_name(image)
+        jpeg = None
+        if isinstance(content, OSError):
+            problems.append(Problem(shard.split, "unreadable", where, content.strerror or str(content)))
+            num_unreadable += 1
+            if num_unreadable > max(_MAX_UNREADABLE, len(shard.images) // 100):
+                raise OSError(f"{num_unreadable} images of {shard.name} cannot be read, such as {where}: {content}")
+        else:
             try:
                 jpeg, kind, detail = check_and_repair(content, shard.check)
+                if kind is not None:
+                    problems.append(Problem(shard.split, kind, where, detail))
             except DamagedImageError as error:
                 problems.append(Problem(shard.split, "damaged", where, str(error)))
-                continue
-            if kind is not None:
-                problems.append(Problem(shard.split, kind, where, detail))
-            for target, file in zip(pending, files, strict=True):
-                file.write(target.form.record(name, int(image["label"]), jpeg))
-    for target, file in zip(pending, files, strict=True):
-        storage.move_into_place(file.temporary, file.path)
-        noted = {
-            "fingerprint": fingerprint(shard, target.form),
-            "num_examples": file.num_examples,
-            "num_bytes": file.num_bytes,
-            "file_bytes": storage.status(file.path).size,
-            "problems": [dataclasses.asdict(problem) for problem in problems],
-        }
-        storage.write_text(target.result_path(shard), json.dumps(noted))
-    progress((len(shard.images) - 1) % _REPORT_EVERY + 1)
+        yield image, jpeg
 
 
-def fingerprint(shard: Shard, form: Form) -> str:
-    """Returns a digest of all that the shard's records depend on."""
-    images = shard.images.copy()
-    images["container"] = 0  # numbers that depend on the order of listing
-    digest = hashlib.sha256(f"{RECORD_FORMAT} {form.name} {shard.name} {shard.check} ".encode())
-    digest.update(images.tobytes())
-    return digest.hexdigest()
+class _RecordWriter:
+    """Counts the records and bytes that it writes to a TFRecord file."""
 
-
-class _RecordFile(contextlib.AbstractContextManager["_RecordFile"]):
-    """A TFRecord file under a name of its own until it is complete; nothing is left of one that fails."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.temporary = f"{path}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+    def __init__(self, writer: tf.io.TFRecordWriter) -> None:
         self.num_examples = 0
         self.num_bytes = 0
-        self._writer = tf.io.TFRecordWriter(self.temporary)
+        self._writer = writer
 
     def write(self, record: bytes) -> None:
         self._writer.write(record)
         self.num_examples += 1
         self.num_bytes += len(record)
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._writer.close()
-        if kind is not None:
-            storage.remove(self.temporary)
+
+@contextlib.contextmanager
+def _open_writer(shard: Shard, target: Target, problems: list[Problem]) -> Iterator[_RecordWriter]:
+    """Yields a writer of a shard's records; at the end of the ``with`` block, saves the records and the result."""
+    path = target.records_path(shard)
+    with storage.atomic_file(path) as temporary, tf.io.TFRecordWriter(temporary) as file:
+        writer = _RecordWriter(file)
+        yield writer
+    result = {
+        "fingerprint": fingerprint(shard, target.form),
+        "num_examples": writer.num_examples,
+        "num_bytes": writer.num_bytes,
+        "file_bytes": storage.status(path).size,
+        "problems": [dataclasses.asdict(problem) for problem in problems],
+    }
+    write_atomically(target.result_path(shard), json.dumps(result).encode())
+
+
+def fingerprint(shard: Shard, form: Form) -> str:
+    """Returns a digest of everything that the records of a shard depend on."""
+    images = shard.images.copy()
+    images["container"] = 0  # the index depends on the order of listing
+    digest = hashlib.sha256(f"{RECORD_FORMAT} {form.name} {shard.name} {shard.check} ".encode())
+    digest.update(images.tobytes())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Finding the images of a split in tars and folders, wherever they are packed."""
+"""Finds, labels and reads the images of a split in tars and folders, in any of the usual layouts."""
 
 import concurrent.futures
 import contextlib
@@ -21,8 +21,9 @@ from data_prep.tar_index import TarMember, tar_members
 from hamgan.errors import UserError
 
 MAX_NAME_BYTES = 64
+"""Maximum length of an image's file name."""
 MAX_IMAGE_BYTES = 64 << 20
-"""Larger files are not read; the largest photograph of ILSVRC 2012 has a quarter of it."""
+"""Maximum size of an image file. The largest one of ILSVRC 2012 has a quarter of it."""
 
 IMAGE = np.dtype(
     [
@@ -34,27 +35,33 @@ IMAGE = np.dtype(
         ("modified", np.int64),
     ]
 )
-"""Where one image lies: ``container`` is the index of a tar or folder, ``offset`` its first byte in a tar, or -1."""
+"""Location and label of an image.
+
+"container" is the index of the tar or folder that holds the image, "offset" its position in the tar in bytes or -1 in a
+folder, "size" its size in bytes, and "modified" the modification time of the image file or tar.
+"""
 
 _IN_FOLDER = -1
 _REMOTE_READERS = 16
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
-_PLACES = {
+_SPLIT_NAMES = {
     "train": (TRAIN_TAR, "train", "ILSVRC2012_img_train"),
     "validation": (VALIDATION_TAR, "val", "validation", "ILSVRC2012_img_val"),
 }
+"""Usual names of the tar or folder of each split."""
 _PARENTS = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
-"""Where the archive of the Kaggle challenge has ``train`` and ``val``."""
+"""Folders below the source that can hold both splits. The last three occur in the archive of the Kaggle challenge."""
 
 
-class Place(NamedTuple):
-    """One tar or folder to be listed.
+class Container(NamedTuple):
+    """A tar or folder of images.
 
     Args:
-        path: path of the folder, or of the file that the tar lies in.
-        synset: the class of all that is in it, if its name says so.
-        offset, size: where the tar lies in its file; None for a folder.
+        path: path of the folder, or of the outermost tar.
+        synset: class of all images in the container, or None if it can hold several.
+        offset: start of the tar within the outermost tar, in bytes; None for a folder.
+        size: size of the tar in bytes; None for a folder.
     """
 
     path: str
@@ -64,13 +71,19 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What to call it."""
-        inner = self.offset and self.synset
-        return f"{self.path}/{self.synset}.tar" if inner else self.path
+        """Name for messages: the path, including the path within an outer tar."""
+        is_inner_tar = self.offset and self.synset
+        return f"{self.path}/{self.synset}.tar" if is_inner_tar else self.path
 
 
 class Listing(NamedTuple):
-    """What a place holds; ``images``' container is 0, ``containers`` has the one path."""
+    """Images found in containers.
+
+    Args:
+        images: array of dtype ``IMAGE``, shape ``(n,)``.
+        containers: paths that the "container" of an image is an index of.
+        problems: problems found while listing.
+    """
 
     images: np.ndarray
     containers: tuple[str, ...]
@@ -78,82 +91,93 @@ class Listing(NamedTuple):
 
 
 def find_split(source: str, split: str) -> str:
-    """Returns the tar or folder of a split below a folder of the user's.
+    """Returns the path of a split's tar or folder.
+
+    Args:
+        source: folder that holds the splits, under any of their usual names.
+        split: "train" or "validation".
 
     Raises:
-        UserError: there is none.
+        UserError: the folder does not hold the split.
     """
-    tried = [storage.join(source, *filter(None, [parent, name])) for parent in _PARENTS for name in _PLACES[split]]
+    tried = [storage.join(source, *filter(None, [parent, name])) for parent in _PARENTS for name in _SPLIT_NAMES[split]]
     for path in tried:
         if storage.exists(path):
             return path
-    expected = " or ".join(_PLACES[split][:2])
-    raise UserError(f"no {split} images in {source}: expected {expected} there; pass --{split} with the tar or folder")
+    expected = " or ".join(_SPLIT_NAMES[split][:2])
+    raise UserError(f"no {split} images in {source}: expected {expected} there; pass the tar or folder with --{split}")
 
 
-def places(path: str, split: str) -> tuple[list[Place], list[Problem]]:
-    """Returns what has to be listed to know a split's images, without listing it.
+def find_containers(path: str, split: str) -> tuple[list[Container], list[Problem]]:
+    """Returns the tars and folders that hold the images of a split, without listing them.
+
+    Args:
+        path: tar or folder of the split.
+        split: "train" or "validation".
+
+    Returns:
+        The containers, and a problem for each unexpected file or folder beside them.
 
     Raises:
-        UserError: ``path`` does not exist, or is a tar that is broken or hostile.
+        UserError: the path does not exist, or is a damaged or unsafe tar.
     """
     if not storage.exists(path):
-        raise UserError(f"no {split} images at {path}: there is no such file or folder")
+        raise UserError(f"no {split} images in {path}: no such file or folder; check --{split}")
     if not storage.is_folder(path):
-        return _places_in_tar(path, split)
-    found = [Place(path, None)]
+        return _containers_in_tar(path, split)
+    found = [Container(path, None)]
     problems: list[Problem] = []
     for name, is_folder in storage.children(path):
         inner = storage.join(path, name)
         synset = name if is_folder else name.removesuffix(".tar")
         if is_folder and synset in label_of_synset():
-            found.append(Place(inner, synset))
+            found.append(Container(inner, synset))
         elif is_folder:
-            problems.append(_odd_container(split, inner, name))
+            problems.append(_unexpected_container(split, inner, name))
         elif name.endswith(".tar") and synset in label_of_synset():
-            found.append(Place(inner, synset, 0, storage.status(inner).size))
+            found.append(Container(inner, synset, 0, storage.status(inner).size))
         elif name.endswith(".tar"):
-            problems.append(_odd_container(split, inner, synset))
+            problems.append(_unexpected_container(split, inner, synset))
     return found, problems
 
 
-def _places_in_tar(path: str, split: str) -> tuple[list[Place], list[Problem]]:
-    """A tar of tars is a place for each; a tar with images is one, whatever else is in it."""
+def _containers_in_tar(path: str, split: str) -> tuple[list[Container], list[Problem]]:
+    """Returns the inner tars of a tar of tars, or the tar itself if it holds any images directly."""
     size = storage.status(path).size
-    whole = Place(path, None, 0, size)
-    found: list[Place] = []
+    whole = Container(path, None, 0, size)
+    found: list[Container] = []
     problems: list[Problem] = []
     with storage.open_binary(path) as file:
         for member in tar_members(file, path, size=size):
             base = member.parts[-1]
-            inner = _inner_place(path, member)
+            inner = _inner_container(path, member)
             if inner is not None:
                 found.append(inner)
             elif base.lower().endswith(IMAGE_SUFFIXES) and not _is_system_file(base):
                 return [whole], []
             elif base.endswith(".tar"):
-                problems.append(_odd_container(split, f"{path}/{base}", base.removesuffix(".tar")))
+                problems.append(_unexpected_container(split, f"{path}/{base}", base.removesuffix(".tar")))
             else:
-                problems.append(_odd_file(split, f"{path}/{base}", base))
+                problems.append(_unexpected_file(split, f"{path}/{base}", base))
     return (found, problems) if found else ([whole], [])
 
 
-def _inner_place(path: str, member: TarMember) -> Place | None:
-    """The tar of a class within the tar of all, if that is what a member is."""
+def _inner_container(path: str, member: TarMember) -> Container | None:
+    """Returns the container of a class if a member of the outer tar is one."""
     base = member.parts[-1]
     synset = base.removesuffix(".tar")
     if not base.endswith(".tar") or synset not in label_of_synset():
         return None
-    return Place(path, synset, member.offset, member.size)
+    return Container(path, synset, member.offset, member.size)
 
 
-def _odd_container(split: str, where: str, name: str) -> Problem:
+def _unexpected_container(split: str, where: str, name: str) -> Problem:
     if _is_system_file(name):
         return Problem(split, "system_file", where)
     return Problem(split, "unknown_synset", where, f"'{name}' is not a class of ILSVRC 2012")
 
 
-def _odd_file(split: str, where: str, name: str) -> Problem:
+def _unexpected_file(split: str, where: str, name: str) -> Problem:
     return Problem(split, "system_file" if _is_system_file(name) else "not_an_image", where)
 
 
@@ -161,44 +185,51 @@ def _is_system_file(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
-def list_place(place: Place, split: str) -> Listing:
-    """Lists the images of one place, with their labels; what cannot be used becomes a problem.
+def list_container(container: Container, split: str) -> Listing:
+    """Lists the images of one container, with their labels.
+
+    Args:
+        container: tar or folder.
+        split: "train" or "validation".
+
+    Returns:
+        The images, and a problem for each file that is unexpected or cannot be used.
 
     Raises:
-        UserError: a tar is broken or hostile.
+        UserError: a tar is damaged or unsafe.
     """
     problems: list[Problem] = []
-    rows = list(_labelled(_files(place, split, problems), place, split, problems))
-    return Listing(np.array(rows, IMAGE), (place.path,), problems)
+    rows = list(_labeled(_files(container, split, problems), container, split, problems))
+    return Listing(np.array(rows, IMAGE), (container.path,), problems)
 
 
 class _File(NamedTuple):
     name: str
     folder: str | None
-    """Name of the folder that it lies in, inside a tar."""
+    """Name of the parent folder within a tar, or None."""
     offset: int
     size: int
     modified: int
 
 
-def _files(place: Place, split: str, problems: list[Problem]) -> Iterator[_File]:
-    if place.offset is not None and place.size is not None:
-        modified = storage.status(place.path).modified
-        with storage.open_binary(place.path) as file:
-            for member in tar_members(file, place.name, start=place.offset, size=place.size):
-                inner = _inner_place(place.path, member) if place.synset is None else None
-                if inner is not None:  # beside images: a tar of tars alone has a place for each
+def _files(container: Container, split: str, problems: list[Problem]) -> Iterator[_File]:
+    if container.offset is not None and container.size is not None:
+        modified = storage.status(container.path).modified
+        with storage.open_binary(container.path) as file:
+            for member in tar_members(file, container.name, start=container.offset, size=container.size):
+                inner = _inner_container(container.path, member) if container.synset is None else None
+                if inner is not None:  # in a tar that also holds images; other inner tars are containers themselves
                     inner_files = _files(inner, split, problems)
                     yield from (file._replace(folder=inner.synset) for file in inner_files)
                     continue
                 folder = member.parts[-2] if len(member.parts) > 1 else None
                 yield _File(member.parts[-1], folder, member.offset, member.size, modified)
         return
-    for name, is_folder in storage.children(place.path):
-        path = storage.join(place.path, name)
+    for name, is_folder in storage.children(container.path):
+        path = storage.join(container.path, name)
         if is_folder or name.endswith(".tar"):
-            if place.synset is not None:
-                problems.append(Problem(split, "not_an_image", path, "a folder or tar inside of a class's folder"))
+            if container.synset is not None:
+                problems.append(Problem(split, "not_an_image", path, "folder or tar within the folder of a class"))
             continue
         try:
             size, modified = storage.status(path)
@@ -208,55 +239,59 @@ def _files(place: Place, split: str, problems: list[Problem]) -> Iterator[_File]
         yield _File(name, None, _IN_FOLDER, size, modified)
 
 
-def _labelled(
-    files: Iterable[_File], place: Place, split: str, problems: list[Problem]
+def _labeled(
+    files: Iterable[_File], container: Container, split: str, problems: list[Problem]
 ) -> Iterator[tuple[bytes, int, int, int, int, int]]:
     label_of: Callable[[_File, str | None, list[Problem]], int | None]
     label_of = _train_label if split == "train" else _validation_label
     for file in files:
-        where = f"{place.name}/{file.name}"
+        where = f"{container.name}/{file.name}"
         encoded = file.name.encode(errors="surrogateescape")
         if _is_system_file(file.name) or not file.name.lower().endswith(IMAGE_SUFFIXES):
-            problems.append(_odd_file(split, where, file.name))
+            problems.append(_unexpected_file(split, where, file.name))
         elif len(encoded) > MAX_NAME_BYTES:
-            problems.append(Problem(split, "unreadable", where, f"its name is longer than {MAX_NAME_BYTES} bytes"))
+            problems.append(Problem(split, "unreadable", where, f"the name is longer than {MAX_NAME_BYTES} bytes"))
         else:
             folder = file.folder if file.folder in label_of_synset() else None
-            label = label_of(file, place.synset or folder, problems)
+            label = label_of(file, container.synset or folder, problems)
             if label is not None:
                 yield encoded, label, 0, file.offset, file.size, file.modified
 
 
 def _train_label(file: _File, synset: str | None, problems: list[Problem]) -> int | None:
-    own = synset_of_train_name(file.name)
+    name_synset = synset_of_train_name(file.name)
     if label_of_validation_name(file.name) is not None:
         problems.append(Problem("train", "other_split", file.name))
         return None
     if synset is None:
-        problems.append(Problem("train", "unknown_synset", file.name, "lies in no class's folder or tar"))
+        problems.append(Problem("train", "unknown_synset", file.name, "not in the folder or tar of a class"))
         return None
-    if own != synset:
+    if name_synset != synset:
         problems.append(Problem("train", "misplaced", f"{synset}/{file.name}", f"expected {synset}_NUMBER.JPEG"))
     return label_of_synset()[synset]
 
 
 def _validation_label(file: _File, synset: str | None, problems: list[Problem]) -> int | None:
     label = label_of_validation_name(file.name)
-    of_folder = None if synset is None else label_of_synset()[synset]
+    folder_label = None if synset is None else label_of_synset()[synset]
     if synset_of_train_name(file.name) is not None:
         problems.append(Problem("validation", "other_split", file.name))
         return None
     if label is None:
         detail = "expected ILSVRC2012_val_00000001.JPEG to ILSVRC2012_val_00050000.JPEG"
         problems.append(Problem("validation", "renamed", file.name, detail))
-        return of_folder
-    if of_folder not in (None, label):
-        problems.append(Problem("validation", "validation_label", file.name, f"found in {synset}'s folder"))
+        return folder_label
+    if folder_label not in (None, label):
+        problems.append(Problem("validation", "validation_label", file.name, f"found in the folder of {synset}"))
     return label
 
 
-def merge(listings: Iterable[Listing]) -> Listing:
-    """Returns the images of several places together, each pointing at its container."""
+def merge_listings(listings: Iterable[Listing]) -> Listing:
+    """Returns the images of several listings as one, with "container" indices of the common list of paths.
+
+    Args:
+        listings: results of :func:`list_container`.
+    """
     images: list[np.ndarray] = [np.empty(0, IMAGE)]
     index_of: dict[str, int] = {}
     problems: list[Problem] = []
@@ -269,17 +304,17 @@ def merge(listings: Iterable[Listing]) -> Listing:
 
 
 def read_images(images: np.ndarray, containers: Mapping[int, str]) -> Iterator[bytes | OSError]:
-    """Reads images, in their order.
+    """Reads images in order.
 
-    Local files are announced to the system in the order in which they lie on the disk, so that it reads ahead; files in
-    buckets are read several at a time.
+    For local files, the operating system is first told to read ahead all images, in the order of their positions on
+    disk. In buckets, several images are read in parallel.
 
     Args:
-        images: array of dtype ``IMAGE``; together they should fit into memory.
-        containers: paths by index.
+        images: array of dtype ``IMAGE``; the images should fit into memory together.
+        containers: path of each container, by its index.
 
     Yields:
-        For each image its bytes, or the error that reading it raised.
+        The bytes of each image, or the error raised when reading it.
     """
     with contextlib.ExitStack() as stack:
         if any(storage.is_remote(path) for path in containers.values()):
@@ -289,13 +324,13 @@ def read_images(images: np.ndarray, containers: Mapping[int, str]) -> Iterator[b
         tars: dict[str, BinaryIO] = {}
         stack.callback(lambda: [tar.close() for tar in tars.values()])
         for image in images[np.lexsort((images["name"], images["offset"], images["container"]))]:
-            _announce(image, containers, tars)
+            _read_ahead(image, containers, tars)
         for image in images:
             yield _read_image(image, containers, tars)
 
 
-def _announce(image: np.void, containers: Mapping[int, str], tars: dict[str, BinaryIO]) -> None:
-    # An error will come up again when the image is read.
+def _read_ahead(image: np.void, containers: Mapping[int, str], tars: dict[str, BinaryIO]) -> None:
+    # An error is reported when the image itself is read.
     with contextlib.suppress(OSError), _opened(image, containers, tars) as file:
         storage.read_ahead(file, max(0, int(image["offset"])), int(image["size"]))
 
@@ -309,7 +344,7 @@ def _read_image(image: np.void, containers: Mapping[int, str], tars: dict[str, B
             file.seek(offset)
             data = file.read(size)
         if len(data) != size:
-            raise OSError(f"expected {size:,} bytes, found {len(data):,}: it was changed while being read")
+            raise OSError(f"expected {size:,} bytes, found {len(data):,}: the file changed during the preparation")
         return data
     except OSError as error:
         return error
@@ -318,11 +353,11 @@ def _read_image(image: np.void, containers: Mapping[int, str], tars: dict[str, B
 def _opened(
     image: np.void, containers: Mapping[int, str], tars: dict[str, BinaryIO]
 ) -> contextlib.AbstractContextManager[BinaryIO]:
-    """The file that an image lies in; tars stay open."""
+    """Returns the open file that holds an image. Local tars stay open."""
     path = containers[int(image["container"])]
     if image["offset"] == _IN_FOLDER:
         return storage.open_binary(storage.join(path, image["name"].decode(errors="surrogateescape")))
-    if storage.is_remote(path):  # read by several threads
+    if storage.is_remote(path):  # several threads read at once, each with its own file
         return storage.open_binary(path)
     if path not in tars:
         tars[path] = storage.open_binary(path)

@@ -1,23 +1,35 @@
-"""Files on local disks and in buckets, through one interface.
+"""Local files and files in buckets (``gs://``) through one interface.
 
-TensorFlow's file system serves buckets. It is imported when the first bucket is named: local work starts without it.
+Local files are read by Python, whose errors and file descriptors are needed here; TensorFlow serves buckets.
 """
 
+import contextlib
 import os
 import shutil
-from types import ModuleType
+import uuid
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
+
+import tensorflow as tf
+
+TEMPORARY_SUFFIX = ".tmp"
+"""Suffix of files that are still being written."""
 
 
 class FileStatus(NamedTuple):
-    """Size in bytes and time of the last change (in any unit, only to be compared)."""
+    """Size and modification time of a file.
+
+    Args:
+        size: size in bytes.
+        modified: modification time, in an unspecified unit; only good for comparisons.
+    """
 
     size: int
     modified: int
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path names a bucket (``gs://...``) and not a local file."""
+    """Whether a path is in a bucket (``gs://...``)."""
     return "://" in path
 
 
@@ -27,124 +39,132 @@ def join(folder: str, *names: str) -> str:
 
 
 def canonical(path: str) -> str:
-    """Returns the same path for all names of a local file or folder."""
+    """Returns a path that is the same for all spellings of a local path."""
     return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
 def open_binary(path: str) -> BinaryIO:
     """Opens a file for reading and seeking."""
-    return _gfile().GFile(path, "rb") if is_remote(path) else open(path, "rb")
+    return tf.io.gfile.GFile(path, "rb") if is_remote(path) else open(path, "rb")
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a UTF-8 file."""
+    with open_binary(path) as file:
+        return file.read().decode()
 
 
 def status(path: str) -> FileStatus:
-    """Returns a file's size and time.
+    """Returns the size and modification time of a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError, tf.errors.OpError: the file cannot be read.
     """
     if is_remote(path):
-        remote = _gfile().stat(path)
+        remote = tf.io.gfile.stat(path)
         return FileStatus(remote.length, remote.mtime_nsec)
     local = os.stat(path)
     return FileStatus(local.st_size, local.st_mtime_ns)
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file or folder of that path."""
-    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+    """Whether a file or folder exists."""
+    return tf.io.gfile.exists(path) if is_remote(path) else os.path.exists(path)
 
 
 def is_folder(path: str) -> bool:
-    """Whether there is a folder of that path."""
-    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+    """Whether a path is an existing folder."""
+    return tf.io.gfile.isdir(path) if is_remote(path) else os.path.isdir(path)
 
 
 def children(folder: str) -> list[tuple[str, bool]]:
-    """Returns the names in a folder, sorted, each with whether it is a folder."""
+    """Returns the entries of a folder, sorted by name, as pairs of name and whether the entry is a folder."""
     if is_remote(folder):
-        return sorted((name.rstrip("/"), _is_remote_folder(folder, name)) for name in _gfile().listdir(folder))
+        return sorted((name.rstrip("/"), _is_remote_folder(folder, name)) for name in tf.io.gfile.listdir(folder))
     with os.scandir(folder) as entries:
         return sorted((entry.name, entry.is_dir()) for entry in entries)
 
 
 def _is_remote_folder(folder: str, name: str) -> bool:
-    """Asks only about names that might be folders: each question costs a message."""
-    return name.endswith("/") or ("." not in name and _gfile().isdir(join(folder, name)))
+    # Each query costs a request, so names with an extension are taken to be files.
+    return name.endswith("/") or ("." not in name and tf.io.gfile.isdir(join(folder, name)))
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder and those above it, unless they are there."""
+    """Creates a folder and its parents, unless they exist."""
     if is_remote(path):
-        _gfile().makedirs(path)
+        tf.io.gfile.makedirs(path)
     else:
         os.makedirs(path, exist_ok=True)
 
 
-def read_text(path: str) -> str:
-    """Returns a file's text."""
-    with open_binary(path) as file:
-        return file.read().decode()
+@contextlib.contextmanager
+def atomic_file(path: str) -> Iterator[str]:
+    """Yields a temporary path to write to; at the end of the ``with`` block the file is moved to ``path``.
 
+    Unlike :func:`hamgan.files.write_atomically`, it suits files that are too large for memory. A local file is flushed
+    to disk before it is moved, so that a file with its final name is complete even after a power failure. If the block
+    raises an exception, the temporary file is deleted.
 
-def write_text(path: str, text: str) -> None:
-    """Writes a file that appears whole or not at all."""
-    encoded = text.encode(errors="backslashreplace")  # names that are not UTF-8 come as surrogates
-    if is_remote(path):  # an object appears when it is closed
-        with _gfile().GFile(path, "wb") as file:
-            file.write(encoded)
-        return
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(encoded)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    Args:
+        path: final path, local or ``gs://``; its folder must exist.
 
-
-def move_into_place(temporary: str, path: str) -> None:
-    """Gives a finished file its name, once its bytes are on the disk."""
-    if is_remote(path):
-        _gfile().rename(temporary, path, overwrite=True)
-        return
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    Raises:
+        OSError, tf.errors.OpError: the file cannot be flushed or moved.
+    """
+    temporary = f"{path}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+    try:
+        yield temporary
+        if not is_remote(path):
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except BaseException:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            remove(temporary)
+        raise
 
 
 def move_folder(folder: str, target: str, *, last: str) -> None:
-    """Moves a folder: at once on a local disk, file by file in a bucket, the one named ``last`` at the end."""
+    """Moves a folder, atomically on a local disk and file by file in a bucket.
+
+    Args:
+        folder: path of the folder.
+        target: new path, which must not exist.
+        last: name of the file to move last in a bucket.
+    """
     if not is_remote(folder):
         os.rename(folder, target)
         return
-    for name in sorted(_gfile().listdir(folder), key=lambda name: (name == last, name)):
-        _gfile().rename(join(folder, name), join(target, name), overwrite=True)
-    _gfile().rmtree(folder)
+    for name in sorted(tf.io.gfile.listdir(folder), key=lambda name: (name == last, name)):
+        tf.io.gfile.rename(join(folder, name), join(target, name), overwrite=True)
+    tf.io.gfile.rmtree(folder)
 
 
 def read_ahead(file: BinaryIO, offset: int, size: int) -> None:
-    """Tells the system that part of a local file will be read soon."""
+    """Tells the operating system that a range of a local file will be read soon.
+
+    Args:
+        file: open local file.
+        offset: start of the range, in bytes.
+        size: length of the range, in bytes.
+    """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), offset, size, os.POSIX_FADV_WILLNEED)
 
 
 def remove(path: str) -> None:
-    """Removes a file."""
+    """Deletes a file."""
     if is_remote(path):
-        _gfile().remove(path)
+        tf.io.gfile.remove(path)
     else:
         os.remove(path)
 
 
 def free_bytes(path: str) -> int | None:
-    """Returns how much may still be written where ``path`` is or will be; None if that is unknown."""
+    """Returns the free disk space at an existing or future path, in bytes; None if it is unknown."""
     if is_remote(path):
         return None
     while not os.path.exists(path):
         path = os.path.dirname(os.path.abspath(path))
     return shutil.disk_usage(path).free
-
-
-def _gfile() -> ModuleType:
-    import tensorflow as tf
-
-    return tf.io.gfile

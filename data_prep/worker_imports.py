@@ -1,4 +1,4 @@
-"""What the process that workers are forked from imports: TensorFlow, not yet started, and the work."""
+"""Modules that the fork server imports, so that every worker starts with TensorFlow loaded but not initialized."""
 
 from hamgan.program import import_tensorflow_quietly
 

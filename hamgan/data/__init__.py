@@ -1,1 +1,1 @@
-"""TFDS data sets: reading, preprocessing, and the embedded digits."""
+"""Reads and preprocesses TFDS data sets, and builds the digits data set."""

@@ -1,4 +1,4 @@
-"""The digest of what a split holds: the same wherever and however often the same images are prepared."""
+"""Digest of a split's images and labels. It does not depend on where, when or in how many files they were prepared."""
 
 import concurrent.futures
 import contextlib
@@ -16,19 +16,24 @@ from hamgan.files import write_atomically
 _logger = logging.getLogger(__name__)
 
 DEFAULT_CACHE = os.path.join("~", ".cache", "hamgan", "features")
-"""Local folder in which evaluation keeps what it computes of a data set once."""
+"""Local folder in which evaluation caches what it computes from a data set."""
 
-_EXAMPLES_AT_ONCE = 8
-_FILES_AT_ONCE = 16
-_SHA256_DIGITS = 64
+_PARSE_BATCH = 8
+_STAT_THREADS = 16
+_HEX_DIGITS = 64
 
 
 def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str) -> str:
-    """Returns the SHA-256 of the stored images and labels, in their order.
+    """Returns the SHA-256 digest of the stored images and labels, in order, as 64 hexadecimal digits.
 
-    Of each example: the length of the image's bytes (8 bytes, little-endian), those bytes, and the label (8 bytes,
-    little-endian, two's complement). How the records are divided into files does not matter, nor do other features;
-    TFDS serialises the features of the same example in an order that changes from process to process.
+    For each example, the digest covers the length of the encoded image (8 bytes, little-endian), the encoded image, and
+    the label (8 bytes, little-endian, two's complement). It covers neither the division of records into files nor other
+    features. It does not cover the serialized examples, because TFDS orders their features differently in each process.
+
+    Args:
+        parts: record files, in order.
+        image_key: name of the image feature, stored as bytes.
+        label_key: name of the label feature.
 
     Raises:
         tf.errors.OpError: a record cannot be read.
@@ -41,7 +46,7 @@ def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str) 
     if parts:
         examples = (
             read_parts(parts)
-            .batch(_EXAMPLES_AT_ONCE)
+            .batch(_PARSE_BATCH)
             .map(lambda serialized: tf.io.parse_example(serialized, features), tf.data.AUTOTUNE)
         )
         for batch in examples.prefetch(1).as_numpy_iterator():
@@ -55,31 +60,31 @@ def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str) 
 def cached_content_sha256(
     parts: Sequence[RecordPart], image_key: str, label_key: str, cache_dir: str = DEFAULT_CACHE
 ) -> str:
-    """Returns :func:`content_sha256`, computed only if a file's path, size or time has changed since the last time.
+    """Returns :func:`content_sha256` from a cache, keyed by the files' paths, sizes and modification times.
 
     Args:
-        parts: the records, in their order.
+        parts: record files, in order.
         image_key: name of the image feature, stored as bytes.
         label_key: name of the label feature.
-        cache_dir: local folder of the cache; a folder that is not local or cannot be written is not used.
+        cache_dir: local folder of the cache. If it is not local or not writable, the digest is computed every time.
 
     Raises:
         OSError, tf.errors.OpError: a file cannot be read.
     """
-    with concurrent.futures.ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+    with concurrent.futures.ThreadPoolExecutor(_STAT_THREADS) as threads:
         files = list(threads.map(_file_state, [part.path for part in parts]))
-    of = [[*file, part.skip, part.take] for file, part in zip(files, parts, strict=True)]
-    key = json.dumps([image_key, label_key, of])
+    state = [[*file, part.skip, part.take] for file, part in zip(files, parts, strict=True)]
+    key = json.dumps([image_key, label_key, state])
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     path = os.path.join(os.path.expanduser(cache_dir), "content", f"{name}.sha256")
-    known = _read(path)
-    if known is not None:
-        return known
+    cached = _read_digest(path)
+    if cached is not None:
+        return cached
     count = sum(part.take for part in parts)
     if count:
-        _logger.info("Computing the digest of %s examples, once", f"{count:,}")
+        _logger.info("Hashing %s examples; the digest is cached", f"{count:,}")
     digest = content_sha256(parts, image_key, label_key)
-    # Only a convenience: where nothing can be written, it is computed again.
+    # The cache is optional: without it, the digest is computed again next time.
     if "://" not in cache_dir:
         with contextlib.suppress(OSError, tf.errors.OpError):
             write_atomically(path, f"{digest}\n".encode())
@@ -87,22 +92,22 @@ def cached_content_sha256(
 
 
 def _file_state(path: str) -> tuple[str, int, int]:
-    """A file's path, size and time of the last change in nanoseconds."""
+    """Returns a file's path, size in bytes and modification time in nanoseconds."""
     if "://" in path:
         remote = tf.io.gfile.stat(path)
         return path, int(remote.length), int(remote.mtime_nsec)
-    # TensorFlow's own answer for a local file has whole seconds only.
+    # For local files, tf.io.gfile.stat() has a resolution of one second.
     local = os.stat(path)
     return os.path.abspath(path), local.st_size, local.st_mtime_ns
 
 
-def _read(path: str) -> str | None:
-    """A digest from the cache; None if there is none, or a damaged one."""
+def _read_digest(path: str) -> str | None:
+    """Returns a cached digest, or None if it is missing or damaged."""
     try:
         with open(path, encoding="ascii") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError):
         return None
     digest = text.removesuffix("\n")
-    is_whole = len(digest) == _SHA256_DIGITS and not set(digest) - set("0123456789abcdef")
+    is_whole = len(digest) == _HEX_DIGITS and not set(digest) - set("0123456789abcdef")
     return digest if is_whole else None

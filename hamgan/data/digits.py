@@ -1,4 +1,4 @@
-"""The embedded data set: scikit-learn's handwritten digits as TFDS records."""
+"""The built-in data set: scikit-learn's handwritten digits as TFDS records."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -10,17 +10,17 @@ import tensorflow_datasets as tfds
 
 from hamgan.config import DataConfig
 from hamgan.data.dataset import ClassificationDataset
-from hamgan.data.opening import FAILURES, damaged_metadata
+from hamgan.data.metadata import TFDS_ERRORS, damaged_metadata
 from hamgan.errors import UserError, reason_of
 
 RESOLUTION = 32
 NUM_CLASSES = 10
 VALIDATION_EVERY = 5
-"""One image in five of every class is for validation."""
+"""Every fifth image of each class goes to the validation split."""
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """1,797 handwritten digits, 8x8 in the source, bicubically enlarged to 32x32 RGB; ten classes."""
+    """1,797 handwritten digits in ten classes, bicubically upsampled from 8x8 to 32x32 RGB."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
@@ -39,7 +39,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, _dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        images, labels = _enlarged_digits()
+        images, labels = _upsampled_digits()
         index_in_class = np.zeros(len(labels), np.int64)
         for label in range(NUM_CLASSES):
             members = labels == label
@@ -57,29 +57,35 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             yield int(index), {"image": images[index], "label": int(labels[index])}
 
 
-def _enlarged_digits() -> tuple[np.ndarray, np.ndarray]:
-    """All images, uint8 ``(n, 32, 32, 3)``, white on black, and their labels."""
+def _upsampled_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Returns uint8 images, white on black, shape ``(n, 32, 32, 3)``, and their labels, shape ``(n,)``."""
     source = sklearn.datasets.load_digits()
     brightest = 16.0
     gray = tf.constant(source.images[..., np.newaxis] * (255.0 / brightest), tf.float32)
-    enlarged = tf.image.resize(gray, (RESOLUTION, RESOLUTION), method="bicubic")
-    rounded = tf.cast(tf.round(tf.clip_by_value(enlarged, 0.0, 255.0)), tf.uint8)
+    upsampled = tf.image.resize(gray, (RESOLUTION, RESOLUTION), method="bicubic")
+    rounded = tf.cast(tf.round(tf.clip_by_value(upsampled, 0.0, 255.0)), tf.uint8)
     return np.repeat(rounded.numpy(), 3, axis=-1), source.target
 
 
 def prepare_digits(data_dir: str) -> tfds.core.DatasetBuilder:
-    """Writes the records below ``data_dir``, unless they are there already.
+    """Writes the records of the digits, unless they exist already.
+
+    Args:
+        data_dir: folder of TFDS data sets, local or ``gs://``.
+
+    Returns:
+        The builder of the data set.
 
     Raises:
-        UserError: ``data_dir`` cannot be written, or the records there are damaged.
+        UserError: ``data_dir`` is not writable, or the existing records are damaged.
     """
     config = DataConfig(Digits.name, data_dir)
     try:
         builder = Digits(data_dir=data_dir)
         builder.download_and_prepare(file_format="tfrecord")
-    except FAILURES as error:
+    except TFDS_ERRORS as error:
         damage = damaged_metadata(config)
-        advice = "remove that data set" if damage else "pass another --data_dir"
+        advice = "delete that data set" if damage else "pass another --data_dir"
         raise UserError(f"cannot prepare the digits in {data_dir}: {damage or reason_of(error)}; {advice}") from error
-    ClassificationDataset(config)  # What was there before may lack files.
+    ClassificationDataset(config)  # Checks that existing records are complete.
     return builder

@@ -1,4 +1,4 @@
-"""From stored examples to images and labels, and the checks that they are what the networks expect."""
+"""Decodes stored examples to images and labels, and checks their range."""
 
 import re
 from typing import Any, NamedTuple
@@ -11,62 +11,65 @@ from hamgan.data.preprocessing import WHITE, preprocess
 from hamgan.errors import UserError
 
 CHECKED_EXAMPLES = 32
-"""The first examples of a split, whose pixels are looked at before anything is read from it."""
+"""Number of examples whose pixels and labels are checked before a split is read."""
 
 _ROUNDING = 1e-3
 _LABEL_ERROR = re.compile(r"assertion failed: \[(data set .*? found label .*?)\]\s*(?:\n|$)")
 
 
-class _Pixels(NamedTuple):
-    """What the pixels of a kind of image must be.
+class _PixelRange(NamedTuple):
+    """Range that the pixels of a data set must have.
 
     Args:
-        low, high: lowest and highest value of a pixel.
-        beyond: a value that the brightest pixel of several images is above.
-        below: a value that the darkest pixel of several images is below.
+        low: smallest valid value.
+        high: largest valid value.
+        brightest_above: lower bound on the brightest pixel of several images.
+        darkest_below: upper bound on the darkest pixel of several images.
     """
 
     low: float
     high: float
-    beyond: float = -np.inf
-    below: float = np.inf
+    brightest_above: float = -np.inf
+    darkest_below: float = np.inf
 
-    def accept(self, darkest: float, brightest: float) -> bool:
-        """Whether images from ``darkest`` to ``brightest`` may be of this kind."""
+    def accepts(self, darkest: float, brightest: float) -> bool:
+        """Whether several images with these extreme values can have this range."""
         rounding = _ROUNDING * (self.high - self.low)
         is_within = self.low - rounding <= darkest <= brightest <= self.high + rounding
-        # Images of one colour only say nothing about their scale.
-        return is_within and (darkest == brightest or (brightest > self.beyond and darkest < self.below))
+        # Images of a single color do not reveal their scale.
+        return is_within and (
+            darkest == brightest or (brightest > self.brightest_above and darkest < self.darkest_below)
+        )
 
     def __str__(self) -> str:
-        said = f"{self.low:g} to {self.high:g}"
-        if self.beyond > -np.inf:
-            said += f", the brightest above {self.beyond:.3g}"
-        return said + (f", the darkest below {self.below:g}" if self.below < np.inf else "")
+        text = f"{self.low:g} to {self.high:g}"
+        if self.brightest_above > -np.inf:
+            text += f", the brightest above {self.brightest_above:.3g}"
+        return text + (f", the darkest below {self.darkest_below:g}" if self.darkest_below < np.inf else "")
 
 
 _PHOTOGRAPHS = {
-    # Values of 0 and 1 only.
-    "uint8": _Pixels(0, WHITE["uint8"], beyond=1),
-    # Twelve bits or fewer in numbers of sixteen.
-    "uint16": _Pixels(0, WHITE["uint16"], beyond=4095),
-    # Divided by 255 twice.
-    "float32": _Pixels(0, WHITE["float32"], beyond=1.5 / 255),
+    # Rejects masks of zeros and ones.
+    "uint8": _PixelRange(0, WHITE["uint8"], brightest_above=1),
+    # Rejects 12-bit values stored in 16 bits.
+    "uint16": _PixelRange(0, WHITE["uint16"], brightest_above=4095),
+    # Rejects images that were divided by 255 twice.
+    "float32": _PixelRange(0, WHITE["float32"], brightest_above=1.5 / 255),
 }
-"""TFDS's ``Image`` features, by dtype."""
+"""Pixel ranges of TFDS's ``Image`` features, by dtype."""
 
-_PREPROCESSED = _Pixels(-1, 1, below=0)
-"""Images as the networks see them. Real ones have a dark pixel; those in [0, 1] have not."""
+_PREPROCESSED = _PixelRange(-1, 1, darkest_below=0)
+"""Pixel range of preprocessed images. Rejects images in [0, 1], which have no negative pixel."""
 
 
 class ExampleDecoder:
     """Decodes the examples of one data set.
 
     Args:
-        builder: the data set.
-        image_key: name of its image feature.
-        label_key: name of its label feature.
-        name: what to call it in errors.
+        builder: builder of the data set.
+        image_key: name of the image feature.
+        label_key: name of the label feature.
+        name: name of the data set, for error messages.
     """
 
     def __init__(self, builder: tfds.core.DatasetBuilder, image_key: str, label_key: str, name: str) -> None:
@@ -77,37 +80,37 @@ class ExampleDecoder:
         self._feature = self._features[image_key]
         self._num_classes: int = self._features[label_key].num_classes
         self.is_preprocessed = is_preprocessed(self._feature)
-        """Whether images are stored as the networks see them, at one resolution."""
+        """Whether images are stored as float32 in [-1, 1], cropped and resampled to one resolution."""
 
     def decode(self, record: tf.Tensor, split: str, resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Decodes one example, in a tf.data pipeline.
+        """Decodes one example within a ``tf.data`` pipeline.
 
         Args:
             record: serialized example, a scalar string.
-            split: split that it belongs to, for errors.
-            resolution: height and width of the result.
+            split: name of the example's split, for error messages.
+            resolution: height and width of the result, in pixels.
 
         Returns:
-            Float32 image in [-1, 1], ``(resolution, resolution, 3)``, and int32 label, ``()``. Evaluating them fails
-            with an InvalidArgumentError, which :func:`label_error_in` reads, if the label is none of the data set's
-            classes.
+            Float32 image in [-1, 1], shape ``(resolution, resolution, 3)``, and int32 label, shape ``()``. If the label
+            is out of range, evaluating them raises an InvalidArgumentError, whose message :func:`label_error_in`
+            parses.
         """
         image, label = self._stored(record)
         if not self.is_preprocessed:
             image = preprocess(image, resolution)
-        # Assertions within a training step would be dropped by XLA.
-        message = f"data set {self._name}, split {split}: found label "
+        # Assert here, not in the training step: XLA drops assertions.
+        prefix = f"data set {self._name}, split {split}: found label "
         is_class = tf.logical_and(label >= 0, label < self._num_classes)
-        sentence = tf.strings.join([message, tf.strings.as_string(label), self._expected_labels()])
-        with tf.control_dependencies([tf.debugging.Assert(is_class, [sentence])]):
+        message = tf.strings.join([prefix, tf.strings.as_string(label), self._expected_labels()])
+        with tf.control_dependencies([tf.debugging.Assert(is_class, [message])]):
             return image, tf.cast(label, tf.int32)
 
     def _stored(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The image as it is stored, and its int64 label."""
+        """Returns the image as stored, and its int64 label."""
         if not self.is_preprocessed:
             example = self._features.deserialize_example(record)
             return example[self._image_key], tf.cast(example[self._label_key], tf.int64)
-        # Only what is needed: of so small a task, TFDS's general decoding is a large part.
+        # Parse these two features directly: TFDS's generic decoding would take much of the time.
         features = {
             self._image_key: tf.io.FixedLenFeature((), tf.string),
             self._label_key: tf.io.FixedLenFeature((), tf.int64),
@@ -120,14 +123,14 @@ class ExampleDecoder:
         return f"; expected 0 to {self._num_classes - 1} (-1 marks a split without labels); choose another split"
 
     def check_first(self, records: tf.data.Dataset, split: str) -> None:
-        """Checks the range of pixels, and the labels, of the first examples.
+        """Checks the labels and the pixel range of the first ``CHECKED_EXAMPLES`` examples.
 
         Args:
             records: serialized examples of the split.
-            split: split that they belong to, for errors.
+            split: name of the split, for error messages.
 
         Raises:
-            UserError: the images have another range than their dtype says, or a label is no class.
+            UserError: a label is out of range, or the pixels do not have the range that their dtype implies.
             tf.errors.OpError: an example cannot be read.
         """
         darkest, brightest = [], []
@@ -136,24 +139,31 @@ class ExampleDecoder:
                 raise UserError(f"data set {self._name}, split {split}: found label {label}{self._expected_labels()}")
             darkest.append(np.min(image))
             brightest.append(np.max(image))
-        kind = _PREPROCESSED if self.is_preprocessed else _PHOTOGRAPHS[np.dtype(self._feature.np_dtype).name]
+        expected = _PREPROCESSED if self.is_preprocessed else _PHOTOGRAPHS[np.dtype(self._feature.np_dtype).name]
         low, high = float(np.min(darkest)), float(np.max(brightest))
-        if not kind.accept(low, high):
+        if not expected.accepts(low, high):
             raise UserError(
-                f"data set {self._name}, split {split}: the pixels of the first {len(darkest)} images are {low:g} to "
-                f"{high:g}; expected {np.dtype(self._feature.np_dtype).name} values from {kind}; "
+                f"data set {self._name}, split {split}: the pixels of the first {len(darkest)} images range from "
+                f"{low:g} to {high:g}; expected {np.dtype(self._feature.np_dtype).name} values from {expected}; "
                 "rescale the images and prepare the data set again"
             )
 
 
 def label_error_in(message: str) -> str | None:
-    """Returns what :meth:`ExampleDecoder.decode` says of a label, from TensorFlow's message of the failed assertion."""
+    """Extracts the message of :meth:`ExampleDecoder.decode` about a label from that of a failed TensorFlow assertion.
+
+    Args:
+        message: message of any TensorFlow error.
+
+    Returns:
+        The message about the label, or None if the error is another one.
+    """
     match = _LABEL_ERROR.search(message)
     return match[1] if match else None
 
 
 def is_preprocessed(feature: Any) -> bool:
-    """Whether a TFDS feature holds square RGB images as the networks see them: the bytes of float32 numbers."""
+    """Whether a TFDS feature holds preprocessed images: square RGB tensors, stored as the bytes of float32 values."""
     shape = feature.shape
     return (
         type(feature) is tfds.features.Tensor

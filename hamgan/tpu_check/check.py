@@ -1,4 +1,4 @@
-"""From a preset and a slice of TPUs to what can be said before renting it."""
+"""Estimates memory use and speed of a training step on a TPU slice, without a TPU."""
 
 import dataclasses
 import re
@@ -11,7 +11,7 @@ from hamgan.tpu_check.compiler import Compiled, compile_for_tpu
 from hamgan.tpu_check.lowering import lower_train_step
 
 BATCH_MULTIPLE = 8
-"""Suggested batches are multiples of it: the TPU pads to 8 rows."""
+"""Factor of all suggested batches: a TPU pads to multiples of 8 rows."""
 
 _EXHAUSTED = re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm")
 _UNITS = {"K": 2**10, "M": 2**20, "G": GIB}
@@ -19,43 +19,54 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": GIB}
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """One precision on one slice."""
+    """Estimate for one precision on one slice.
+
+    Args:
+        precision: one of ``hamgan.config.TPU_PRECISIONS``.
+        topology: slice.
+        core_batch: images per core and step.
+        num_steps: number of training steps.
+        compiled: statistics of the compiler.
+        was_cached: whether the statistics come from an earlier check.
+        has_loops: whether the program has loops, whose bodies the compiler counts once.
+        state_bytes: size of weights, optimizer slots and other state, in bytes.
+    """
 
     precision: str
     topology: Topology
     core_batch: int
     num_steps: int
     compiled: Compiled
-    was_known: bool
-    """Whether the compiler's results are from an earlier check."""
+    was_cached: bool
     has_loops: bool
-    """Whether the program has loops, whose bodies the compiler counts once."""
     state_bytes: int
-    """Weights, optimizer slots and the like."""
 
     @property
     def passes(self) -> bool:
-        """Whether it compiles and fits."""
+        """Whether the step compiles and fits into memory."""
         return self.compiled.error is None and self.compiled.memory <= self.topology.chip.memory
 
     @property
     def compute_seconds(self) -> float:
-        """A step's at the chip's peak rate of multiplications."""
+        """Duration of a step at the chip's peak FLOP/s, in seconds."""
         return self.compiled.flops / self.topology.chip.peak_flops
 
     @property
     def memory_seconds(self) -> float:
-        """A step's at the chip's memory bandwidth."""
+        """Duration of a step at the chip's memory bandwidth, in seconds."""
         return self.compiled.bytes_accessed / self.topology.chip.bandwidth
 
     @property
     def step_seconds(self) -> float:
-        """Lower bound of a step's."""
+        """Lower bound on the duration of a step, in seconds."""
         return max(self.compute_seconds, self.memory_seconds)
 
     @property
     def largest_batch(self) -> int | None:
-        """Images per core that fit, if memory beyond the state grows in proportion; None if that cannot be told."""
+        """Estimated maximum number of images per core, or None if it is unknown.
+
+        Assumes that memory beyond the state is proportional to the batch.
+        """
         if self.compiled.error is None:
             used, available = float(self.compiled.memory), self.topology.chip.memory
         else:
@@ -75,20 +86,23 @@ def check(
     """Lowers and compiles one core's share of the training step in each precision.
 
     Args:
-        config: the experiment.
-        topology: the slice.
-        precisions: of ``hamgan.config.TPU_PRECISIONS``.
-        say: takes lines about what is being done.
+        config: experiment.
+        topology: slice to compile for.
+        precisions: any of ``hamgan.config.TPU_PRECISIONS``.
+        say: function that takes lines of progress.
 
     Raises:
-        UserError: the cores do not divide the global batch.
+        UserError: the global batch is not a multiple of the number of cores.
+        FailedError: the compiler crashed.
     """
     core_batch = share_of_batch(config.train.global_batch, topology.num_cores, f"cores of {topology.name}")
     estimates = []
     for precision in precisions:
         say(f"Tracing {config.name} in {precision}: {core_batch} images per core")
         program = lower_train_step(override(config, [f"train.precision={precision}"]), core_batch)
-        compiled, was_known = compile_for_tpu(program.stablehlo, topology, f"Compiling {precision} for {topology.name}")
+        compiled, was_cached = compile_for_tpu(
+            program.stablehlo, topology, f"Compiling {precision} for {topology.name}"
+        )
         estimates.append(
             Estimate(
                 precision=precision,
@@ -96,7 +110,7 @@ def check(
                 core_batch=core_batch,
                 num_steps=config.train.steps,
                 compiled=compiled,
-                was_known=was_known,
+                was_cached=was_cached,
                 has_loops="stablehlo.while" in program.stablehlo,
                 state_bytes=program.state_bytes,
             )
@@ -105,31 +119,31 @@ def check(
 
 
 def table(estimates: Sequence[Estimate]) -> list[str]:
-    """Returns the estimates side by side, as lines."""
+    """Returns the lines of a table with one column per estimate."""
     rows: list[tuple[str, Callable[[Estimate], str]]] = [
         ("", lambda e: e.precision),
         ("compiles", _verdict),
-        ("compiler's time", lambda e: f"{e.compiled.seconds:.0f} s{' (earlier)' if e.was_known else ''}"),
+        ("compile time", lambda e: f"{e.compiled.seconds:.0f} s{' (cached)' if e.was_cached else ''}"),
     ]
     figures: list[tuple[str, Callable[[Estimate], str]]] = [
         ("HBM per core, GiB", lambda e: f"{e.compiled.memory / GIB:.2f} of {e.topology.chip.memory / GIB:.2f}"),
         ("  arguments (weights, slots, images)", lambda e: f"{e.compiled.argument_bytes / GIB:.2f}"),
         ("  temporaries", lambda e: f"{e.compiled.temporary_bytes / GIB:.2f}"),
         (
-            "  outputs (beside those in place)",
+            "  outputs (not in place)",
             lambda e: f"{(e.compiled.output_bytes - e.compiled.aliased_bytes) / GIB:.2f}",
         ),
         ("  program", lambda e: f"{e.compiled.code_bytes / GIB:.2f}"),
-        ("FLOP per step and core", lambda e: f"{e.compiled.flops:.3g}{' (loops once)' if e.has_loops else ''}"),
+        ("FLOP per step and core", lambda e: f"{e.compiled.flops:.3g}{' (loops counted once)' if e.has_loops else ''}"),
         ("bytes accessed per step and core", lambda e: f"{e.compiled.bytes_accessed:.3g}"),
-        ("step time at least", lambda e: f"{e.step_seconds * 1e3:.1f} ms ({_bound(e)})"),
-        ("images/s at most", lambda e: f"{e.core_batch * e.topology.num_cores / e.step_seconds:,.0f}"),
-        ("the whole run at least", lambda e: f"{e.num_steps * e.step_seconds / 3600:,.1f} h"),
+        ("step time, lower bound", lambda e: f"{e.step_seconds * 1e3:.1f} ms ({_bound(e)})"),
+        ("images/s, upper bound", lambda e: f"{e.core_batch * e.topology.num_cores / e.step_seconds:,.0f}"),
+        ("whole run, lower bound", lambda e: f"{e.num_steps * e.step_seconds / 3600:,.1f} h"),
     ]
     for name, figure in figures:
         rows.append((name, lambda e, figure=figure: figure(e) if e.compiled.error is None else "-"))  # type: ignore[misc]
     rows.append(
-        ("largest batch per core, estimated", lambda e: "-" if e.largest_batch is None else f"{e.largest_batch}")
+        ("largest batch per core, estimate", lambda e: "-" if e.largest_batch is None else f"{e.largest_batch}")
     )
     cells = [[name, *(value(estimate) for estimate in estimates)] for name, value in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
@@ -137,7 +151,7 @@ def table(estimates: Sequence[Estimate]) -> list[str]:
 
 
 def errors(estimates: Sequence[Estimate]) -> list[str]:
-    """Returns what the compiler stopped at, a line for each precision that does not compile."""
+    """Returns one line for each precision that does not compile, with the first line of the error."""
     return [
         f"{estimate.precision}: {_first_line(estimate.compiled.error)}"
         for estimate in estimates
@@ -147,7 +161,7 @@ def errors(estimates: Sequence[Estimate]) -> list[str]:
 
 def _verdict(estimate: Estimate) -> str:
     if estimate.compiled.error is None:
-        return "yes" if estimate.passes else "yes, but does not fit"
+        return "yes" if estimate.passes else "yes, but it does not fit"
     return "no: does not fit" if estimate.compiled.is_too_large else "no"
 
 

@@ -1,7 +1,7 @@
-"""Cloud TPU chips and slices of them.
+"""Specifications of Cloud TPU chips and slices.
 
-Figures: "Key specifications" of docs.cloud.google.com/tpu/docs/ v3, v4, v5e, v5p and v6e. GB and GBps there are read
-as powers of ten, GiB as powers of two.
+Source: "Key specifications" on the pages for v3, v4, v5e, v5p and v6e below docs.cloud.google.com/tpu/docs/. GB and
+GBps are taken as powers of ten, GiB as powers of two.
 """
 
 import dataclasses
@@ -15,17 +15,21 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One kind of chip, as its cores: the devices that hold a replica each."""
+    """A kind of chip, described by its cores, the devices that each run one replica.
+
+    Args:
+        name: name of the chip.
+        cores: number of devices per chip; the two TensorCores of v4 and v5p form one device.
+        peak_flops: peak bfloat16 rate of one core, in FLOP/s; float32 products run as bfloat16 by default.
+        memory: HBM of one core, in bytes.
+        bandwidth: HBM bandwidth of one core, in bytes/s.
+    """
 
     name: str
     cores: int
-    """Devices per chip. The two TensorCores of v4 and v5p work as one device."""
     peak_flops: float
-    """Of one core: bfloat16 multiplications, FLOP/s. Float32 ones run as bfloat16 by default, at the same rate."""
     memory: float
-    """Of one core, bytes of HBM."""
     bandwidth: float
-    """Of one core, bytes/s to and from HBM."""
 
 
 def _chip(name: str, cores: int, teraflops: float, memory: float, gigabytes_per_second: float) -> Chip:
@@ -46,35 +50,43 @@ CHIPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """A slice, such as v5e:2x4."""
+    """A TPU slice, such as v5e:2x4.
+
+    Args:
+        chip: kind of chip.
+        shape: number of chips along each axis.
+    """
 
     chip: Chip
     shape: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        """As the compiler calls it."""
+        """Name of the slice as the compiler expects it."""
         return f"{self.chip.name}:{'x'.join(map(str, self.shape))}"
 
     @property
     def num_cores(self) -> int:
-        """How many replicas train on it."""
+        """Number of cores, and so of replicas."""
         return self.chip.cores * math.prod(self.shape)
 
 
 def parse_topology(text: str) -> Topology:
-    """Reads "v5e:2x4".
+    """Parses the name of a slice.
+
+    Args:
+        text: chip and shape, such as "v5e:2x4".
 
     Raises:
-        UserError: it is not of that form, or of a chip that is not known.
+        UserError: the text does not have this format, or the chip is unknown.
     """
     match = re.fullmatch(r"(\w+):(\d+(?:x\d+){1,2})", text)
     if not match:
-        raise UserError(f"--topology reads CHIP:SHAPE, such as v5e:2x4 or v3:2x2, found '{text}'")
+        raise UserError(f"--topology: expected CHIP:SHAPE, such as v5e:2x4 or v3:2x2, found '{text}'")
     name, shape = match[1], tuple(map(int, match[2].split("x")))
     if name not in CHIPS:
-        hint = did_you_mean(name, CHIPS) or f"; there are {', '.join(CHIPS)}"
+        hint = did_you_mean(name, CHIPS) or f"; known chips: {', '.join(CHIPS)}"
         raise UserError(f"--topology: unknown chip '{name}'{hint}")
     if 0 in shape:
-        raise UserError(f"--topology: a slice has at least one chip along each axis, found '{text}'")
+        raise UserError(f"--topology: expected at least one chip along each axis, found '{text}'")
     return Topology(CHIPS[name], shape)

@@ -1,8 +1,8 @@
-"""Compiles StableHLO for one core of a TPU, in a process of its own.
+"""Compile StableHLO for one core of a TPU. The parent process runs this module as a separate process.
 
   python -m hamgan.tpu_check.compile_stablehlo STEP.mlir v5e:2x4 RESULT.json
 
-Needs jax and libtpu, and no TPU. The result is what the compiler found out, or its error.
+Needs jax and libtpu, but no TPU. RESULT.json holds the compiler's statistics or its error.
 """
 
 import json
@@ -11,9 +11,15 @@ import sys
 
 
 def main(source: str, topology: str, result: str) -> None:
-    """Compiles ``source`` and writes ``result``."""
-    # No TPU is looked for: neither here nor, which would take minutes, at Google's metadata server. So other processes
-    # with libtpu are not in the way either.
+    """Compiles a program and writes the result.
+
+    Args:
+        source: path of the StableHLO text.
+        topology: name of the slice.
+        result: path of the JSON file to write.
+    """
+    # Do not search for TPUs: querying Google's metadata server takes minutes. Without one, several processes can load
+    # libtpu.
     os.environ.update(TPU_SKIP_MDS_QUERY="1", JAX_PLATFORMS="cpu", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
     import jax
     import numpy as np
@@ -34,7 +40,7 @@ def main(source: str, topology: str, result: str) -> None:
         memory = executable.get_compiled_memory_stats()
         costs = executable.cost_analysis()
         costs = costs[0] if isinstance(costs, list) else costs
-        found = {
+        statistics = {
             "argument_bytes": memory.argument_size_in_bytes,
             "output_bytes": memory.output_size_in_bytes,
             "aliased_bytes": memory.alias_size_in_bytes,
@@ -44,9 +50,9 @@ def main(source: str, topology: str, result: str) -> None:
             "bytes_accessed": costs["bytes accessed"],
         }
     except (jax.errors.JaxRuntimeError, ir.MLIRError, ValueError) as error:
-        found = {"error": str(error)}
+        statistics = {"error": str(error)}
     with open(result, "w", encoding="utf-8") as file:
-        json.dump(found, file)
+        json.dump(statistics, file)
 
 
 if __name__ == "__main__":

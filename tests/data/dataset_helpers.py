@@ -1,4 +1,4 @@
-"""A TFDS data set of given images and labels, for tests."""
+"""Writes TFDS data sets of given images and labels, for tests."""
 
 import pathlib
 
@@ -12,18 +12,18 @@ NUM_CLASSES = 3
 
 
 def write_dataset(path, splits, image_feature=None, num_shards=1) -> DataConfig:
-    """Writes the data set "given" below ``path``.
+    """Writes a data set named "given" and returns its config.
 
     Args:
-        path: data folder.
-        splits: images and labels by split; with the names "train" and "test".
-        image_feature: TFDS feature of the images; photographs of any size if None.
-        num_shards: number of record files of a split.
+        path: folder of TFDS data sets.
+        splits: pair of images and labels for each split, which are named "train" and "test".
+        image_feature: TFDS feature of the images; None for photographs of any size.
+        num_shards: number of record files per split.
     """
 
-    # Not registered, so that TFDS reads the features from the folder.
+    # Not registered, so TFDS has to read the features from the folder.
     class Given(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        """Images and labels as given."""
+        """Images and labels passed to write_dataset."""
 
         VERSION = tfds.core.Version("1.0.0")
 
@@ -47,22 +47,22 @@ def write_dataset(path, splits, image_feature=None, num_shards=1) -> DataConfig:
 
 
 def pictures(count: int, dtype=np.uint8, high: float = 255.0, low: float = 0.0) -> np.ndarray:
-    """Returns images of 8x8 pixels, each with pixels from ``low`` to ``high``."""
+    """Returns 8x8 images whose pixels all span ``low`` to ``high``, shape ``(count, 8, 8, 3)``."""
     images = np.linspace(low, high, count * 8 * 8 * 3).reshape(count, 8, 8, 3)
     images[:, 0, 0], images[:, 1, 1] = low, high
     return images.astype(dtype)
 
 
 def record_files(path, split="train") -> list[pathlib.Path]:
-    """Returns the record files of a split below a data folder."""
+    """Returns the record files of a split, anywhere below a folder."""
     return sorted(pathlib.Path(path).rglob(f"*-{split}.tfrecord-*"))
 
 
 def rewrite_labels(file: pathlib.Path, labels: dict[int, int]) -> None:
-    """Gives the records of those numbers other labels, whatever TFDS thinks of them."""
+    """Changes the labels of the records with the given indices, without any check."""
     records = [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))]
-    for number, label in labels.items():
-        records[number].features.feature["label"].int64_list.value[:] = [label]
+    for index, label in labels.items():
+        records[index].features.feature["label"].int64_list.value[:] = [label]
     with tf.io.TFRecordWriter(str(file)) as writer:
         for record in records:
             writer.write(record.SerializeToString())

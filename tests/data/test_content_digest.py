@@ -17,7 +17,7 @@ from hamgan.data.records import RecordPart
 
 
 class Stamps(tfds.core.GeneratorBasedBuilder):
-    """Twelve small pictures; ``values`` are their brightness, ``remark`` is nothing that a network sees."""
+    """Twelve small images of brightness ``values``; ``remark`` is a feature besides image and label."""
 
     VERSION = tfds.core.Version("1.0.0")
     values = tuple(range(0, 240, 20))
@@ -71,7 +71,7 @@ def _write(path, examples):
             writer.write(_example(image, label))
 
 
-def test_the_digest_is_of_lengths_images_and_labels_in_stored_order(tmp_path):
+def test_digest_covers_image_lengths_images_and_labels_in_stored_order(tmp_path):
     examples = [(b"first", 3), (b"", -1), (b"third one", 2**40), (b"4", 0)]
     expected = hashlib.sha256()
     for image, label in examples[1:]:
@@ -82,14 +82,14 @@ def test_the_digest_is_of_lengths_images_and_labels_in_stored_order(tmp_path):
     assert content_sha256(parts, "image", "label") == expected.hexdigest()
 
 
-def test_identity_does_not_depend_on_files_folder_or_other_features(tmp_path, cache):
+def test_identity_does_not_depend_on_folder_number_of_files_or_other_features(tmp_path, cache):
     one = _prepared(tmp_path / "one")
-    other = _prepared(tmp_path / "deep" / "er", num_shards=3, remark="prepared on another day, at another place")
+    other = _prepared(tmp_path / "deep" / "er", num_shards=3, remark="prepared on another day, in another folder")
     for split, count in (("train", None), ("train", 7), ("train[3:]", None)):
         assert one.identity(split, count, cache) == other.identity(split, count, cache)
 
 
-def test_identity_is_another_for_other_images_under_the_same_name(tmp_path, cache):
+def test_identity_differs_for_other_images_under_the_same_name(tmp_path, cache):
     values = list(Stamps.values)
     values[2], values[5] = values[5], values[2]
     one, other = _prepared(tmp_path / "one"), _prepared(tmp_path / "other", values=values)
@@ -101,7 +101,7 @@ def test_identity_is_another_for_other_images_under_the_same_name(tmp_path, cach
     assert {**first, "sha256": None} == {**second, "sha256": None}
 
 
-def test_only_the_examples_that_are_used_count(tmp_path, cache):
+def test_identity_covers_only_the_examples_in_use(tmp_path, cache):
     dataset = _prepared(tmp_path / "one", num_shards=3)
     digests = {count: dataset.identity("train", count, cache)["sha256"] for count in (1, 4, 5, 11, 12)}
     assert len(set(digests.values())) == 5
@@ -110,14 +110,14 @@ def test_only_the_examples_that_are_used_count(tmp_path, cache):
     assert dataset.identity("train[:5]", cache_dir=cache)["sha256"] == digests[5]
 
 
-def test_provenance_has_what_identity_leaves_out(tmp_path):
+def test_provenance_describes_folder_files_and_preparation(tmp_path):
     one, other = _prepared(tmp_path / "one"), _prepared(tmp_path / "other", num_shards=3)
     provenance = one.provenance("train")
     assert provenance["folder"] == str(tmp_path / "one" / "stamps" / "1.0.0")
     assert provenance["record_files"] == 1
     assert provenance["preparation"] is None
     assert other.provenance("train")["record_files"] == 3
-    # What cards before this version have as "sha256".
+    # Earlier versions used this digest as the identity.
     described = [[["stamps-train.tfrecord-00000-of-00001", 0, 12]], [one.builder.info.splits["train"].num_bytes], None]
     expected = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     assert provenance["described_sha256"] == expected
@@ -130,7 +130,7 @@ def parts(tmp_path):
 
 
 def _computed(monkeypatch):
-    """A list that gets an entry whenever a digest is computed."""
+    """Returns a list that grows by one entry whenever a digest is computed."""
     calls = []
     compute = content_digest.content_sha256
 
@@ -142,7 +142,7 @@ def _computed(monkeypatch):
     return calls
 
 
-def test_a_digest_is_computed_once(parts, cache, monkeypatch):
+def test_digest_is_computed_once(parts, cache, monkeypatch):
     calls = _computed(monkeypatch)
     first = cached_content_sha256(parts, "image", "label", cache)
     assert cached_content_sha256(parts, "image", "label", cache) == first
@@ -151,19 +151,19 @@ def test_a_digest_is_computed_once(parts, cache, monkeypatch):
     assert len(calls) == 2
 
 
-def test_a_digest_is_computed_again_when_a_file_was_changed(parts, cache):
+def test_digest_is_recomputed_when_a_file_changes(parts, cache):
     path = parts[0].path
     first = cached_content_sha256(parts, "image", "label", cache)
     before = os.stat(path)
     _write(path, [(b"image", 1), (b"0ther", 2)])
-    # The same size, and a nanosecond later.
+    # Same size, modified one nanosecond later.
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     assert os.stat(path).st_size == before.st_size
     assert cached_content_sha256(parts, "image", "label", cache) != first
 
 
 @pytest.mark.parametrize("damage", [b"", b"abc", b"\xff" * 64, b"g" * 64 + b"\n", b"0" * 63 + b"\n"])
-def test_a_damaged_cache_is_replaced(parts, cache, damage):
+def test_damaged_cache_entry_is_replaced(parts, cache, damage):
     expected = cached_content_sha256(parts, "image", "label", cache)
     ((folder, _, (name,)),) = [entry for entry in os.walk(cache) if entry[2]]
     with open(os.path.join(folder, name), "wb") as file:
@@ -173,13 +173,13 @@ def test_a_damaged_cache_is_replaced(parts, cache, damage):
         assert file.read() == f"{expected}\n"
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(parts, tmp_path):
-    (tmp_path / "file").write_text("no folder")
+def test_unwritable_cache_is_ignored(parts, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
     expected = content_sha256(parts, "image", "label")
     assert cached_content_sha256(parts, "image", "label", str(tmp_path / "file")) == expected
 
 
-def test_processes_may_compute_the_same_digest_at_once(parts, cache):
+def test_concurrent_computations_of_the_same_digest_agree(parts, cache):
     expected = content_sha256(parts, "image", "label")
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         digests = threads.map(lambda _: cached_content_sha256(parts, "image", "label", cache), range(16))
@@ -187,7 +187,7 @@ def test_processes_may_compute_the_same_digest_at_once(parts, cache):
     assert cached_content_sha256(parts, "image", "label", cache) == expected
 
 
-def test_a_cache_in_a_bucket_is_not_used(parts, tmp_path, monkeypatch):
+def test_remote_cache_is_ignored(parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cached_content_sha256(parts, "image", "label", "gs://bucket/cache") == content_sha256(
         parts, "image", "label"
@@ -195,7 +195,7 @@ def test_a_cache_in_a_bucket_is_not_used(parts, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
-def test_nothing_is_left_in_the_cache_but_the_digest(parts, cache):
+def test_cache_holds_nothing_but_the_digest(parts, cache):
     cached_content_sha256(parts, "image", "label", cache)
     ((_, _, names),) = [entry for entry in os.walk(cache) if entry[2]]
     assert [os.path.splitext(name)[1] for name in names] == [".sha256"]

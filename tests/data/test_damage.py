@@ -1,4 +1,4 @@
-"""Data sets that are damaged, incomplete, empty or tiny, and folders with odd names."""
+"""Damaged, incomplete, empty and tiny data sets, and folders with unusual names."""
 
 import json
 import shutil
@@ -14,18 +14,18 @@ from hamgan.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """Forty examples in four files, and five in one."""
-    path = tmp_path_factory.mktemp("whole")
+def intact(tmp_path_factory):
+    """Data set with 40 training and 5 test examples, each split in four files."""
+    path = tmp_path_factory.mktemp("intact")
     splits = {"train": (pictures(40), np.arange(40) % 3), "test": (pictures(5), np.arange(5) % 3)}
     write_dataset(path, splits, num_shards=4)
     return path
 
 
 @pytest.fixture
-def damaged(whole, tmp_path):
-    """A copy to be damaged, in a folder whose name would be a pattern."""
-    return shutil.copytree(whole, tmp_path / "data [1]*?{a,b}")
+def damaged(intact, tmp_path):
+    """Copy for tests to damage, in a folder whose name looks like a glob pattern."""
+    return shutil.copytree(intact, tmp_path / "data [1]*?{a,b}")
 
 
 @pytest.fixture
@@ -66,17 +66,17 @@ def _drop_last_record(file):
 
 
 DAMAGE = {
-    "a flipped bit of a record": (lambda file: _flip(file, 100), "corrupted record at 12"),
-    "a flipped bit of a length": (lambda file: _flip(file, 1), "corrupted record at 0"),
-    "cut off": (_truncate, "truncated record"),
-    "a record is missing": (_drop_last_record, "expected 10 records, found 9"),
+    "flipped bit in a record": (lambda file: _flip(file, 100), "corrupted record at 12"),
+    "flipped bit in a length": (lambda file: _flip(file, 1), "corrupted record at 0"),
+    "truncated": (_truncate, "truncated record"),
+    "missing record": (_drop_last_record, "expected 10 records, found 9"),
     "empty": (lambda file: file.write_bytes(b""), "expected 10 records, found 0"),
-    "no records": (lambda file: file.write_bytes(b"<html>" * 9), "corrupted record at 0"),
+    "not a record file": (lambda file: file.write_bytes(b"<html>" * 9), "corrupted record at 0"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_record_file_is_named(damaged, cache, damage):
+def test_damaged_record_file_is_named(damaged, cache, damage):
     apply, message = DAMAGE[damage]
     file = record_files(damaged)[2]
     apply(file)
@@ -91,11 +91,11 @@ def test_a_damaged_record_file_is_named(damaged, cache, damage):
     with pytest.raises(UserError) as raised:
         dataset.identity("train", cache_dir=cache)
     assert str(raised.value).startswith(expected)
-    # What is read of the other files is sound.
+    # Splits in other files can still be read.
     assert len(_read_all(dataset, "test")) == 1
 
 
-def test_a_damaged_first_file_is_named_before_anything_starts(damaged):
+def test_damage_in_the_first_file_is_reported_before_reading_batches(damaged):
     file = record_files(damaged)[0]
     _flip(file, 100)
     dataset = _open(damaged, validation_split="test")
@@ -104,7 +104,7 @@ def test_a_damaged_first_file_is_named_before_anything_starts(damaged):
     assert str(file) in str(raised.value)
 
 
-def test_a_record_file_that_vanishes_while_being_read_is_named(damaged, cache):
+def test_record_file_deleted_after_opening_is_named(damaged, cache):
     dataset = _open(damaged, validation_split="test")
     file = record_files(damaged)[1]
     file.unlink()
@@ -116,10 +116,10 @@ def test_a_record_file_that_vanishes_while_being_read_is_named(damaged, cache):
     assert f"split train: {file}" in str(raised.value)
 
 
-def test_missing_record_files_are_found_at_once(damaged):
+def test_missing_record_files_are_found_when_the_data_set_is_opened(damaged):
     for file in record_files(damaged)[1:3]:
         file.unlink()
-    with pytest.raises(UserError, match=r"lacks 2 record files of split 'train', such as .*00001-of-00004"):
+    with pytest.raises(UserError, match=r"is missing 2 record files of split 'train', such as .*00001-of-00004"):
         _open(damaged, validation_split="test")
     assert _open(damaged, train_split="test", validation_split="test").num_examples("test") == 5
 
@@ -131,17 +131,17 @@ def folder(damaged):
 
 METADATA = ("dataset_info.json", "features.json", "preparation.json")
 CONTENTS = {
-    "cut off": b'{"name": "giv',
+    "truncated": b'{"name": "giv',
     "empty": b"",
-    "no object": b"[]",
-    "another object": b"{}",
+    "not an object": b"[]",
+    "no fields": b"{}",
     "binary": b"\xff\xfe\x00" * 9,
 }
 
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("name", METADATA)
-def test_damaged_metadata_is_named(damaged, folder, name, content):
+def test_damaged_metadata_file_is_named(damaged, folder, name, content):
     (folder / name).write_bytes(CONTENTS[content])
     with pytest.raises(UserError) as raised:
         _open(damaged, validation_split="test")
@@ -150,14 +150,14 @@ def test_damaged_metadata_is_named(damaged, folder, name, content):
 
 
 @pytest.mark.parametrize("name", METADATA[:2])
-def test_missing_metadata_is_named(damaged, folder, name):
+def test_missing_metadata_file_is_named(damaged, folder, name):
     (folder / name).unlink()
     with pytest.raises(UserError) as raised:
         _open(damaged, validation_split="test")
     assert f"{folder / name} is missing" in str(raised.value)
 
 
-def test_damage_within_the_metadata_is_one_line(damaged, folder):
+def test_invalid_metadata_field_is_one_line(damaged, folder):
     path = folder / "dataset_info.json"
     content = json.loads(path.read_text())
     content["splits"][0]["shardLengths"] = ["many"]
@@ -168,12 +168,12 @@ def test_damage_within_the_metadata_is_one_line(damaged, folder):
 
 @pytest.mark.parametrize("split", ["train[:0]", "train[7:7]", "train[:1%]", "train[-2:-4]"])
 @pytest.mark.parametrize("role", ["train_split", "validation_split"])
-def test_an_empty_split_is_refused(whole, split, role):
+def test_empty_split_is_rejected(intact, split, role):
     with pytest.raises(UserError, match=r"split 'train.*' of data set 'given' is empty"):
-        _open(whole, **{"validation_split": "test", role: split})
+        _open(intact, **{"validation_split": "test", role: split})
 
 
-def test_a_split_of_no_files_is_refused(damaged, folder):
+def test_split_without_files_is_rejected(damaged, folder):
     path = folder / "dataset_info.json"
     content = json.loads(path.read_text())
     for lengths in ([], ["0"]):
@@ -183,8 +183,8 @@ def test_a_split_of_no_files_is_refused(damaged, folder):
             _open(damaged, validation_split="test")
 
 
-def test_a_split_of_one_example_is_enough(whole, cache):
-    dataset = _open(whole, train_split="train[:1]", validation_split="test[:1]")
+def test_split_with_a_single_example_works(intact, cache):
+    dataset = _open(intact, train_split="train[:1]", validation_split="test[:1]")
     for images, labels in dataset.training_batches(resolution=8, batch=4, seed=0).take(2).as_numpy_iterator():
         assert np.all(images == images[0])
         assert np.all(labels == labels[0])
@@ -193,10 +193,10 @@ def test_a_split_of_one_example_is_enough(whole, cache):
     assert dataset.identity("train[:1]", cache_dir=cache)["examples"] == 1
 
 
-def test_an_unreadable_folder_is_one_line(damaged, monkeypatch):
-    def refuse(path):
+def test_unreadable_folder_is_one_line(damaged, monkeypatch):
+    def deny(path):
         raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
 
-    monkeypatch.setattr(tf.io.gfile, "listdir", refuse)
+    monkeypatch.setattr(tf.io.gfile, "listdir", deny)
     with pytest.raises(UserError, match=r"data set given in .*1\.0\.0 cannot be read: .*Permission denied"):
         _open(damaged, validation_split="test")

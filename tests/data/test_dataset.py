@@ -7,12 +7,12 @@ import tensorflow_datasets as tfds
 from dataset_helpers import pictures, write_dataset
 
 from hamgan.config import DataConfig
-from hamgan.data.dataset import ClassificationDataset, _num_streams
+from hamgan.data.dataset import ClassificationDataset
 from hamgan.errors import UserError
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
-    """Six gray images of varied size in many files, with features beyond image and label."""
+    """Six grayscale images of different sizes, with a feature besides image and label."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -38,7 +38,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
 
 class TwoLabels(Shapes):
-    """Nothing says which label is meant."""
+    """Has two label features, neither of which is declared as the supervised one."""
 
     def _info(self):
         label = tfds.features.ClassLabel(num_classes=3)
@@ -72,7 +72,7 @@ def _stream(dataset, count, **kwargs):
     return np.concatenate(images), np.concatenate(labels)
 
 
-def test_batches_are_images_in_range_with_their_labels(dataset):
+def test_batches_hold_images_in_range_and_int32_labels(dataset):
     images, labels = _stream(dataset, 2)
     assert images.shape == (32, 32, 32, 3)
     assert images.dtype == np.float32
@@ -82,7 +82,7 @@ def test_batches_are_images_in_range_with_their_labels(dataset):
     assert set(labels) <= set(range(10))
 
 
-def test_an_epoch_holds_every_example_once_and_the_next_is_ordered_otherwise(dataset):
+def test_each_epoch_holds_every_example_once_in_a_new_order(dataset):
     size = dataset.num_examples("train")
     images, labels = _stream(dataset, 2 * size // 2, batch=2)
     first, second = images[:size], images[size : 2 * size]
@@ -91,7 +91,7 @@ def test_an_epoch_holds_every_example_once_and_the_next_is_ordered_otherwise(dat
     np.testing.assert_array_equal(first[order[0]], second[order[1]])
 
 
-def test_the_stream_can_be_entered_anywhere(dataset):
+def test_training_batches_resume_after_any_number_of_examples(dataset):
     size = dataset.num_examples("train")
     images, labels = _stream(dataset, 200)
     for batches in (1, 3, size // 16 + 2, 150):
@@ -101,8 +101,8 @@ def test_the_stream_can_be_entered_anywhere(dataset):
 
 
 @pytest.fixture(scope="module")
-def in_files(tmp_path_factory):
-    """A data set whose images say which of its 96 examples they are, in 8 files of 12."""
+def numbered(tmp_path_factory):
+    """Data set of 96 examples in 8 files of 12; the brightness of an image is the index of its example."""
 
     class Numbered(Shapes, skip_registration=True):
         def _generate_examples(self):
@@ -121,29 +121,29 @@ def _numbers(dataset, count, **kwargs):
     return [np.rint((images[:, 0, 0, 0] + 1) * 127.5).astype(int) for images, _ in batches.as_numpy_iterator()]
 
 
-def test_an_epoch_of_streams_holds_every_example_once(in_files):
-    numbers = np.concatenate(_numbers(in_files, 12))
+def test_each_epoch_holds_every_example_once_with_several_streams(numbered):
+    numbers = np.concatenate(_numbers(numbered, 12))
     for epoch in (numbers[:96], numbers[96:]):
         assert sorted(epoch) == list(range(96))
     assert not np.array_equal(numbers[:96], numbers[96:])
-    # Rows belong to streams, and streams to files: each row pair of a batch comes from 12 examples.
+    # Each of the 8 streams owns one file of 12 examples and two rows of every batch.
     rows = np.reshape(numbers, (12, 8, 2))
     assert all(len(set(rows[:, stream].ravel())) == 12 for stream in range(8))
 
 
-def test_streams_can_be_entered_anywhere(in_files):
-    numbers = _numbers(in_files, 20)
+def test_several_streams_resume_after_any_number_of_examples(numbered):
+    numbers = _numbers(numbered, 20)
     for batches in (1, 5, 6, 17):
-        np.testing.assert_array_equal(_numbers(in_files, 2, skip_examples=16 * batches), numbers[batches : batches + 2])
+        np.testing.assert_array_equal(_numbers(numbered, 2, skip_examples=16 * batches), numbers[batches : batches + 2])
 
 
 @pytest.mark.parametrize(("num_hosts", "batches_per_host"), [(1, 4), (2, 1), (2, 4), (8, 2), (16, 1)])
-def test_hosts_read_their_rows_of_the_same_batches(in_files, num_hosts, batches_per_host):
-    """Up to 8 hosts have files of their own; 16 have not, and read all."""
-    whole = np.stack(_numbers(in_files, 8))
+def test_hosts_read_their_own_rows_of_the_same_batches(numbered, num_hosts, batches_per_host):
+    """Up to 8 hosts read disjoint files. With 16, each reads all files."""
+    whole = np.stack(_numbers(numbered, 8))
     parts = [
         np.reshape(
-            _numbers(in_files, 8 * batches_per_host, host=host, num_hosts=num_hosts, batches_per_host=batches_per_host),
+            _numbers(numbered, 8 * batches_per_host, host=host, num_hosts=num_hosts, batches_per_host=batches_per_host),
             (8, -1),
         )
         for host in range(num_hosts)
@@ -151,35 +151,20 @@ def test_hosts_read_their_rows_of_the_same_batches(in_files, num_hosts, batches_
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "batch", "expected"),
-    [
-        ([1251] * 640 + [1252] * 384, 1024, 64),  # ImageNet's
-        ([1251] * 1024, 48, 16),
-        ([100], 32, 1),
-        ([100, 100, 100], 32, 1),
-        ([100] * 7 + [50], 32, 1),
-        ([100] * 4, 32, 4),
-    ],
-)
-def test_files_are_dealt_out_evenly(sizes, batch, expected):
-    assert _num_streams(sizes, batch) == expected
-
-
-def test_a_share_that_is_not_whole_is_refused(in_files):
+def test_indivisible_batch_is_rejected(numbered):
     for wrong in ({"skip_examples": 5}, {"num_hosts": 3}, {"batches_per_host": 32}):
         with pytest.raises(ValueError, match="must be a multiple"):
-            _numbers(in_files, 1, **wrong)
+            _numbers(numbered, 1, **wrong)
 
 
-def test_order_is_a_function_of_the_seed_alone(dataset):
+def test_order_depends_on_the_seed_alone(dataset):
     _, labels = _stream(dataset, 8)
     tf.random.set_seed(77)
     np.testing.assert_array_equal(_stream(dataset, 8)[1], labels)
     assert not np.array_equal(_stream(dataset, 8, seed=2)[1], labels)
 
 
-def test_evaluation_reads_a_split_once_in_stored_order(dataset):
+def test_evaluation_batches_cover_a_split_once_in_stored_order(dataset):
     batches = list(dataset.evaluation_batches("validation", resolution=32, batch=100).as_numpy_iterator())
     labels = np.concatenate([labels for _, labels in batches])
     assert len(labels) == dataset.num_examples("validation")
@@ -187,7 +172,7 @@ def test_evaluation_reads_a_split_once_in_stored_order(dataset):
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in limited]), labels[:120])
 
 
-def test_any_image_and_label_feature_is_found_and_gray_becomes_rgb(other_dir):
+def test_features_are_found_under_any_name_and_grayscale_becomes_rgb(other_dir):
     config = DataConfig(dataset="shapes", data_dir=other_dir, train_split="everything", validation_split="everything")
     dataset = ClassificationDataset(config)
     assert dataset.num_classes == 3
@@ -196,7 +181,7 @@ def test_any_image_and_label_feature_is_found_and_gray_becomes_rgb(other_dir):
     assert sorted(labels) == [0, 0, 1, 1, 2, 2]
 
 
-def test_a_part_of_a_split_is_a_split(other_dir):
+def test_split_can_be_a_slice(other_dir):
     config = DataConfig(
         dataset="shapes", data_dir=other_dir, train_split="everything[:50%]", validation_split="everything[50%:]"
     )
@@ -218,34 +203,34 @@ def test_a_part_of_a_split_is_a_split(other_dir):
         ({"data_dir": "/nonexistent"}, "'digits' is known but not prepared in /nonexistent"),
     ],
 )
-def test_missing_data_is_a_clear_error(tiny, changes, message):
+def test_missing_data_is_named(tiny, changes, message):
     with pytest.raises(UserError, match=message):
         ClassificationDataset(dataclasses.replace(tiny.data, **changes))
 
 
-def test_a_data_set_without_one_label_is_refused(other_dir):
-    with pytest.raises(UserError, match="exactly one ClassLabel feature to be trained on, found kind, color"):
+def test_data_set_with_two_label_features_is_rejected(other_dir):
+    with pytest.raises(UserError, match="exactly one ClassLabel feature, found kind, color"):
         ClassificationDataset(DataConfig("two_labels", other_dir, "everything", "everything"))
 
 
-def test_images_of_another_kind_are_named(tmp_path):
+def test_unsupported_image_feature_is_named(tmp_path):
     uint8 = tfds.features.Tensor(shape=(8, 8, 3), dtype=np.uint8)
     config = write_dataset(tmp_path, {"train": (pictures(2), [0, 1])}, uint8)
-    message = r"one Image feature \(or float32 Tensor .*\) to be trained on, found none among image \(Tensor\), label"
+    message = r"one Image feature \(or float32 Tensor .*\), found none among image \(Tensor\), label"
     with pytest.raises(UserError, match=message):
         ClassificationDataset(config)
 
 
 @pytest.fixture(scope="module")
-def fast_dir(tmp_path_factory):
-    """A tiny ImageNet, as photographs and preprocessed, a subset of two images per class."""
+def imagenet_dir(tmp_path_factory):
+    """Tiny ImageNet, as photographs and preprocessed, with at most three images per class."""
     from data_prep.fake_imagenet import write_fake_imagenet
     from data_prep.forms import get_forms
     from data_prep.ilsvrc import synsets
     from data_prep.preparation import Selection
     from data_prep.prepare_imagenet import Request, prepare_imagenet
 
-    path = tmp_path_factory.mktemp("fast")
+    path = tmp_path_factory.mktemp("imagenet")
     fake = str(path / "fake")
     write_fake_imagenet(
         fake, layout="folders", classes=synsets()[:5], train_per_class=4, validation_per_class=1, flaws=False
@@ -255,10 +240,10 @@ def fast_dir(tmp_path_factory):
     return str(path)
 
 
-def test_training_on_the_fast_form_is_training_on_the_photographs(fast_dir):
+def test_preprocessed_imagenet_gives_the_same_batches_as_the_photographs(imagenet_dir):
     streams, evaluations = [], []
     for name in ("imagenet2012", "imagenet_hamgan/64"):
-        dataset = ClassificationDataset(DataConfig(name, fast_dir))
+        dataset = ClassificationDataset(DataConfig(name, imagenet_dir))
         batches = dataset.training_batches(resolution=64, batch=4, seed=5, skip_examples=8)
         streams.append(list(batches.take(6).as_numpy_iterator()))
         batches = dataset.evaluation_batches("validation", resolution=64, batch=4)
@@ -270,15 +255,15 @@ def test_training_on_the_fast_form_is_training_on_the_photographs(fast_dir):
             assert images.dtype == same_images.dtype == np.float32
 
 
-def test_the_fast_form_serves_its_own_resolution_only(fast_dir):
-    dataset = ClassificationDataset(DataConfig("imagenet_hamgan/64", fast_dir))
-    message = "holds images preprocessed to 64x64, but model.resolution is 128: use 'imagenet_hamgan/128'"
+def test_preprocessed_imagenet_rejects_another_resolution(imagenet_dir):
+    dataset = ClassificationDataset(DataConfig("imagenet_hamgan/64", imagenet_dir))
+    message = "holds images preprocessed to 64x64, but model.resolution is 128; use 'imagenet_hamgan/128'"
     with pytest.raises(UserError, match=message):
         dataset.training_batches(resolution=128, batch=4, seed=0)
     with pytest.raises(UserError, match=message):
         dataset.evaluation_batches("validation", resolution=128, batch=4)
 
 
-def test_a_subset_is_announced(fast_dir, caplog):
-    ClassificationDataset(DataConfig("imagenet_hamgan/64", fast_dir))
-    assert "is a subset: at most 3 images of a class" in caplog.text
+def test_subset_is_announced(imagenet_dir, caplog):
+    ClassificationDataset(DataConfig("imagenet_hamgan/64", imagenet_dir))
+    assert "is a subset: at most 3 images per class" in caplog.text

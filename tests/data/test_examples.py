@@ -1,4 +1,4 @@
-"""What every image and label is checked for on its way to the networks."""
+"""Checks on labels and pixel ranges of decoded examples."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ BATCHES = pytest.mark.parametrize("batches", [_training, _evaluation])
 
 @pytest.fixture(scope="module", params=["photographs", "preprocessed"])
 def late_label(request, tmp_path_factory):
-    """A data set with one wrong label, after the examples that are looked at before anything starts."""
+    """Data set with one invalid label, after the examples that are checked up front."""
     path = tmp_path_factory.mktemp(request.param)
     if request.param == "photographs":
         config = write_dataset(path, {"train": (pictures(40), LABELS)})
@@ -48,7 +48,7 @@ def late_label(request, tmp_path_factory):
 
 @BATCHES
 @pytest.mark.parametrize("label", [-1, 3, 2**40])
-def test_a_label_that_is_no_class_is_one_line(late_label, batches, label):
+def test_label_out_of_range_is_one_line(late_label, batches, label):
     dataset = late_label(label)
     elements = batches(dataset)
     message = rf"^data set given, split train: found label {label}; expected 0 to 2 .*; choose another split$"
@@ -56,8 +56,8 @@ def test_a_label_that_is_no_class_is_one_line(late_label, batches, label):
         list(elements.as_numpy_iterator())
 
 
-def test_a_wrong_label_is_found_where_a_graph_takes_the_batches(late_label):
-    """As the training function does; and compiled by XLA, which drops assertions of its own."""
+def test_label_out_of_range_is_found_inside_a_graph(late_label):
+    """Like the training function, whose step is compiled by XLA. XLA drops assertions inside the step."""
     dataset = late_label(3)
 
     @tf.function(jit_compile=True)
@@ -84,7 +84,7 @@ def test_every_class_is_accepted(late_label):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_split_without_labels_is_refused_before_anything_starts(tmp_path, split):
+def test_split_without_labels_is_rejected_before_reading_batches(tmp_path, split):
     labels = {"train": LABELS, "test": LABELS, split: np.full(40, -1)}
     config = write_dataset(tmp_path, {name: (pictures(40), of) for name, of in labels.items()})
     dataset = ClassificationDataset(config)
@@ -94,7 +94,7 @@ def test_a_split_without_labels_is_refused_before_anything_starts(tmp_path, spli
             batches(dataset)
 
 
-def test_other_errors_pass_through_reading(late_label):
+def test_unrelated_errors_pass_through(late_label):
     dataset = late_label(0)
     with pytest.raises(tf.errors.InvalidArgumentError), dataset.reading():
         tf.reshape(tf.zeros(3), (2, 2))
@@ -118,7 +118,7 @@ def _dataset(path, kind, low, high):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pixels_of_every_kind_come_out_from_minus_one_to_one(tmp_path, kind):
+def test_images_of_every_kind_are_scaled_to_minus_one_to_one(tmp_path, kind):
     _, _, low, high = KINDS[kind]
     dataset, images = _dataset(tmp_path, kind, low, high)
     for batches in (
@@ -129,7 +129,7 @@ def test_pixels_of_every_kind_come_out_from_minus_one_to_one(tmp_path, kind):
         expected = (images.astype(np.float64) - low) / (high - low) * 2 - 1
         expected = np.broadcast_to(expected, found.shape)
         assert found.dtype == np.float32
-        # The order is another; each image has a mean of its own.
+        # Images are shuffled; match them by their means, which differ.
         order, expected_order = (np.argsort(each.mean((1, 2, 3))) for each in (found, expected))
         np.testing.assert_allclose(found[order], expected[expected_order], atol=1e-5)
 
@@ -140,18 +140,18 @@ WRONG = {
     "12 bits in uint16": ("uint16", 0, 4095, "0 to 4095; expected uint16 values from 0 to 65535"),
     "0 to 255 in float": ("float32", 0.0, 255.0, "0 to 255; expected float32 values from 0 to 1"),
     "-1 to 1 in float": ("float32", -1.0, 1.0, "-1 to 1; expected float32 values from 0 to 1"),
-    "divided twice": ("float32", 0.0, 1 / 255, "0 to 0.00392157; expected float32 values from 0 to 1"),
-    "not a number": ("float32", 0.0, np.nan, "nan"),
-    "infinite": ("float32", 0.0, np.inf, "inf"),
+    "divided by 255 twice": ("float32", 0.0, 1 / 255, "0 to 0.00392157; expected float32 values from 0 to 1"),
+    "NaN": ("float32", 0.0, np.nan, "nan"),
+    "infinity": ("float32", 0.0, np.inf, "inf"),
     "preprocessed, 0 to 1": ("preprocessed", 0.0, 1.0, "0 to 1; expected float32 values from -1 to 1, the darkest"),
     "preprocessed, 0 to 255": ("preprocessed", 0.0, 255.0, "0 to 255; expected float32 values from -1 to 1"),
-    "preprocessed, not a number": ("preprocessed", -1.0, np.nan, "nan"),
+    "preprocessed, NaN": ("preprocessed", -1.0, np.nan, "nan"),
 }
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize("case", WRONG)
-def test_pixels_of_another_range_are_refused(tmp_path, case):
+def test_pixels_of_another_range_are_rejected(tmp_path, case):
     kind, low, high, message = WRONG[case]
     feature, dtype, _, _ = KINDS[kind]
     images = np.zeros((40, 8, 8, feature.shape[-1]), dtype)
@@ -160,23 +160,23 @@ def test_pixels_of_another_range_are_refused(tmp_path, case):
     config = write_dataset(tmp_path, {"train": (images, LABELS)}, feature)
     dataset = ClassificationDataset(config)
     for batches in (_training, _evaluation):
-        with pytest.raises(UserError, match=r"split train: the pixels of the first 32 images are .*" + message):
+        with pytest.raises(UserError, match=r"split train: the pixels of the first 32 images range from .*" + message):
             batches(dataset)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_of_one_colour_say_nothing_about_their_range(tmp_path, kind):
+def test_images_of_a_single_color_are_accepted(tmp_path, kind):
     dataset, _ = _dataset(tmp_path, kind, KINDS[kind][2], KINDS[kind][2])
     ((found, _),) = dataset.evaluation_batches("train", resolution=8, batch=6).as_numpy_iterator()
     np.testing.assert_allclose(found, -1)
 
 
-def test_an_example_that_does_not_decode_is_one_line(tmp_path):
+def test_undecodable_example_is_one_line(tmp_path):
     config = write_dataset(tmp_path, {"train": (pictures(40), LABELS)})
     (file,) = record_files(tmp_path)
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(file))]
     example = tf.train.Example.FromString(records[35])
-    example.features.feature["image"].bytes_list.value[0] = b"no image"
+    example.features.feature["image"].bytes_list.value[0] = b"not an image"
     records[35] = example.SerializeToString()
     with tf.io.TFRecordWriter(str(file)) as writer:
         for record in records:

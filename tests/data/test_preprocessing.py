@@ -8,7 +8,7 @@ from hamgan.data.preprocessing import preprocess
 
 
 def _expected(image: np.ndarray, resolution: int) -> np.ndarray:
-    """Float64 bilinear sampling at the positions that the box's corners define."""
+    """Samples bilinearly in float64 at the positions that the corners of the box define."""
     height, width, _ = image.shape
     side = min(height, width)
     axes = []
@@ -30,28 +30,28 @@ def test_crops_the_central_square_and_resamples(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     result = preprocess(tf.constant(image), 32).numpy()
     assert result.dtype == np.float32
-    # crop_and_resize computes positions in float32, which shifts samples of a noise image a little.
+    # crop_and_resize computes positions in float32, which shifts the samples of a noise image slightly.
     np.testing.assert_allclose(result, _expected(image, 32), atol=2e-4)
 
 
-def test_an_image_of_the_right_size_is_only_rescaled():
+def test_image_of_the_target_size_is_only_scaled():
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     np.testing.assert_allclose(preprocess(tf.constant(image), 32), image * (2 / 255) - 1.0, atol=1e-5)
 
 
-def test_gray_becomes_rgb():
+def test_grayscale_becomes_rgb():
     image = np.random.default_rng(0).integers(0, 256, (40, 32, 1), np.uint8)
     result = preprocess(tf.constant(image), 32)
     np.testing.assert_array_equal(result, preprocess(tf.constant(np.repeat(image, 3, -1)), 32))
 
 
-def test_a_single_pixel_fills_the_image():
+def test_single_pixel_fills_the_image():
     result = preprocess(tf.constant([[[255, 0, 51]]], tf.uint8), 4)
     np.testing.assert_allclose(result, np.broadcast_to([1.0, -1.0, -0.6], (4, 4, 3)), atol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65_535), (np.float32, 1.0)])
-def test_black_and_white_are_minus_one_and_one_whatever_the_dtype(dtype, white):
+def test_black_and_white_are_minus_one_and_one_for_every_dtype(dtype, white):
     random = np.random.default_rng(0).random((40, 52, 3)) * white
     image = (random if dtype == np.float32 else np.rint(random)).astype(dtype)
     image[:, :20] = white
@@ -63,6 +63,6 @@ def test_black_and_white_are_minus_one_and_one_whatever_the_dtype(dtype, white):
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float64", "bool"])
-def test_images_of_another_dtype_are_refused(dtype):
-    with pytest.raises(ValueError, match=f"images must be uint8, uint16, float32, received {dtype}"):
+def test_unsupported_dtype_is_rejected(dtype):
+    with pytest.raises(ValueError, match=f"image dtype must be one of uint8, uint16, float32, received {dtype}"):
         preprocess(tf.zeros((8, 8, 3), dtype), 8)

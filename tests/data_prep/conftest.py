@@ -1,4 +1,4 @@
-"""Shared fixtures: small fake ImageNets and what is prepared from them."""
+"""Shared fixtures: small synthetic ImageNets, and data sets prepared from them."""
 
 import pytest
 from imagenet_helpers import CLASSES, request_for
@@ -9,7 +9,7 @@ from data_prep.prepare_imagenet import prepare_imagenet
 
 @pytest.fixture(scope="session")
 def fakes(tmp_path_factory):
-    """The same images in every layout, by name of the layout."""
+    """Folder with the same images in every layout."""
     folder = tmp_path_factory.mktemp("fake")
     for layout in ("tars", "folders", "class_folders"):
         write_fake_imagenet(
@@ -25,7 +25,7 @@ def fakes(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def prepared(fakes, tmp_path_factory):
-    """``data_dir`` with every form that the tests look at."""
+    """Folder of TFDS data sets, with the forms that tests compare with."""
     data_dir = tmp_path_factory.mktemp("prepared")
     prepare_imagenet(request_for(fakes / "tars", data_dir, forms=("original", "64", "128")))
     return data_dir

@@ -1,11 +1,10 @@
-"""What several tests of the preparation share."""
+"""Helpers shared by the tests of the preparation."""
 
 import pathlib
 
 from data_prep.forms import get_forms
 from data_prep.ilsvrc import synsets
-from data_prep.preparation import Selection
-from data_prep.prepare_imagenet import Request
+from data_prep.preparation import Request, Selection
 from data_prep.sources import find_split
 
 CLASSES = synsets()[:600:150]

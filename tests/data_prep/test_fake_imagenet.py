@@ -1,5 +1,6 @@
 import io
 
+import numpy as np
 import pytest
 from imagenet_helpers import all_files
 from PIL import Image
@@ -12,7 +13,7 @@ OPTIONS = {"classes": synsets()[:2], "train_per_class": 2, "validation_per_class
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_same_seed_gives_the_same_bytes(tmp_path, layout):
+def test_same_seed_gives_the_same_bytes(tmp_path, layout):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         write_fake_imagenet(str(tmp_path / name), layout=layout, seed=seed, **OPTIONS)
     first, same, other = (all_files(tmp_path / name) for name in "abc")
@@ -22,14 +23,12 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, layout):
 
 
 def test_images_vary_in_size():
-    import numpy as np
-
     rng = np.random.default_rng(0)
     sizes = {Image.open(io.BytesIO(painted_jpeg(rng, 3))).size for _ in range(5)}
     assert len(sizes) == 5
 
 
-def test_the_command_writes_what_it_is_asked_for(tmp_path):
+def test_command_writes_the_requested_images(tmp_path):
     out = tmp_path / "fake"
     arguments = ["--out", str(out), "--layout", "folders", "--classes", "3", "--train_per_class", "2", "--no_flaws"]
     assert main(arguments) == 0
@@ -46,18 +45,18 @@ def test_the_command_writes_what_it_is_asked_for(tmp_path):
         (["--layout", "zip"], "tars, folders, class_folders, found 'zip'"),
     ],
 )
-def test_mistakes_are_answered_by_one_line(tmp_path, capsys, arguments, message):
+def test_invalid_options_are_one_line(tmp_path, capsys, arguments, message):
     assert main(["--out", str(tmp_path / "fake"), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "fake").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
-    (tmp_path / "file").write_text("no folder")
+def test_unwritable_folder_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
     assert main(["--out", str(tmp_path / "file" / "fake")]) == 2
     assert "Not a directory" in capsys.readouterr().err
 
 
-def test_nothing_is_overwritten(tmp_path):
-    with pytest.raises(UserError, match="is there already"):
+def test_existing_folder_is_not_overwritten(tmp_path):
+    with pytest.raises(UserError, match="exists already"):
         write_fake_imagenet(str(tmp_path), layout="tars", **OPTIONS)

@@ -12,10 +12,10 @@ from PIL import Image
 from data_prep.photograph import CHECKS, DamagedImageError, check_and_repair
 
 
-def _image(mode="RGB", form="JPEG", size=(90, 120), **options):
+def _image(mode="RGB", file_format="JPEG", size=(90, 120), **options):
     pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(buffer, form, **options)
+    Image.fromarray(pixels).convert(mode).save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
@@ -26,21 +26,21 @@ JPEG = _image()
 @pytest.mark.parametrize(
     "options", [{}, {"mode": "L"}, {"progressive": True}, {"quality": 100}, {"restart_marker_blocks": 3}]
 )
-def test_a_sound_jpeg_stays_as_it_is(options, check):
+def test_valid_jpeg_is_unchanged(options, check):
     data = _image(**options)
     assert check_and_repair(data, check) == (data, None, "")
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_cmyk_and_png_become_what_the_stock_builder_makes_of_them(check):
-    cmyk, png = _image("CMYK"), _image(form="PNG")
+def test_cmyk_and_png_are_converted_as_by_the_stock_builder(check):
+    cmyk, png = _image("CMYK"), _image(file_format="PNG")
     assert check_and_repair(cmyk, check) == (tfds.core.utils.jpeg_cmyk_to_rgb(cmyk), "cmyk", "")
     assert check_and_repair(png, check) == (tfds.core.utils.png_to_jpeg(png), "png", "")
 
 
-@pytest.mark.parametrize("form", ["GIF", "BMP", "WEBP"])
-def test_other_formats_become_jpeg(form):
-    repaired, kind, _ = check_and_repair(_image(form=form))
+@pytest.mark.parametrize("file_format", ["GIF", "BMP", "WEBP"])
+def test_other_formats_become_jpeg(file_format):
+    repaired, kind, _ = check_and_repair(_image(file_format=file_format))
     assert kind == "other_format"
     assert tf.io.decode_jpeg(repaired).shape == (90, 120, 3)
 
@@ -72,19 +72,19 @@ def _jpeg_bomb():
         (JPEG[:-1], "Invalid JPEG data"),
         (JPEG[:50], "header cannot be read"),
         (_with(len(JPEG) // 2, b"\xff" * 40), "Invalid JPEG data"),
-        (b"", "it is empty"),
+        (b"", "the file is empty"),
         (b"<html>not found</html>", "Unknown image file format"),
         (_png_bomb(), "PNG size too large"),
-        (_jpeg_bomb(), r"it has 65000 x 65000 pixels, more than 268,435,456"),
+        (_jpeg_bomb(), r"the image has 65000 x 65000 pixels, more than 268,435,456"),
     ],
 )
-def test_what_does_not_decode_is_damaged(data, message, check):
+def test_undecodable_image_is_damaged(data, message, check):
     with pytest.raises(DamagedImageError, match=message):
         check_and_repair(data, check)
 
 
 def _mutated(rng):
-    """A small JPEG with something done to it, anywhere or in its headers."""
+    """Returns a small JPEG with one random change, half of the time in its headers."""
     options = {"progressive": rng.random() < 0.1, "optimize": rng.random() < 0.3, "quality": int(rng.integers(20, 100))}
     data = bytearray(_image(mode=rng.choice(["RGB", "L"]), size=rng.integers(16, 64, 2), **options))
     headers = data.rindex(b"\xff\xda") + 14
@@ -105,7 +105,7 @@ def _mutated(rng):
     return bytes(data) + (b"" if data.endswith(b"\xff\xd9") else b"\xff\xd9")
 
 
-def test_both_checks_keep_what_tensorflow_decodes_and_nothing_else():
+def test_both_checks_accept_exactly_what_tensorflow_decodes():
     rng = np.random.default_rng(0)
     seen = collections.Counter()
     for _ in range(600):
@@ -122,12 +122,12 @@ def test_both_checks_keep_what_tensorflow_decodes_and_nothing_else():
                 kind = "damaged"
             assert decodes == (kind != "damaged")
             seen[check, kind] += 1
-    # What the full check adds: damage that TensorFlow decodes.
+    # The full check also reports damage that TensorFlow ignores.
     assert seen["structure", "damaged"] == seen["full", "damaged"] > 100
     assert seen["structure", None] > seen["full", None] > 100
 
 
-def test_what_decodes_with_a_warning_is_kept():
+def test_image_that_decodes_with_a_warning_is_kept():
     garbage = b"\x55\xaa" * 200
     data = _with(len(JPEG) // 2, garbage)
     same, kind, message = check_and_repair(data, "full")
@@ -136,8 +136,8 @@ def test_what_decodes_with_a_warning_is_kept():
     assert tf.io.decode_image(data).shape == (90, 120, 3)
 
 
-def test_the_structure_check_decodes_what_is_unusual():
-    never_written = _with(len(JPEG) // 2, bytes(400))
-    assert check_and_repair(never_written)[:2] == (never_written, "warning")
+def test_structure_check_decodes_files_with_unusual_structure():
+    with_hole = _with(len(JPEG) // 2, bytes(400))
+    assert check_and_repair(with_hole)[:2] == (with_hole, "warning")
     trailing = JPEG + b"\0\0"
     assert check_and_repair(trailing) == (trailing, None, "")

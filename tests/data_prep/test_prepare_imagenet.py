@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import pathlib
@@ -36,7 +37,7 @@ def _record(data_dir, name="imagenet2012/5.1.0"):
     return json.loads((pathlib.Path(data_dir) / name / "preparation.json").read_text())
 
 
-def test_stock_tfds_reads_photographs_with_their_labels(prepared):
+def test_stock_tfds_reads_photographs_and_labels(prepared):
     for split, count in (("train", 26), ("validation", 12)):
         examples = _examples("imagenet2012", prepared, split)
         assert len(examples) == count
@@ -46,7 +47,7 @@ def test_stock_tfds_reads_photographs_with_their_labels(prepared):
             assert example["image"].dtype == np.uint8
 
 
-def test_stock_tfds_reads_the_fast_form_without_this_package(prepared):
+def test_stock_tfds_reads_preprocessed_images_without_this_package(prepared):
     code = (
         "import sys, tensorflow_datasets as tfds\n"
         "data, info = tfds.load('imagenet_hamgan/64', data_dir=sys.argv[1], with_info=True)\n"
@@ -59,12 +60,12 @@ def test_stock_tfds_reads_the_fast_form_without_this_package(prepared):
 
 
 @pytest.mark.parametrize("resolution", [64, 128])
-def test_the_fast_form_has_the_very_pixels_of_the_original(prepared, resolution):
+def test_preprocessed_images_match_the_photographs_exactly(prepared, resolution):
     for split in ("train", "validation"):
         photographs = _examples("imagenet2012", prepared, split)
-        fast = _examples(f"imagenet_hamgan/{resolution}", prepared, split)
-        assert list(fast) == list(photographs)
-        for name, example in fast.items():
+        preprocessed = _examples(f"imagenet_hamgan/{resolution}", prepared, split)
+        assert list(preprocessed) == list(photographs)
+        for name, example in preprocessed.items():
             expected = preprocess(tf.constant(photographs[name]["image"]), resolution).numpy()
             np.testing.assert_array_equal(example["image"], expected)
             assert example["label"] == photographs[name]["label"]
@@ -80,7 +81,7 @@ def test_every_layout_gives_the_same_records(fakes, prepared, tmp_path):
             assert name.startswith("preparation.") or files[name] == expected[name]
 
 
-def test_flaws_are_repaired_or_skipped_and_reported(prepared):
+def test_flawed_images_are_repaired_or_skipped_and_reported(prepared):
     problems = {(problem["kind"], problem["where"]) for problem in _record(prepared)["problems"]}
     assert {("cmyk", CMYK), ("png", PNG), ("damaged", TRUNCATED)} <= problems
     assert ("total", "all train images") in problems
@@ -88,10 +89,10 @@ def test_flaws_are_repaired_or_skipped_and_reported(prepared):
     assert ("class_count", CLASSES[1]) in problems
     page = (prepared / "imagenet2012" / "5.1.0" / "preparation.html").read_text()
     assert TRUNCATED in page
-    assert "images that do not decode: 1, skipped" in page
+    assert "images that cannot be decoded: 1, skipped" in page
 
 
-def test_labels_of_a_thousand_classes(tmp_path):
+def test_labels_of_all_classes(tmp_path):
     one_pixel = tf.io.encode_jpeg(np.zeros((1, 1, 3), np.uint8)).numpy()
     write_fake_imagenet(
         str(tmp_path / "fake"),
@@ -112,33 +113,33 @@ def test_labels_of_a_thousand_classes(tmp_path):
         assert sorted(example["label"] for example in examples.values()) == list(range(1000))
 
 
-def test_what_is_there_is_left_as_it_is(fakes, prepared, caplog):
+def test_existing_data_sets_are_unchanged(fakes, prepared, caplog):
     before = {path: os.stat(path).st_mtime_ns for path in prepared.rglob("*") if path.is_file()}
     with caplog.at_level("INFO"):
         prepare_imagenet(request_for(fakes / "tars", prepared, forms=("original", "128")))
-    assert caplog.text.count("is there already") == 2
+    assert caplog.text.count("exists already") == 2
     assert before == {path: os.stat(path).st_mtime_ns for path in prepared.rglob("*") if path.is_file()}
 
 
-def test_another_selection_does_not_replace_what_is_there(fakes, prepared):
+def test_another_selection_does_not_replace_an_existing_data_set(fakes, prepared):
     with pytest.raises(
         UserError,
-        match="holds ImageNet prepared from other files, with another selection or another --check; move it away",
+        match="holds ImageNet prepared from other files, or with another selection or another --check; move it away",
     ):
         prepare_imagenet(request_for(fakes / "tars", prepared, selection=Selection(per_class=2)))
 
 
-def test_records_of_others_are_left_alone(fakes, prepared, tmp_path, caplog):
+def test_data_set_prepared_by_other_means_is_unchanged(fakes, prepared, tmp_path, caplog):
     shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
     (tmp_path / "imagenet2012" / "5.1.0" / "preparation.json").unlink()
     before = all_files(tmp_path)
     with caplog.at_level("INFO"):
         prepare_imagenet(request_for(fakes / "tars", tmp_path))
-    assert "not prepared by hamgan; left as it is" in caplog.text
+    assert "was not prepared by hamgan; left unchanged" in caplog.text
     assert all_files(tmp_path) == before
 
 
-def test_a_full_check_gives_the_same_records_and_says_so(fakes, prepared, tmp_path):
+def test_full_check_gives_the_same_records_and_is_reported(fakes, prepared, tmp_path):
     prepare_imagenet(request_for(fakes / "tars", tmp_path, check="full"))
     files, expected = (all_files(folder / "imagenet2012" / "5.1.0") for folder in (tmp_path, prepared))
     for name in files:
@@ -147,7 +148,7 @@ def test_a_full_check_gives_the_same_records_and_says_so(fakes, prepared, tmp_pa
     assert "every image was decoded" in files["preparation.html"].decode()
 
 
-def test_subsets_keep_their_labels_and_say_what_they_are(fakes, tmp_path):
+def test_subset_keeps_its_labels_and_is_reported(fakes, tmp_path):
     selection = Selection(synsets=CLASSES[1:3], per_class=2)
     prepare_imagenet(request_for(fakes / "class_folders", tmp_path, selection=selection))
     for split in ("train", "validation"):
@@ -158,20 +159,20 @@ def test_subsets_keep_their_labels_and_say_what_they_are(fakes, tmp_path):
     assert record["subset"] == {"synsets": list(CLASSES[1:3]), "per_class": 2}
     assert record["complete"] is False
     kinds = {problem["kind"] for problem in record["problems"]}
-    assert kinds == {"class_count"}  # 6 images of a class are fewer than 732, but no class is missing
+    assert kinds == {"class_count"}  # 6 images per class are fewer than 732, but no requested class is missing
 
 
-def test_strict_refuses_before_the_work_and_writes_nothing_but_the_report(fakes, tmp_path):
-    with pytest.raises(UserError, match=r"--strict is given and problems were found .*: nothing is prepared.*html"):
+def test_strict_fails_before_writing_anything_but_the_report(fakes, tmp_path):
+    with pytest.raises(UserError, match=r"--strict: problems were found \([\d,]+\), so nothing was prepared; .*html"):
         prepare_imagenet(request_for(fakes / "tars", tmp_path, strict=True))
-    left = all_files(tmp_path)
-    assert {os.path.basename(name) for name in left} == {"preparation.json", "preparation.html"}
+    files = all_files(tmp_path)
+    assert {os.path.basename(name) for name in files} == {"preparation.json", "preparation.html"}
     assert not (tmp_path / "imagenet2012" / "5.1.0").exists()
 
 
-def test_strict_refuses_what_does_not_decode_and_without_it_the_work_is_used(fakes, tmp_path, monkeypatch):
+def test_strict_rejects_undecodable_images_but_keeps_the_records_for_later(fakes, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "completeness_problems", lambda *_: [])
-    with pytest.raises(UserError, match=r"problems were found \(1\)"):
+    with pytest.raises(UserError, match=r"--strict: problems were found \(1\)"):
         prepare_imagenet(request_for(fakes / "tars", tmp_path, strict=True))
     incomplete = tmp_path / "imagenet2012" / "5.1.0.incomplete"
     records = {path.name: path.stat().st_mtime_ns for path in incomplete.glob("*tfrecord*")}
@@ -181,7 +182,7 @@ def test_strict_refuses_what_does_not_decode_and_without_it_the_work_is_used(fak
     assert records == {path.name: path.stat().st_mtime_ns for path in final.glob("*tfrecord*")}
 
 
-def test_strict_accepts_what_ilsvrc_itself_has(tmp_path, fakes, monkeypatch):
+def test_strict_accepts_the_flaws_of_ilsvrc_itself(tmp_path, fakes, monkeypatch):
     monkeypatch.setattr(module, "completeness_problems", lambda *_: [])
     shutil.copytree(fakes / "folders", tmp_path / "fake")
     (tmp_path / "fake" / "train" / CLASSES[0] / TRUNCATED).unlink()
@@ -191,42 +192,44 @@ def test_strict_accepts_what_ilsvrc_itself_has(tmp_path, fakes, monkeypatch):
     assert {problem["kind"] for problem in record["problems"]} == {"cmyk", "png"}
 
 
-def test_strict_refuses_what_was_prepared_without_it(fakes, prepared):
-    with pytest.raises(UserError, match=r"was prepared without --strict, and [\d,]+ problems were found then"):
+def test_strict_rejects_a_data_set_that_was_prepared_without_it(fakes, prepared):
+    with pytest.raises(UserError, match=r"was prepared without --strict and has problems \([\d,]+\)"):
         prepare_imagenet(request_for(fakes / "tars", prepared, strict=True))
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(fakes, tmp_path, monkeypatch):
+def test_full_disk_is_one_line_and_leaves_no_files(fakes, tmp_path, monkeypatch):
     def fail(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "records; No space left on device")
 
-    monkeypatch.setattr(module, "_write", fail)
-    with pytest.raises(UserError, match="records; No space left on device; put that right and give the same command"):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+    monkeypatch.setattr(module, "write_with_beam", fail)
+    with pytest.raises(UserError, match="records; No space left on device; fix this and run the same command again"):
+        prepare_imagenet(request_for(fakes / "tars", tmp_path, beam_options=[]))
     assert not all_files(tmp_path)
 
 
-def test_too_little_space_is_said_before_anything_is_written(fakes, tmp_path, monkeypatch):
+def test_lack_of_space_is_reported_before_writing(fakes, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "free_bytes", lambda path: 1000)
-    with pytest.raises(UserError, match=r"not enough space in .*: 0.0 GB are to be written"):
+    with pytest.raises(UserError, match=r"not enough space in .*: 0.0 GB needed"):
         prepare_imagenet(request_for(fakes / "tars", tmp_path))
     assert not all_files(tmp_path)
 
 
-def test_two_preparations_do_not_write_one_folder(fakes, tmp_path):
+def test_two_preparations_cannot_write_to_the_same_folder(fakes, tmp_path):
     folder = tmp_path / "imagenet2012" / "5.1.0.incomplete"
     folder.mkdir(parents=True)
-    with (
-        module._locked(str(folder)),
-        pytest.raises(UserError, match="another 'hamgan prepare' is writing"),
-    ):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another 'hamgan prepare' is writing to"):
+            prepare_imagenet(request_for(fakes / "tars", tmp_path))
+    finally:
+        os.close(descriptor)
 
 
-def test_a_source_without_any_image_is_refused(fakes, tmp_path):
+def test_source_without_images_is_rejected(fakes, tmp_path):
     (tmp_path / "empty" / "train" / "n00000000").mkdir(parents=True)
     shutil.copytree(fakes / "folders" / "val", tmp_path / "empty" / "val")
-    with pytest.raises(UserError, match=r"no train image .* found such as .*n00000000"):
+    with pytest.raises(UserError, match=r"no train images .*; found .*n00000000, for example"):
         prepare_imagenet(request_for(tmp_path / "empty", tmp_path / "data"))
 
 
@@ -235,18 +238,20 @@ def _source_of(tmp_path, fakes, layout="folders"):
 
 
 @pytest.mark.parametrize("form", ["original", "64"])
-def test_a_split_of_which_nothing_can_be_read_is_not_published(fakes, tmp_path, form):
+def test_split_without_usable_images_is_not_published(fakes, tmp_path, form):
     source = _source_of(tmp_path, fakes)
     for image in (source / "val").iterdir():
-        image.write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"none of the 12 validation images in .*val can be used: nothing is prepared"):
+        image.write_bytes(b"not an image")
+    with pytest.raises(
+        UserError, match=r"none of the 12 validation images in .*val can be used, so nothing was prepared"
+    ):
         prepare_imagenet(request_for(source, tmp_path / "data", forms=(form,)))
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
     (page,) = (tmp_path / "data").rglob("preparation.html")
-    assert "images that do not decode: 13, skipped" in page.read_text()
+    assert "images that cannot be decoded: 13, skipped" in page.read_text()
 
 
-def test_one_source_for_both_splits_is_refused(fakes):
+def test_same_source_for_both_splits_is_rejected(fakes):
     train = str(fakes / "folders" / "train")
     for other in (train, f"{train}/", f"{train}/../train"):
         with pytest.raises(UserError, match=r"found .*train for both --train and --validation"):
@@ -254,7 +259,7 @@ def test_one_source_for_both_splits_is_refused(fakes):
     assert module.find_sources(None, train, None) == {"train": train}
 
 
-def test_same_names_in_several_classes_are_all_prepared(fakes, tmp_path):
+def test_same_name_in_several_classes_is_prepared_for_each(fakes, tmp_path):
     source = _source_of(tmp_path, fakes)
     images = {}
     for synset in CLASSES:
@@ -277,7 +282,7 @@ def test_same_names_in_several_classes_are_all_prepared(fakes, tmp_path):
     assert not [where for kind, where in problems if kind == "duplicate_name"]
 
 
-def test_a_damaged_tar_is_refused_with_and_without_strict(fakes, tmp_path):
+def test_damaged_tar_is_rejected_with_and_without_strict(fakes, tmp_path):
     source = _source_of(tmp_path, fakes, "tars")
     path = source / "ILSVRC2012_img_val.tar"
     content = bytearray(path.read_bytes())
@@ -285,33 +290,34 @@ def test_a_damaged_tar_is_refused_with_and_without_strict(fakes, tmp_path):
         content[tar.getmembers()[5].offset + 100] ^= 0x55
     path.write_bytes(content)
     for strict in (False, True):
-        with pytest.raises(UserError, match=rf"tar {path} is damaged: found no header"):
+        with pytest.raises(UserError, match=rf"tar {path} is damaged: expected a file header"):
             prepare_imagenet(request_for(source, tmp_path / "data", strict=strict))
     assert not all_files(tmp_path / "data")
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_anything_is_listed(fakes, prepared, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setattr(module, "_plan", lambda *_: pytest.fail("listed"))
+def test_unwritable_folder_is_reported_before_listing(fakes, prepared, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setattr(module, "find_containers", lambda *_: pytest.fail("listed"))
     for data_dir in (tmp_path / "file", tmp_path / "file" / "deeper"):
         with pytest.raises(UserError, match=r"cannot write .*file.*; pass another --data_dir"):
             prepare_imagenet(request_for(fakes / "tars", data_dir))
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "imagenet_hamgan").write_text("no folder")
+    (tmp_path / "data" / "imagenet_hamgan").write_text("not a folder")
     with pytest.raises(UserError, match=r"cannot write .*imagenet_hamgan/64/1\.0\.0\.incomplete"):
         prepare_imagenet(request_for(fakes / "tars", tmp_path / "data", forms=("original", "64")))
 
 
-def test_a_folder_in_the_way_is_said_before_anything_is_listed(fakes, prepared, tmp_path, monkeypatch):
-    """It would be in the way when the finished records get their name."""
-    monkeypatch.setattr(module, "_plan", lambda *_: pytest.fail("listed"))
+def test_incomplete_data_set_in_the_final_folder_is_reported_before_listing(fakes, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_containers", lambda *_: pytest.fail("listed"))
     shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
     (tmp_path / "imagenet2012" / "5.1.0" / "dataset_info.json").unlink()
-    with pytest.raises(UserError, match=r"5\.1\.0 is there without dataset_info\.json: it is not whole; move it away"):
+    with pytest.raises(
+        UserError, match=r"5\.1\.0 exists but has no dataset_info\.json, so it is not a complete data set; move it away"
+    ):
         prepare_imagenet(request_for(fakes / "tars", tmp_path))
 
 
-def test_a_damaged_record_of_the_preparation_is_named(fakes, prepared, tmp_path):
+def test_damaged_preparation_record_is_named(fakes, prepared, tmp_path):
     shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
     path = tmp_path / "imagenet2012" / "5.1.0" / "preparation.json"
     for content in (
@@ -339,13 +345,13 @@ def test_any_folder_name_works(fakes, prepared, tmp_path):
     ("options", "message"),
     [(["runner=Nonsense"], "Unexpected pipeline runner"), (["direct_num_workers=x"], "invalid int value: 'x'")],
 )
-def test_options_that_beam_refuses_are_one_line(options, message, capfd):
+def test_invalid_beam_option_is_one_line(options, message, capfd):
     with pytest.raises(UserError, match=message):
         write_with_beam([], [], options)
     assert "usage" not in capfd.readouterr().err
 
 
-def test_a_pipeline_that_fails_is_one_line(tmp_path, monkeypatch):
+def test_failed_beam_pipeline_is_one_line(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
@@ -355,19 +361,19 @@ def test_a_pipeline_that_fails_is_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(raised.value)
 
 
-def test_a_hostile_tar_writes_nothing(fakes, tmp_path):
+def test_unsafe_tar_is_rejected_and_writes_nothing(fakes, tmp_path):
     source = tmp_path / "deep" / "source"
     shutil.copytree(fakes / "tars", source)
     with tarfile.open(source / "ILSVRC2012_img_train.tar", "a") as tar:
         header = tarfile.TarInfo("../../escaped.tar")
         tar.addfile(header)
     before = all_files(tmp_path)
-    with pytest.raises(UserError, match=r"is not safe: its member '../../escaped.tar' lies outside of the tar"):
+    with pytest.raises(UserError, match=r"is not safe: its member '../../escaped.tar' is outside the tar"):
         prepare_imagenet(request_for(source, tmp_path / "deep" / "data"))
     assert all_files(tmp_path) == before
 
 
-def test_beam_s_local_runner_writes_the_same_records(fakes, prepared, tmp_path):
+def test_local_beam_runner_writes_the_same_records(fakes, prepared, tmp_path):
     options = ["runner=DirectRunner", "direct_num_workers=1"]
     prepare_imagenet(request_for(fakes / "tars", tmp_path, forms=("original", "64"), beam_options=options))
     for folder in ("imagenet2012/5.1.0", "imagenet_hamgan/64/1.0.0"):
@@ -376,23 +382,24 @@ def test_beam_s_local_runner_writes_the_same_records(fakes, prepared, tmp_path):
 
 KILLING = """
 import os, signal, sys, threading
-from data_prep import shards, storage
+import tensorflow as tf
+from data_prep import shards
 from data_prep.local_workers import LocalWorkers
 
-moved = 0
-move_into_place, write_shard, run = storage.move_into_place, shards.write_shard, LocalWorkers.run
+num_renamed = 0
+rename, write_shard, run = tf.io.gfile.rename, shards.write_shard, LocalWorkers.run
 
 
 def write_and_kill(command, *arguments):
-    def move_or_kill(temporary, path):
-        global moved
-        moved += 1
-        if moved > 4:
+    def rename_or_kill(temporary, path, **options):
+        global num_renamed
+        num_renamed += ".tfrecord-" in path
+        if num_renamed > 4:
             os.kill(command, signal.SIGKILL)
-            threading.Event().wait()  # This process ends with the command.
-        move_into_place(temporary, path)
+            threading.Event().wait()  # This process exits with the command.
+        rename(temporary, path, **options)
 
-    storage.move_into_place = move_or_kill
+    tf.io.gfile.rename = rename_or_kill
     write_shard(*arguments)
 
 
@@ -406,8 +413,8 @@ LocalWorkers.run = run_and_be_killed
 """
 
 
-def test_a_killed_preparation_goes_on_to_the_same_bytes(fakes, prepared, tmp_path):
-    """It is killed when one of two shards is written in its three forms, and the other in one of them."""
+def test_killed_preparation_resumes_and_writes_the_same_bytes(fakes, prepared, tmp_path):
+    """The kill comes when one of two shards is finished in all three forms, and the other in one form."""
     (tmp_path / "killing.py").write_text(KILLING)
     data_dir = tmp_path / "data"
     arguments = ["prepare", "imagenet", "--source", str(fakes / "tars"), "--data_dir", str(data_dir)]
@@ -432,7 +439,7 @@ def test_a_killed_preparation_goes_on_to_the_same_bytes(fakes, prepared, tmp_pat
     assert all_files(data_dir) == all_files(prepared)
 
 
-def test_records_that_were_not_written_are_not_invented(tmp_path):
+def test_builder_without_records_names_the_command(tmp_path):
     builder = get_forms(["64"])[0].builder(str(tmp_path))
     with pytest.raises(UserError, match=r"expected records of imagenet_hamgan in .*; write them with 'hamgan prepare"):
         builder.download_and_prepare()

@@ -11,14 +11,14 @@ from tensorflow_datasets.core.utils.shard_utils import ShardConfig
 from data_prep import shards
 from data_prep.forms import FORMS
 from data_prep.ilsvrc import synsets
-from data_prep.shards import Shard, Target, finished, plan_shards, write_shard
-from data_prep.sources import find_split, list_place, merge, places
+from data_prep.shards import Shard, Target, finished_result, plan_shards, write_shard
+from data_prep.sources import find_containers, find_split, list_container, merge_listings
 
 
 @pytest.fixture(scope="module")
 def listing(fakes):
-    to_list, _ = places(find_split(str(fakes / "tars"), "train"), "train")
-    return merge([list_place(place, "train") for place in to_list])
+    containers, _ = find_containers(find_split(str(fakes / "tars"), "train"), "train")
+    return merge_listings([list_container(container, "train") for container in containers])
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def _names(planned):
     return [name.decode() for shard in planned for name in shard.images["name"]]
 
 
-def test_records_are_those_of_the_stock_builder_in_its_order(fakes, listing, target, tmp_path_factory, five_shards):
+def test_records_and_their_order_match_the_stock_builder(fakes, listing, target, tmp_path_factory, five_shards):
     manual = tmp_path_factory.mktemp("manual")
     for split in ("train", "validation"):
         shutil.copy(find_split(str(fakes / "tars"), split), manual)
@@ -57,16 +57,16 @@ def test_records_are_those_of_the_stock_builder_in_its_order(fakes, listing, tar
         write_shard(shard, [target])
         for record in tf.data.TFRecordDataset(target.records_path(shard)):
             example = parse(record, decoders=decoders)
-            theirs = expected[example["file_name"].numpy()]
-            # The stock builder repairs CMYK and PNG files by their names, which the fake ones do not have.
+            stock_example = expected[example["file_name"].numpy()]
+            # The stock builder repairs CMYK and PNG files by name, and the fake ones have other names.
             if not example["file_name"].numpy().startswith(b"n01440764_9000"):
-                assert example["image"].numpy() == theirs["image"]
-            assert example["label"].numpy() == theirs["label"]
+                assert example["image"].numpy() == stock_example["image"]
+            assert example["label"].numpy() == stock_example["label"]
             prepared += 1
-    assert prepared == len(expected) - 1  # without the one that is cut off
+    assert prepared == len(expected) - 1  # all but the truncated one
 
 
-def test_the_number_of_files_is_the_stock_builder_s(listing):
+def test_number_of_files_matches_the_stock_builder(listing):
     images = np.repeat(listing.images[:1], 1500)
     images["name"] = [f"n{index}".encode() for index in range(len(images))]
     images["size"] = 110_000
@@ -76,7 +76,7 @@ def test_the_number_of_files_is_the_stock_builder_s(listing):
     assert [shard.name for shard in planned] == ["train-00000-of-00002", "train-00001-of-00002"]
 
 
-def test_the_first_few_of_each_class_are_nested_subsets(listing):
+def test_subsets_of_each_class_are_nested(listing):
     few, more = (_names(plan_shards("train", listing, per_class=count)[0]) for count in (2, 4))
     assert len(few) == 2 * 4
     assert len(more) == 4 * 4
@@ -84,14 +84,14 @@ def test_the_first_few_of_each_class_are_nested_subsets(listing):
     assert more == [name for name in _names(plan_shards("train", listing)[0]) if name in set(more)]
 
 
-def test_of_images_with_one_name_the_first_is_kept(listing):
+def test_first_of_several_images_with_the_same_name_is_kept(listing):
     twice = listing._replace(images=np.concatenate([listing.images, listing.images[2:4]]))
     planned, problems = plan_shards("train", twice)
     assert sorted(_names(planned)) == sorted(name.decode() for name in listing.images["name"])
     assert [problem.kind for problem in problems] == ["duplicate_name"] * 2
 
 
-def test_writing_again_gives_the_same_bytes(listing, target, five_shards):
+def test_rewriting_a_shard_gives_the_same_bytes(listing, target, five_shards):
     (shard, *_), _ = plan_shards("train", listing)
     contents = []
     for _ in range(2):
@@ -102,11 +102,11 @@ def test_writing_again_gives_the_same_bytes(listing, target, five_shards):
     assert contents[0] == contents[1]
 
 
-def test_a_finished_shard_is_not_written_again(listing, target, monkeypatch, five_shards):
+def test_finished_shard_is_not_rewritten(listing, target, monkeypatch, five_shards):
     (shard, *_), _ = plan_shards("train", listing)
-    assert finished(shard, target) is None
+    assert finished_result(shard, target) is None
     write_shard(shard, [target])
-    result = finished(shard, target)
+    result = finished_result(shard, target)
     assert result is not None
     assert result.num_examples + sum(problem.kind == "damaged" for problem in result.problems) == len(shard.images)
     monkeypatch.setattr(shards, "read_images", lambda *_: pytest.fail("read again"))
@@ -121,26 +121,26 @@ def _changed(shard: Shard, field: str) -> Shard:
     return dataclasses.replace(shard, images=images)
 
 
-def test_a_shard_of_other_images_is_not_finished(listing, target, five_shards):
+def test_shard_of_other_images_is_unfinished(listing, target, five_shards):
     (shard, *_), _ = plan_shards("train", listing)
     write_shard(shard, [target])
     for field in ("label", "size", "modified", "offset"):
-        assert finished(_changed(shard, field), target) is None
-    assert finished(shard, target._replace(form=FORMS["64"])) is None
+        assert finished_result(_changed(shard, field), target) is None
+    assert finished_result(shard, target._replace(form=FORMS["64"])) is None
 
 
-def test_a_shard_that_lost_bytes_is_not_finished(listing, target, five_shards):
+def test_truncated_shard_is_unfinished(listing, target, five_shards):
     (shard, *_), _ = plan_shards("train", listing)
     write_shard(shard, [target])
     with open(target.records_path(shard), "rb+") as file:
         file.truncate(100)
-    assert finished(shard, target) is None
+    assert finished_result(shard, target) is None
     with open(target.result_path(shard), "w") as file:
         file.write("{")
-    assert finished(shard, target) is None
+    assert finished_result(shard, target) is None
 
 
-def test_a_bad_spot_is_skipped_but_a_disk_that_has_gone_away_stops_the_work(listing, target, monkeypatch):
+def test_few_unreadable_images_are_skipped_but_many_are_an_error(listing, target, monkeypatch):
     ((shard,), _) = plan_shards("train", listing)
     read = shards.read_images
 
@@ -154,15 +154,15 @@ def test_a_bad_spot_is_skipped_but_a_disk_that_has_gone_away_stops_the_work(list
     monkeypatch.setattr(shards, "read_images", failing(11))
     with pytest.raises(OSError, match=r"11 images of train-00000-of-00001 cannot be read.*Input/output error"):
         write_shard(shard, [target])
-    assert finished(shard, target) is None
+    assert finished_result(shard, target) is None
     monkeypatch.setattr(shards, "read_images", failing(10))
     write_shard(shard, [target])
-    result = finished(shard, target)
+    result = finished_result(shard, target)
     assert result is not None
     assert sum(problem.kind == "unreadable" for problem in result.problems) == 10
 
 
-def test_a_failure_in_the_middle_leaves_nothing(listing, target, monkeypatch, five_shards, tmp_path):
+def test_error_while_writing_leaves_no_files(listing, target, monkeypatch, five_shards, tmp_path):
     (shard, *_), _ = plan_shards("train", listing)
 
     def fail_at_the_third(data, check, calls=[]):  # noqa: B006
@@ -189,27 +189,27 @@ def _names_and_labels(planned):
     return [(image["name"].decode(), int(image["label"])) for shard in planned for image in shard.images]
 
 
-def test_a_name_is_unique_within_its_class_only(listing):
-    """As in ``a/0000.jpg``, ``b/0000.jpg``."""
+def test_same_name_in_several_classes_is_not_a_duplicate(listing):
+    """For example ``a/0000.jpg`` and ``b/0000.jpg``."""
     everything = [(f"{number:04d}.jpg", label) for label in (0, 5, 9) for number in range(20)]
     planned, problems = plan_shards("train", _with_names(listing, everything))
     assert not problems
     order = _names_and_labels(planned)
     assert sorted(order) == sorted(everything)
-    # Shuffled: neither by name nor by class, and whatever the order of listing.
+    # The order is shuffled, and does not depend on the order of listing.
     assert len({label for _, label in order[:6]}) > 1
     assert order != sorted(order)
     assert _names_and_labels(plan_shards("train", _with_names(listing, everything[::-1]))[0]) == order
 
 
-def test_twice_the_same_name_within_a_class_is_reported_with_its_class(listing):
+def test_duplicate_name_within_a_class_is_reported_with_the_class(listing):
     everything = [("0000.jpg", 0), ("0000.jpg", 5), ("0000.jpg", 5), (f"{synsets()[0]}_1.JPEG", 0)]
     planned, problems = plan_shards("train", _with_names(listing, everything))
     assert sorted(_names_and_labels(planned)) == sorted(set(everything))
     assert [(problem.kind, problem.where) for problem in problems] == [("duplicate_name", f"{synsets()[5]}/0000.jpg")]
 
 
-def test_names_of_one_class_each_keep_the_order_that_they_had(listing):
+def test_names_shared_by_classes_do_not_affect_the_order_of_others(listing):
     names = [(f"picture{number}.jpg", number % 7) for number in range(30)]
     together = [*names, ("0000.jpg", 1), ("0000.jpg", 2)]
     order = [name for name, _ in _names_and_labels(plan_shards("train", _with_names(listing, names))[0])]

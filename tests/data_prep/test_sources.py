@@ -9,15 +9,15 @@ from data_prep import sources
 from data_prep.fake_imagenet import add_to_tar
 from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets, validation_labels
 from data_prep.shards import plan_shards
-from data_prep.sources import find_split, list_place, merge, places, read_images
+from data_prep.sources import find_containers, find_split, list_container, merge_listings, read_images
 from hamgan.errors import UserError
 
 FIRST, SECOND = synsets()[0], synsets()[7]
 
 
 def _listing(path, split):
-    to_list, problems = places(str(path), split)
-    listing = merge([list_place(place, split) for place in to_list])
+    containers, problems = find_containers(str(path), split)
+    listing = merge_listings([list_container(container, split) for container in containers])
     return listing._replace(problems=problems + listing.problems)
 
 
@@ -53,7 +53,7 @@ def _tar_bytes(files):
     return buffer.getvalue()
 
 
-def test_the_lists_of_ilsvrc():
+def test_lists_of_ilsvrc_are_complete():
     assert len(synsets()) == len(set(synsets())) == 1000
     assert len(validation_labels()) == 50_000
     assert np.all(np.bincount(validation_labels()) == 50)
@@ -77,16 +77,17 @@ def test_every_layout_holds_the_same_images(fakes, split):
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "ILSVRC2012_img_train/"])
-def test_packing_does_not_matter(tmp_path, prefix):
+def test_nested_tars_and_folders_hold_the_same_images(tmp_path, prefix):
     files = {FIRST: {f"{FIRST}_1.JPEG": b"1"}, SECOND: {f"{SECOND}_2.JPEG": b"22", f"{SECOND}_3.JPEG": b"3"}}
     expected = {
         f"{FIRST}_1.JPEG".encode(): (0, b"1"),
         **{f"{SECOND}_{n}.JPEG".encode(): (7, d) for n, d in ((2, b"22"), (3, b"3"))},
     }
     inner = {
-        f"{prefix}{synset}.tar": _tar_bytes({f"{prefix}{n}": d for n, d in of.items()}) for synset, of in files.items()
+        f"{prefix}{synset}.tar": _tar_bytes({f"{prefix}{n}": d for n, d in images.items()})
+        for synset, images in files.items()
     }
-    flat = {f"{prefix}{synset}/{name}": data for synset, of in files.items() for name, data in of.items()}
+    flat = {f"{prefix}{synset}/{name}": data for synset, images in files.items() for name, data in images.items()}
     _tar(tmp_path / "tar_of_tars.tar", inner)
     _tar(tmp_path / "tar_of_folders.tar", flat)
     _write(tmp_path / "folder_of_tars", {os.path.basename(name): data for name, data in inner.items()})
@@ -96,21 +97,21 @@ def test_packing_does_not_matter(tmp_path, prefix):
         assert not listing.problems, path
 
 
-def test_the_folder_of_the_kaggle_challenge_is_found(tmp_path):
+def test_folder_of_the_kaggle_challenge_is_found(tmp_path):
     folder = tmp_path / "ILSVRC" / "Data" / "CLS-LOC"
     _write(folder, {f"train/{FIRST}/{FIRST}_1.JPEG": b"1", "val/ILSVRC2012_val_00000001.JPEG": b"2"})
     assert find_split(str(tmp_path), "train") == str(folder / "train")
     assert find_split(str(tmp_path), "validation") == str(folder / "val")
 
 
-def test_a_source_without_images_is_named(tmp_path):
+def test_source_without_images_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no validation images in .*: expected ILSVRC2012_img_val.tar or val there"):
         find_split(str(tmp_path), "validation")
-    with pytest.raises(UserError, match="there is no such file or folder"):
-        places(str(tmp_path / "train.tar"), "train")
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_containers(str(tmp_path / "train.tar"), "train")
 
 
-def test_odd_files_of_training_folders_are_reported(tmp_path):
+def test_unexpected_training_files_are_reported(tmp_path):
     _write(
         tmp_path,
         {
@@ -140,7 +141,7 @@ def test_odd_files_of_training_folders_are_reported(tmp_path):
     ]
 
 
-def test_validation_labels_come_from_the_number_and_are_compared_with_the_folder(tmp_path):
+def test_validation_label_is_from_the_number_and_checked_against_the_folder(tmp_path):
     right, wrong = synsets()[validation_labels()[0]], synsets()[validation_labels()[1] - 1]
     _write(
         tmp_path,
@@ -164,15 +165,15 @@ def test_validation_labels_come_from_the_number_and_are_compared_with_the_folder
     ]
 
 
-def test_an_incomplete_validation_set_is_still_labelled_right(tmp_path):
-    """The stock builder gives the n-th name in the tar the n-th label."""
+def test_incomplete_validation_set_has_the_right_labels(tmp_path):
+    """The stock TFDS builder would assign the n-th label to the n-th name in the tar."""
     path = _tar(tmp_path / "val.tar", {f"ILSVRC2012_val_{number:08d}.JPEG": b"x" for number in (3, 500, 50_000)})
     labels = sorted(label for label, _ in _images(_listing(path, "validation")).values())
     assert labels == sorted(validation_labels()[number - 1] for number in (3, 500, 50_000))
 
 
-def test_buckets_are_read_through_tensorflow(fakes):
-    """A ``file://`` address takes the way of ``gs://``."""
+def test_remote_files_are_read_through_tensorflow(fakes):
+    """A ``file://`` path is treated like ``gs://``."""
     for layout in ("tars", "class_folders"):
         for split in ("train", "validation"):
             local = find_split(str(fakes / layout), split)
@@ -180,7 +181,7 @@ def test_buckets_are_read_through_tensorflow(fakes):
             assert _images(_listing(f"file://{local}", split)) == _images(_listing(local, split))
 
 
-def test_files_that_change_or_vanish_while_being_read_are_errors(tmp_path):
+def test_files_changed_or_deleted_after_listing_are_errors(tmp_path):
     folder = _write(tmp_path, {f"{FIRST}/{FIRST}_{n}.JPEG": b"12345" for n in range(3)})
     listing = _listing(folder, "train")
     (folder / FIRST / f"{FIRST}_0.JPEG").unlink()
@@ -191,7 +192,7 @@ def test_files_that_change_or_vanish_while_being_read_are_errors(tmp_path):
     assert contents[2] == b"12345"
 
 
-def test_files_that_are_too_large_are_not_read(tmp_path, monkeypatch):
+def test_oversized_file_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "MAX_IMAGE_BYTES", 3)
     listing = _listing(_write(tmp_path, {f"{FIRST}/{FIRST}_0.JPEG": b"12345"}), "train")
     (content,) = read_images(listing.images, dict(enumerate(listing.containers)))
@@ -199,15 +200,15 @@ def test_files_that_are_too_large_are_not_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("order", ["tars first", "images first", "between"])
-def test_a_tar_of_tars_and_images_loses_neither(tmp_path, order):
+def test_tar_may_hold_both_inner_tars_and_images(tmp_path, order):
     tars = {f"{FIRST}.tar": _tar_bytes({f"{FIRST}_1.JPEG": b"1", f"{FIRST}_2.JPEG": b"22"})}
     images = {f"{SECOND}/{SECOND}_3.JPEG": b"333"}
-    odd = {"n99999999.tar": _tar_bytes({"x.JPEG": b"x"}), "notes.txt": b"notes"}
+    unexpected = {"n99999999.tar": _tar_bytes({"x.JPEG": b"x"}), "notes.txt": b"notes"}
     more = {f"{SECOND}.tar": _tar_bytes({f"{SECOND}_4.JPEG": b"4"})}
     parts = {
-        "tars first": [tars, odd, more, images],
-        "images first": [images, odd, tars, more],
-        "between": [tars, images, odd, more],
+        "tars first": [tars, unexpected, more, images],
+        "images first": [images, unexpected, tars, more],
+        "between": [tars, images, unexpected, more],
     }[order]
     path = _tar(tmp_path / "train.tar", {name: data for part in parts for name, data in part.items()})
     listing = _listing(path, "train")
@@ -220,7 +221,7 @@ def test_a_tar_of_tars_and_images_loses_neither(tmp_path, order):
     assert _kinds(listing) == [("not_an_image", "n99999999.tar"), ("not_an_image", "notes.txt")]
 
 
-def test_odd_files_beside_inner_tars_are_reported(tmp_path):
+def test_unexpected_files_beside_inner_tars_are_reported(tmp_path):
     files = {"README": b"?", f"{FIRST}.tar": _tar_bytes({f"{FIRST}_1.JPEG": b"1"}), ".DS_Store": b"", "n0.tar": b""}
     listing = _listing(_tar(tmp_path / "train.tar", files), "train")
     assert list(_images(listing)) == [f"{FIRST}_1.JPEG".encode()]
@@ -231,7 +232,7 @@ def test_odd_files_beside_inner_tars_are_reported(tmp_path):
     ]
 
 
-def test_a_damaged_tar_beside_images_is_named(tmp_path):
+def test_damaged_inner_tar_beside_images_is_named(tmp_path):
     damaged = bytearray(_tar_bytes({f"{FIRST}_1.JPEG": b"1", f"{FIRST}_2.JPEG": b"2"}))
     damaged[1024] ^= 0x55
     path = _tar(tmp_path / "train.tar", {f"{SECOND}/{SECOND}_3.JPEG": b"3", f"{FIRST}.tar": bytes(damaged)})
@@ -240,7 +241,7 @@ def test_a_damaged_tar_beside_images_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("as_tar", [False, True])
-def test_images_of_the_other_split_are_left_out_and_reported(tmp_path, as_tar):
+def test_images_of_the_other_split_are_skipped_and_reported(tmp_path, as_tar):
     files = {
         f"{FIRST}/{FIRST}_1.JPEG": b"1",
         f"{FIRST}/ILSVRC2012_val_00000001.JPEG": b"2",
@@ -256,7 +257,7 @@ def test_images_of_the_other_split_are_left_out_and_reported(tmp_path, as_tar):
     assert [kind for kind, _ in _kinds(validation)] == ["other_split"] * 3 + ["validation_label"]
 
 
-def test_same_names_in_several_classes_are_all_read(tmp_path):
+def test_same_name_in_several_classes_is_read_from_each(tmp_path):
     files = {
         f"{synset}/{number:04d}.jpg": synset.encode() + bytes([number])
         for synset in (FIRST, SECOND)
