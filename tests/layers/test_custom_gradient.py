@@ -1,7 +1,7 @@
 import tensorflow as tf
 
+from hamgan.layers.custom_gradient import custom_gradient
 from hamgan.layers.execution import execution
-from hamgan.layers.gradients import custom_gradient
 from hamgan.networks.blocks import GeneratorBlock
 
 
