@@ -60,7 +60,10 @@ def test_overrides_that_only_fit_together_are_validated_together():
         ("model.generator.context.first.rank=3", "expected model.generator.context.0 and so on"),
         ("model.generator.context.0.rnak=3", "unknown field 'model.generator.context.0.rnak'; did you mean 'rank'"),
         ("model.generator.context.0.module=humburger", "unknown context module 'humburger'; did you mean 'hamburger'"),
-        ("model.generator.context.1.rank=3", "add one by model.generator.context.1.module=NAME"),
+        (
+            "model.generator.context.1.rank=3",
+            "to append one, set model.generator.context.1.module to hamburger or self_attention",
+        ),
         ("model.generator.context.2.module=hamburger", "has 1 modules: the next one is model.generator.context.1"),
         ("train.steps=0", "train.steps must be positive, found 0"),
         ("train.ema_decay=1", r"train.ema_decay must be in \[0, 1\), found 1.0"),
@@ -129,7 +132,7 @@ def test_the_configs_of_earlier_versions_are_read(caplog):
     del values["model"]["discriminator"]["context"]
     values["model"]["discriminator"]["hamburger"] = None
     assert experiment_from_json(json.dumps(values), "config.json") == config
-    assert caplog.messages == ["config.json: ignored settings that no longer exist: model.generator.recomputed_blocks"]
+    assert caplog.messages == ["config.json: ignored fields that no longer exist: model.generator.recomputed_blocks"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
