@@ -1,4 +1,4 @@
-"""Second derivatives against finite differences of first ones, in float64."""
+"""Comparison of second derivatives with finite differences of first derivatives, in float64."""
 
 from collections.abc import Callable, Sequence
 

@@ -23,7 +23,7 @@ ZERO_GRADIENT = 1e-5
 
 @pytest.fixture(scope="module", params=SETS)
 def converted(request, tmp_path_factory):
-    """A set's name and its two networks, by way of a converted run."""
+    """The name of a reference checkpoint, and the two networks of the converted run."""
     out = str(tmp_path_factory.mktemp("converted") / request.param)
     config = convert_official(official_checkpoint(request.param), out, overrides=ham_overrides(request.param)).config
     networks = (build_generator(config.model), build_discriminator(config.model))
@@ -58,7 +58,7 @@ def test_images_logits_losses_and_gradients(converted, mode):
         ]
         return outputs, gradients
 
-    # Training mode moves the state; every mode begins with the checkpoint's.
+    # Training calls change the state; each mode starts from the checkpoint.
     state = [(variable, variable.numpy()) for network in (generator, discriminator) for variable in network.weights]
     outputs, gradients = MODES[mode](run)()
     for variable, value in state:
