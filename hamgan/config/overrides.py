@@ -21,7 +21,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns a config as nested dictionaries and lists."""
+    """Returns a config as nested dictionaries and lists of JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
@@ -125,7 +125,7 @@ def _context_module(modules: list[dict[str, Any]], index: str, where: str, field
     place = int(index)
     if field == "module":
         if text not in CONTEXT_CONFIGS:
-            hint = did_you_mean(text, CONTEXT_CONFIGS) or f"; there are {', '.join(CONTEXT_CONFIGS)}"
+            hint = did_you_mean(text, CONTEXT_CONFIGS) or f"; expected one of {', '.join(CONTEXT_CONFIGS)}"
             raise UserError(f"unknown context module '{text}'{hint}")
         _require(place <= count, f"'{where}' has {count} modules: the next one is {where}.{count}, found {place}")
         if place == count:
@@ -144,7 +144,7 @@ def _check_known(name: str, known: Iterable[str], where: str) -> None:
     known = list(known)
     if name not in known:
         prefix = f"{where}." if where else ""
-        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
         raise UserError(f"unknown field '{prefix}{name}'{hint}")
 
 

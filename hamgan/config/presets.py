@@ -121,6 +121,6 @@ def get_preset(name: str) -> ExperimentConfig:
         'digits'
     """
     if name not in PRESETS:
-        hint = did_you_mean(name, PRESETS) or f"; there are {', '.join(PRESETS)}"
+        hint = did_you_mean(name, PRESETS) or f"; expected one of {', '.join(PRESETS)}"
         raise UserError(f"unknown preset '{name}'{hint}")
     return PRESETS[name]()

@@ -84,8 +84,11 @@ class GeneratorConfig:
     """The generator."""
 
     base_channels: int = 64
+    """Number of channels at full resolution."""
     z_dim: int = 128
+    """Number of latent dimensions."""
     batch_norm_momentum: float = 0.999
+    """Decay of the moving averages of batch normalisation."""
     context: tuple[ContextConfig, ...] = (HamburgerConfig(),)
     """Context modules."""
 
@@ -103,6 +106,7 @@ class DiscriminatorConfig:
     """The discriminator."""
 
     base_channels: int = 64
+    """Number of channels after the first block."""
     context: tuple[ContextConfig, ...] = (HamburgerConfig(latent_dim=128, rank=16),)
     """Context modules."""
 
@@ -116,6 +120,7 @@ class ModelConfig:
     """Both networks."""
 
     resolution: int = 128
+    """Height and width of the images."""
     num_classes: int = 1000
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
@@ -152,10 +157,13 @@ class DataConfig:
     """A TFDS classification data set, with image and label features."""
 
     dataset: str = "imagenet2012"
+    """Name of the data set."""
     data_dir: str | None = None
+    """Folder of the prepared data set; None means the default folder of TFDS."""
     train_split: str = "train"
     validation_split: str = "validation"
     shuffle_buffer: int = 10_000
+    """Number of images in the shuffle buffer."""
 
     def __post_init__(self) -> None:
         """Validates the fields."""
@@ -164,12 +172,15 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation, logging and checkpoints. Intervals are in steps; ``image_every=0`` writes no images."""
+    """Optimisation, logging and checkpoints."""
 
     global_batch: int = 1024
+    """Number of images per update, summed over replicas."""
     steps: int = 1_000_000
     discriminator_updates: int = 1
+    """Number of discriminator updates per step, each with a new batch of real images."""
     generator_updates: int = 1
+    """Number of generator updates per step."""
     generator_learning_rate: float = 1e-4
     discriminator_learning_rate: float = 4e-4
     adam_beta1: float = 0.0
@@ -180,9 +191,13 @@ class TrainConfig:
     steps_per_loop: int = 100
     """Number of steps per call of the compiled train function; also the logging interval."""
     checkpoint_every: int = 1000
+    """Number of steps between checkpoints."""
     max_to_keep: int = 100
+    """Maximum number of checkpoints to keep."""
     image_every: int = 1000
+    """Number of steps between grids of samples; 0 disables them."""
     seed: int = 0
+    """Seed of the initial weights, the order of the data and all random inputs."""
     deterministic: bool = True
     """Whether TensorFlow uses only deterministic operations."""
     precision: str = "float32"
@@ -230,6 +245,7 @@ class EvaluationConfig:
     batch: int = 64
     """Number of images per batch."""
     seed: int = 0
+    """Seed of the samples."""
     batch_norm: str = "moving"
     """Batch normalisation statistics of the generator: "moving" averages, "batch" or "standing" statistics."""
     standing_passes: int = 16

@@ -107,7 +107,7 @@ class MatrixDecomposition(keras.Layer):
             self.add_weight(
                 name=f"{kind}_bases",
                 shape=(self.num_sections, input_shape[-1], self.rank),
-                initializer=self._draw_kept_bases,
+                initializer=self._draw_stored_bases,
                 trainable=False,
                 autocast=False,
                 dtype=accumulation_dtype(self.variable_dtype).name,
@@ -141,7 +141,7 @@ class MatrixDecomposition(keras.Layer):
             inputs, initial_bases = checked_operands(inputs, initial_bases, self.rank)
         else:
             kind = self.bases if training else self.evaluation_bases
-            initial_bases = self._own_bases(inputs, kind)
+            initial_bases = self._default_bases(inputs, kind)
         num_steps = self.num_steps if training or self.evaluation_steps is None else self.evaluation_steps
         can_be_exported = not training and kind in ("fixed", "running")
         outputs, final_bases = self.decompose(
@@ -164,14 +164,14 @@ class MatrixDecomposition(keras.Layer):
         """
         raise TypeError(f"{type(self).__name__} must define decompose()")
 
-    def _own_bases(self, inputs: tf.Tensor, kind: str) -> tf.Tensor:
+    def _default_bases(self, inputs: tf.Tensor, kind: str) -> tf.Tensor:
         batch = tf.shape(inputs)[0]
         if kind == "random":
             return self.draw_bases(batch, inputs.shape[-1])
-        kept = tf.convert_to_tensor(self.fixed_bases if kind == "fixed" else self.running_bases)
+        stored = tf.convert_to_tensor(self.fixed_bases if kind == "fixed" else self.running_bases)
         images = num_images(inputs, self.num_sections)
         # XLA drops the assertion on the number of rows; the reshape still fails on a mismatch.
-        return tf.reshape(tf.tile(kept, (images, 1, 1)), (batch, *kept.shape[1:]))
+        return tf.reshape(tf.tile(stored, (images, 1, 1)), (batch, *stored.shape[1:]))
 
     def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
         """Draws random bases of shape ``(batch, latent_dim, rank)``, different for each call and replica."""
@@ -180,7 +180,7 @@ class MatrixDecomposition(keras.Layer):
         state = tf.cast(self.seed_generator.next(), tf.int32)
         return self._draw(random_streams.fold(state, self._path_digest(), replica_id), batch, latent_dim)
 
-    def _draw_kept_bases(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+    def _draw_stored_bases(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
         """Draws the initial value of fixed and running bases, a function of seed, path and shape."""
         purpose = random_streams.Purpose.KEPT_BASES
         sections, latent_dim, _ = shape

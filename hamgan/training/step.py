@@ -68,11 +68,11 @@ class TrainStep:
         for update, (images, labels) in enumerate(real_batches):
             update_key = random_streams.fold(key, Purpose.DISCRIMINATOR_UPDATE, update)
             metrics.update(self._update_discriminator(images, labels, update_key))
-            key = _after(metrics["discriminator_gradient_norm"], key)
+            key = _after_gradients(key, metrics["discriminator_gradient_norm"])
         for update in range(self.config.generator_updates):
             update_key = random_streams.fold(key, Purpose.GENERATOR_UPDATE, update)
             metrics.update(self._update_generator(update_key))
-            key = _after(metrics["generator_gradient_norm"], key)
+            key = _after_gradients(key, metrics["generator_gradient_norm"])
             if self.state.ema_generator is not None:
                 self._update_average(self.state.ema_generator, step)
         return {name: tf.cast(metric, tf.float32) for name, metric in metrics.items()}
@@ -181,7 +181,7 @@ class TrainStep:
         tf.distribute.get_replica_context().merge_call(update_all, args=(1.0 - decay,))
 
 
-def _after(gradient_norm: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+def _after_gradients(key: tf.Tensor, gradient_norm: tf.Tensor) -> tf.Tensor:
     """Returns the key with a data dependency on the gradients of an update.
 
     The images of the next update do not depend on the previous one. Without this dependency, TensorFlow and XLA run

@@ -208,7 +208,7 @@ def test_published_presets_match_the_paper():
 def test_unknown_preset_suggests_the_nearest():
     with pytest.raises(UserError, match="unknown preset 'hamgan_stong'; did you mean 'hamgan_strong'"):
         get_preset("hamgan_stong")
-    with pytest.raises(UserError, match="there are hamgan_strong, hamgan_baby, digits"):
+    with pytest.raises(UserError, match="expected one of hamgan_strong, hamgan_baby, digits"):
         get_preset("xyz")
 
 

@@ -1,4 +1,4 @@
-"""Networks, losses and gradients against numbers measured on the published implementation, in every mode."""
+"""Networks, losses and gradients against reference values from the published implementation, in every mode."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ from hamgan.training.losses import hinge_discriminator_loss, hinge_generator_los
 
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCES = {"v1_nmf": 1e-3, "v2_cd_s2": 5e-3}
-"""CD's temperature of 100 amplifies rounding."""
+"""Relative errors; the softmax of concept decomposition amplifies rounding errors."""
 
 ZERO_GRADIENT = 1e-5
-"""Norm below which a gradient is zero up to rounding: biases that batch normalisation cancels."""
+"""Norm below which a gradient is considered zero, for biases that batch normalisation cancels."""
 
 
 @pytest.fixture(scope="module", params=SETS)
