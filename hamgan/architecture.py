@@ -1,6 +1,6 @@
-"""Which networks there are: resolutions, widths and the names of variants, known without importing TensorFlow.
+"""Resolutions, widths and variants of the networks, available without importing TensorFlow.
 
-The widths are the published ones at 128x128 and follow the same rule elsewhere.
+At 128x128, the widths are the published ones. Other resolutions follow the same rule.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 HAM_NAMES = ("nmf", "cd", "vq")
 HAMBURGER_VERSIONS = ("v1", "v2")
 CONVOLUTION_FORMS = ("auto", "plain", "strided", "products")
-"""Ways to compute a 3x3 convolution and the resampling beside it: see hamgan/layers/convolution."""
+"""Algorithms for convolutions with resampling, see :mod:`hamgan.layers.convolution`."""
 
 RESOLUTIONS = (32, 64, 128, 256)
 SMALLEST_FEATURE_MAP = 4
@@ -16,9 +16,9 @@ MAX_MULTIPLIER = 16
 
 
 def generator_stages(resolution: int) -> list[tuple[int, int]]:
-    """Returns (feature map size, multiple of base_channels) of the generator's input and of each block's output.
+    """Returns (feature map size, multiple of base_channels) of the first block's input and of each block's output.
 
-    The width doubles with each halving of the size, from 1 at the full resolution, up to 16.
+    The multiple is 1 at full resolution, and doubles each time that the size halves, up to 16.
     """
     sizes = _powers_of_two(SMALLEST_FEATURE_MAP, resolution)
     return [(size, min(MAX_MULTIPLIER, resolution // size)) for size in sizes]
@@ -38,7 +38,7 @@ def _powers_of_two(smallest: int, largest: int) -> list[int]:
 
 
 def check_resolution(resolution: int) -> None:
-    """Raises ValueError unless the networks exist for ``resolution``."""
+    """Raises ValueError unless the networks support ``resolution``."""
     if resolution not in RESOLUTIONS:
         raise ValueError(f"resolution must be one of {RESOLUTIONS}, received {resolution}")
 

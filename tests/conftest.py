@@ -1,4 +1,4 @@
-"""Shared fixtures: the embedded digits, prepared once, and a tiny experiment on them."""
+"""Shared fixtures: the embedded digits data set and a tiny experiment."""
 
 import logging
 import os
@@ -15,19 +15,19 @@ import tensorflow as tf
 from hamgan.config import ExperimentConfig, override
 from hamgan.config.presets import digits
 
-# Four virtual CPU devices, so that tests can spread a batch over replicas; before anything runs.
+# Four virtual CPU devices for tests with several replicas; must precede any TensorFlow operation.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
 
-# Training sets both for its whole process: set them first, so that no test depends on which came before it.
+# Training sets both for its process. Setting them first makes tests independent of their order.
 tf.config.experimental.enable_op_determinism()
 tf.config.optimizer.set_experimental_options({"remapping": False})
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup() -> None:
-    """Weights and other numbers that nobody seeds are the same in any order of the tests."""
+    """Seeds all generators, so that unseeded weights do not depend on the order of the tests."""
     keras.utils.set_random_seed(0)
 
 
@@ -39,7 +39,7 @@ def pytest_runtest_call() -> None:
 
 @pytest.fixture(autouse=True)
 def _process_state() -> Iterator[None]:
-    """Log levels, and what else a test may change for its process, are as they were before it."""
+    """Restores log levels, and checks that a test leaves other process-wide settings unchanged."""
     loggers = [logging.getLogger(name) for name in (None, "data_prep", "hamgan")]
     levels = [logger.level for logger in loggers]
     before = _other_process_state()
@@ -81,7 +81,7 @@ TINY = (
 
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.Strategy:
-    """The strategy of this process: the reductions of a second one over CPU devices would collide with its own."""
+    """A strategy with two replicas; the reductions of a second strategy on CPU devices would collide with its own."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
@@ -96,7 +96,7 @@ def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def tiny(digits_dir: str) -> ExperimentConfig:
-    """The digits preset with the smallest networks."""
+    """The digits preset with tiny networks."""
     return override(digits(), [*TINY, f"data.data_dir={digits_dir}"])
 
 
@@ -112,14 +112,14 @@ def classifier_path(tmp_path_factory: pytest.TempPathFactory, tiny: ExperimentCo
 
 @pytest.fixture
 def free_ports() -> Iterator[Callable[[int], list[int]]]:
-    """A function that returns so many ports of this machine, which nobody else is given while the test runs."""
+    """A function that reserves a number of local ports for the duration of the test."""
     sockets: list[socket.socket] = []
 
     def reserve(count: int) -> list[int]:
         reserved = [socket.socket() for _ in range(count)]
         sockets.extend(reserved)
         for each in reserved:
-            # Bound and not listening: a server that asks for this very port gets it, as TensorFlow's do.
+            # Bound but not listening, so TensorFlow's servers can still use the port.
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             each.bind(("localhost", 0))
         return [each.getsockname()[1] for each in reserved]

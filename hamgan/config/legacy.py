@@ -1,4 +1,4 @@
-"""Settings of earlier versions, read as today's."""
+"""Translation of configs and overrides from earlier versions."""
 
 import copy
 import re
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 _REMOVED = ("model.generator.recomputed_blocks",)
-"""Settings that no longer exist, and that never changed a result."""
+"""Removed fields, none of which changed any result."""
 _HAMBURGER = re.compile(r"(model\.(?:generator|discriminator))\.hamburger")
-"""A network's only context module, before there was a list of them."""
+"""The single context module of earlier versions, now ``context.0``."""
 
 
 def current_values(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Returns the values of a config, of this version or an earlier one, in today's form.
+    """Translates the values of a config from any version to the current one.
 
     Args:
-        values: the config as nested dictionaries.
+        values: config as nested dictionaries.
 
     Returns:
-        The values, and the dotted paths of settings that were left out because they no longer exist.
+        The translated values, and the dotted paths of removed fields.
     """
     current = copy.deepcopy(dict(values))
     for network in ("generator", "discriminator"):
@@ -47,7 +47,7 @@ def _nested(values: Any, path: tuple[str, ...] | list[str]) -> dict[str, Any] | 
 
 
 def current_assignment(path: str) -> str | None:
-    """Returns today's dotted path of a setting; None if the setting no longer exists."""
+    """Returns the current dotted path of a field from any version, or None if the field was removed."""
     if path in _REMOVED:
         return None
     match = _HAMBURGER.match(path)

@@ -1,4 +1,4 @@
-"""Configs from and to JSON and the command line: dotted paths, strict types, differences."""
+"""Conversion of configs from and to JSON, overrides by dotted path, and comparison."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns a config as nested dictionaries and lists."""
+    """Returns a config as nested dictionaries and lists of JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
@@ -31,16 +31,16 @@ def to_json(config: Any) -> str:
 
 
 def experiment_from_json(text: str, source: str) -> ExperimentConfig:
-    """Reads what :func:`to_json` wrote, in this version or an earlier one.
+    """Parses the output of :func:`to_json`, from this version or an earlier one.
 
-    Fields that no longer exist are ignored, with one line of log that names them.
+    Fields that no longer exist are ignored and logged.
 
     Args:
         text: JSON text.
-        source: name of the file, for errors.
+        source: name of the file, for error messages.
 
     Raises:
-        UserError: the text is not JSON, or holds unknown fields or wrong values.
+        UserError: if the text is not JSON, or has unknown fields or invalid values.
     """
     try:
         values = json.loads(text)
@@ -51,35 +51,50 @@ def experiment_from_json(text: str, source: str) -> ExperimentConfig:
     except (json.JSONDecodeError, UserError) as error:
         raise UserError(f"{source} is not a HamGAN config: {error}") from error
     if ignored:
-        _logger.info("%s: ignored settings that no longer exist: %s", source, ", ".join(ignored))
+        _logger.info("%s: ignored fields that no longer exist: %s", source, ", ".join(ignored))
     return config
 
 
 def override(config: ExperimentConfig, assignments: Iterable[str]) -> ExperimentConfig:
-    """Returns ``config`` with ``dotted.path=value`` assignments applied and validated together.
+    """Returns a copy of a config with changed fields. All changes are validated together.
 
-    Elements of a list are addressed by index, such as ``model.generator.context.0.rank=16``. The name of a module in
-    the place after the last one adds a module: ``model.generator.context.1.module=self_attention``. Another name in a
-    place that is taken replaces the module and keeps its resolution. ``none`` empties a list.
+    Context modules are addressed by index, as in ``model.generator.context.0.rank=16``:
+
+    - ``context.N.module=NAME``, where N is the number of modules, appends a module.
+    - The same for an existing index replaces a module of another name, and keeps its resolution.
+    - ``context=none`` removes all modules.
+
+    Args:
+        config: config to start from.
+        assignments: changes, each ``dotted.path=value``.
+
+    Returns:
+        The changed config.
 
     Raises:
-        UserError: no ``=``, an unknown field (with the nearest known one), a value of the wrong type, or values that
-            contradict each other.
+        UserError: if an assignment has no ``=``, a field is unknown, or a value has the wrong type or is invalid.
+
+    Example:
+        >>> from hamgan.config import override
+        >>> from hamgan.config.presets import get_preset
+        >>> config = override(get_preset("digits"), ["train.steps=100", "model.generator.context.0.rank=4"])
+        >>> config.train.steps, config.model.generator.context[0].rank
+        (100, 4)
     """
     values = to_dict(config)
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
-        _require(bool(separator), f"an override reads FIELD=VALUE, found '{assignment}'")
+        _require(bool(separator), f"expected an override of the form FIELD=VALUE, found '{assignment}'")
         current = current_assignment(path)
         if current is None:
-            _logger.info("--override %s: ignored, because this setting no longer exists", assignment)
+            _logger.info("--override %s: ignored; this field no longer exists", assignment)
         else:
             _assign(values, current.split("."), text)
     return _from_dict(ExperimentConfig, values, "")
 
 
 def _assign(values: Any, path: list[str], text: str) -> None:
-    """Writes the parsed ``text`` into nested dictionaries and lists at a path."""
+    """Parses ``text`` and assigns it at a path of nested dictionaries and lists."""
     kind: Any = ExperimentConfig
     for depth, name in enumerate(path):
         where, is_last = ".".join(path[:depth]), depth == len(path) - 1
@@ -89,7 +104,7 @@ def _assign(values: Any, path: list[str], text: str) -> None:
             values = _context_module(values, name, where, path[depth + 1], text)
             kind = CONTEXT_CONFIGS[values["module"]]
             continue
-        _require(dataclasses.is_dataclass(kind), f"'{where}' is a value and has no field '{name}'")
+        _require(dataclasses.is_dataclass(kind), f"'{where}' is a value, it has no field '{name}'")
         hints = typing.get_type_hints(kind)
         _check_known(name, hints, where)
         kind = hints[name]
@@ -104,13 +119,13 @@ def _is_context_list(kind: Any) -> bool:
 
 
 def _context_module(modules: list[dict[str, Any]], index: str, where: str, field: str, text: str) -> dict[str, Any]:
-    """Returns the values of a context module that a field is assigned in, which the assignment may create."""
+    """Returns the values of the context module whose field is assigned; creates or replaces the module if needed."""
     count = len(modules)
     _require(index.isdecimal(), f"'{where}' is a list: expected {where}.0 and so on, found '{where}.{index}'")
     place = int(index)
     if field == "module":
         if text not in CONTEXT_CONFIGS:
-            hint = did_you_mean(text, CONTEXT_CONFIGS) or f"; there are {', '.join(CONTEXT_CONFIGS)}"
+            hint = did_you_mean(text, CONTEXT_CONFIGS) or f"; expected one of {', '.join(CONTEXT_CONFIGS)}"
             raise UserError(f"unknown context module '{text}'{hint}")
         _require(place <= count, f"'{where}' has {count} modules: the next one is {where}.{count}, found {place}")
         if place == count:
@@ -119,8 +134,8 @@ def _context_module(modules: list[dict[str, Any]], index: str, where: str, field
             modules[place] = {**to_dict(CONTEXT_CONFIGS[text]()), "resolution": modules[place]["resolution"]}
     elif place >= count:
         raise UserError(
-            f"'{where}' has {count} modules and no '{where}.{place}'; add one by {where}.{count}.module=NAME, "
-            f"where NAME is {' or '.join(CONTEXT_CONFIGS)}"
+            f"'{where}' has {count} modules and no '{where}.{place}'; to append one, set {where}.{count}.module to "
+            f"{' or '.join(CONTEXT_CONFIGS)}"
         )
     return modules[place]
 
@@ -129,7 +144,7 @@ def _check_known(name: str, known: Iterable[str], where: str) -> None:
     known = list(known)
     if name not in known:
         prefix = f"{where}." if where else ""
-        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
         raise UserError(f"unknown field '{prefix}{name}'{hint}")
 
 
@@ -168,7 +183,7 @@ def _describe(kind: Any) -> str:
 
 
 def _from_dict(kind: Any, values: Mapping[str, Any], where: str) -> Any:
-    """Builds a dataclass from nested dictionaries, strictly."""
+    """Builds a dataclass from nested dictionaries with strict checks of fields and types."""
     hints = typing.get_type_hints(kind)
     arguments = {}
     for name, value in values.items():
@@ -183,7 +198,7 @@ def _from_dict(kind: Any, values: Mapping[str, Any], where: str) -> Any:
     try:
         return kind(**arguments)
     except UserError as error:
-        # Nested configs do not know their own place.
+        # Nested configs do not know their own path.
         message = str(error)
         raise UserError(message if not where or message.startswith(where) else f"{where}.{message}") from error
 
@@ -209,7 +224,7 @@ def _context_from_dict(value: Any, path: str) -> ContextConfig:
 
 
 def differences(one: Any, other: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Returns, by dotted path, the values in which two configs of one type differ."""
+    """Returns the fields that differ between two configs of the same type: both values by dotted path."""
     found: dict[str, tuple[Any, Any]] = {}
     for field in dataclasses.fields(one):
         a, b = getattr(one, field.name), getattr(other, field.name)

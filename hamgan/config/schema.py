@@ -1,4 +1,4 @@
-"""Typed configuration of an experiment, validated on construction."""
+"""Typed config of an experiment, validated on construction."""
 
 import dataclasses
 from typing import Any
@@ -33,21 +33,21 @@ def _require_positive(config: Any, *names: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ContextConfig:
-    """One context module of a network; subclasses add the settings of their module."""
+    """A context module of a network; subclasses add the settings of their module."""
 
     module: str = ""
     resolution: int = 32
-    """Height and width of the feature maps that the module is applied to: those of a block's output."""
+    """Height and width of the feature maps that the module processes, the output of a block."""
 
     def __post_init__(self) -> None:
-        """Validates."""
+        """Validates the fields."""
         name = next((name for name, kind in CONTEXT_CONFIGS.items() if type(self) is kind), None)
         _require(self.module == name, f"module must be '{name}' in a {type(self).__name__}, found '{self.module}'")
 
 
 @dataclasses.dataclass(frozen=True)
 class HamburgerConfig(ContextConfig):
-    """A Hamburger; see :class:`hamgan.layers.Hamburger` for the meaning of the fields."""
+    """A Hamburger; the fields are arguments of :class:`hamgan.layers.Hamburger`."""
 
     module: str = "hamburger"
     ham: str = "nmf"
@@ -58,7 +58,7 @@ class HamburgerConfig(ContextConfig):
     num_sections: int = 1
 
     def __post_init__(self) -> None:
-        """Validates."""
+        """Validates the fields."""
         super().__post_init__()
         _require(self.ham in HAM_NAMES, f"ham must be one of {', '.join(HAM_NAMES)}, found '{self.ham}'")
         _require(
@@ -76,7 +76,7 @@ class SelfAttentionConfig(ContextConfig):
 
 
 CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {"hamburger": HamburgerConfig, "self_attention": SelfAttentionConfig}
-"""The settings of each context module, by its name."""
+"""The config class of each context module by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +84,16 @@ class GeneratorConfig:
     """The generator."""
 
     base_channels: int = 64
+    """Number of channels at full resolution."""
     z_dim: int = 128
+    """Number of latent dimensions."""
     batch_norm_momentum: float = 0.999
+    """Decay of the moving averages of batch normalisation."""
     context: tuple[ContextConfig, ...] = (HamburgerConfig(),)
-    """Context modules; empty for none."""
+    """Context modules."""
 
     def __post_init__(self) -> None:
-        """Validates."""
+        """Validates the fields."""
         _require_positive(self, "base_channels", "z_dim")
         _require(
             0 <= self.batch_norm_momentum < 1,
@@ -103,11 +106,12 @@ class DiscriminatorConfig:
     """The discriminator."""
 
     base_channels: int = 64
+    """Number of channels after the first block."""
     context: tuple[ContextConfig, ...] = (HamburgerConfig(latent_dim=128, rank=16),)
-    """Context modules; empty for none."""
+    """Context modules."""
 
     def __post_init__(self) -> None:
-        """Validates."""
+        """Validates the fields."""
         _require_positive(self, "base_channels")
 
 
@@ -116,19 +120,19 @@ class ModelConfig:
     """Both networks."""
 
     resolution: int = 128
+    """Height and width of the images."""
     num_classes: int = 1000
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     convolution_form: str = "auto"
-    """How convolutions and resampling are computed; the result is the same but for rounding."""
+    """Algorithm for convolutions with resampling; results agree up to rounding."""
 
     def __post_init__(self) -> None:
-        """Validates."""
+        """Validates the fields."""
         _require_positive(self, "num_classes")
         _require(
             self.resolution in RESOLUTIONS,
-            f"model.resolution must be one of {', '.join(map(str, RESOLUTIONS))} (the networks exist for these), "
-            f"found {self.resolution}",
+            f"model.resolution must be one of {', '.join(map(str, RESOLUTIONS))}, found {self.resolution}",
         )
         _require(
             self.convolution_form in CONVOLUTION_FORMS,
@@ -150,52 +154,62 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """A TFDS classification data set (image and label features)."""
+    """A TFDS classification data set, with image and label features."""
 
     dataset: str = "imagenet2012"
+    """Name of the data set."""
     data_dir: str | None = None
+    """Folder of the prepared data set; None means the default folder of TFDS."""
     train_split: str = "train"
     validation_split: str = "validation"
     shuffle_buffer: int = 10_000
+    """Number of images in the shuffle buffer."""
 
     def __post_init__(self) -> None:
-        """Validates."""
+        """Validates the fields."""
         _require_positive(self, "shuffle_buffer")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """The optimisation and its bookkeeping; intervals are in steps, and 0 switches one off."""
+    """Optimisation, logging and checkpoints."""
 
     global_batch: int = 1024
+    """Number of images per update, summed over replicas."""
     steps: int = 1_000_000
     discriminator_updates: int = 1
+    """Number of discriminator updates per step, each with a new batch of real images."""
     generator_updates: int = 1
+    """Number of generator updates per step."""
     generator_learning_rate: float = 1e-4
     discriminator_learning_rate: float = 4e-4
     adam_beta1: float = 0.0
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
     ema_decay: float = 0.0
-    """Of the generator's exponential moving average; 0 keeps none."""
+    """Decay of the exponential moving average of the generator's weights; 0 disables the average."""
     steps_per_loop: int = 100
-    """Steps that run on the device per call of the host; also the logging interval."""
+    """Number of steps per call of the compiled train function; also the logging interval."""
     checkpoint_every: int = 1000
+    """Number of steps between checkpoints."""
     max_to_keep: int = 100
+    """Maximum number of checkpoints to keep."""
     image_every: int = 1000
+    """Number of steps between grids of samples; 0 disables them."""
     seed: int = 0
+    """Seed of the initial weights, the order of the data and all random inputs."""
     deterministic: bool = True
-    """Whether TensorFlow is restricted to operations that repeat bit by bit."""
+    """Whether TensorFlow uses only deterministic operations."""
     precision: str = "float32"
-    """Or "mixed_bfloat16": the networks' activations and convolutions; all state and all statistics stay float32. Or
-    "float64", to tell rounding from mistakes; slow."""
+    """Dtype policy: "float32", "mixed_bfloat16" (activations and convolutions in bfloat16, weights and statistics in
+    float32) or "float64" (slow; distinguishes rounding errors from bugs)."""
     on_collapse: str = "stop"
-    """What follows a loss or weight that is not finite: "stop", or "rollback" to the last checkpoint."""
+    """Reaction to a non-finite loss or weight: "stop", or "rollback" to the last checkpoint."""
     max_rollbacks: int = 3
-    """How often in one run; after that it stops."""
+    """Maximum number of rollbacks of a run before it stops."""
 
     def __post_init__(self) -> None:
-        """Validates."""
+        """Validates the fields."""
         for name, choices in (("precision", PRECISIONS), ("on_collapse", ON_COLLAPSE)):
             value = getattr(self, name)
             _require(value in choices, f"{name} must be one of {', '.join(choices)}, found '{value}'")
@@ -216,38 +230,41 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """How samples are scored; counts are in images."""
+    """Evaluation of samples."""
 
     protocol: str = "standard"
-    """The named settings that these began as; see :mod:`hamgan.config.protocols`."""
+    """Name of the protocol that these settings are based on; see :mod:`hamgan.config.protocols`."""
     classifier: str = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
+    """Classifier that computes features and logits."""
     num_samples: int = 50_000
-    """Fakes of one repeat, and the most real images of a split."""
+    """Number of generated images per repeat, and maximum number of real images of each split."""
     wrap_validation: bool = False
-    """Whether a smaller validation split is repeated up to ``num_samples``."""
+    """Whether to repeat a smaller validation split until it has ``num_samples`` images."""
     repeats: int = 1
-    """Evaluations, each of other fakes, that are averaged."""
+    """Number of evaluations, each with new samples, whose scores are averaged."""
     batch: int = 64
+    """Number of images per batch."""
     seed: int = 0
+    """Seed of the samples."""
     batch_norm: str = "moving"
-    """What the generator normalises with: "moving" averages, the "batch", or "standing" statistics."""
+    """Batch normalisation statistics of the generator: "moving" averages, "batch" or "standing" statistics."""
     standing_passes: int = 16
-    """Batches that standing statistics are averaged over."""
+    """Number of batches that standing statistics are averaged over."""
     truncation: float | None = None
-    """Latent vectors come from the normal distribution cut off at plus and minus this."""
+    """Bound t of the truncated normal distribution of latent vectors, which has values in [-t, t]."""
     neighbors_samples: int = 10_000
-    """Images of each side for precision, recall, density and coverage; 0 for none."""
+    """Number of real and of generated images for precision, recall, density and coverage; 0 skips these metrics."""
     bootstrap: int = 0
-    """Resamples for the standard errors of FID and IS; 0 for none."""
+    """Number of bootstrap resamples for the standard errors of FID and IS; 0 skips them."""
     fid_infinity: bool = False
-    """Whether FID is extrapolated to infinitely many samples."""
+    """Whether to extrapolate FID to infinitely many samples."""
     intra_classes: str | None = None
-    """Classes whose own FID is measured, such as "0,3,7-9"."""
+    """Classes for which to compute FID separately, such as "0,3,7-9"."""
 
     def __post_init__(self) -> None:
-        """Validates."""
+        """Validates the fields."""
         _require_positive(self, "repeats", "batch", "standing_passes")
-        _require(self.num_samples >= 2, f"num_samples must be at least 2 to be scored, found {self.num_samples}")
+        _require(self.num_samples >= 2, f"num_samples must be at least 2, found {self.num_samples}")
         _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
         _require(
             self.batch_norm in BATCH_NORM_MODES,
@@ -264,7 +281,7 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
-    """Everything that a run is made of."""
+    """The complete config of an experiment."""
 
     name: str
     model: ModelConfig = ModelConfig()

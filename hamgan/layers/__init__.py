@@ -1,4 +1,4 @@
-"""Keras 3 layers of HamGAN, for its networks and for anybody's functional models."""
+"""Keras 3 layers of HamGAN: Hamburger, matrix decompositions, self-attention and normalised layers."""
 
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
 from hamgan.layers.context import SelfAttention

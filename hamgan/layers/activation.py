@@ -1,19 +1,26 @@
-"""relu, with less memory on TPUs."""
+"""A relu that needs less memory on TPUs."""
 
 from typing import Any
 
 import tensorflow as tf
 
+from hamgan.layers.custom_gradient import custom_gradient
 from hamgan.layers.execution import target
-from hamgan.layers.gradients import custom_gradient
 
 
 def relu(inputs: tf.Tensor) -> tf.Tensor:
-    """Returns max(inputs, 0), in the shape and dtype of the inputs.
+    """Computes max(inputs, 0).
 
-    A TPU's convolutions round float32 to bfloat16, and XLA stores as bfloat16 what only they read. The gradient of
-    ``tf.nn.relu`` reads its output too, which is then kept in float32, twice as large. On TPUs the sign is therefore
-    read from the rounded output; it is the same one (but below 1e-40).
+    TPU convolutions round float32 inputs to bfloat16, so XLA can store an activation in bfloat16 if only convolutions
+    read it. The gradient of ``tf.nn.relu`` also reads its output and thus forces float32 storage, twice as large.
+    On TPUs, this gradient therefore reads the sign from the output rounded to bfloat16. The sign is the same, except
+    for outputs below 1e-40.
+
+    Args:
+        inputs: float tensor of any shape.
+
+    Returns:
+        Tensor with the shape and dtype of the inputs.
     """
     if target() != "tpu" or inputs.dtype != tf.float32:
         return tf.nn.relu(inputs)

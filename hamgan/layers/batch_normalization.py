@@ -1,4 +1,4 @@
-"""Batch normalisation over all replicas, plain and class-conditional."""
+"""Batch normalisation with statistics over all replicas, plain and class-conditional."""
 
 import dataclasses
 from typing import Any, Literal, NamedTuple, get_args
@@ -7,35 +7,35 @@ import keras
 import tensorflow as tf
 
 from hamgan.layers.class_lookup import class_labels, class_rows
-from hamgan.layers.gradients import custom_gradient
+from hamgan.layers.custom_gradient import custom_gradient
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.precision import accumulation_dtype
 
 
 @dataclasses.dataclass(frozen=True)
 class Accumulate:
-    """Normalises by the batch's own statistics, and adds a share of them to the moving averages.
+    """Mode that normalises by batch statistics, and adds ``weight`` times those to the moving averages.
 
-    From moving averages of zero, N calls with a weight of 1 / N leave the mean of the statistics of N batches.
+    If the moving averages start at zero, N calls with weight 1 / N average the statistics of N batches.
 
     Args:
-        weight: factor of the statistics that are added.
+        weight: factor of the batch statistics.
     """
 
     weight: float
 
 
 EvaluationStatistics = Literal["moving", "batch"] | Accumulate
-"""Statistics that batch normalisation uses outside of training."""
+"""Statistics that batch normalisation uses outside training."""
 _NAMED = get_args(Literal["moving", "batch"])
 
 
 class BatchStatistics(NamedTuple):
-    """Statistics of a batch over all replicas, each of shape ``(channels,)``.
+    """Batch statistics over all replicas, each of shape ``(channels,)``.
 
     Args:
         mean: mean over all positions.
-        variance: biased variance.
+        variance: biased variance over all positions.
         count: number of positions.
     """
 
@@ -52,15 +52,15 @@ def _sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
 
 
 def _statistics(images: tf.Tensor) -> BatchStatistics:
-    """Statistics over batch, height, width and every replica."""
+    """Returns statistics over batch, height, width and replicas."""
     axes = (0, 1, 2)
-    # Sums and counts, not means: the last batch of a data set gives replicas unequal shares, or none at all.
+    # Sums and counts, not means: the last batch of a data set may be split unevenly, or not reach every replica.
     count = tf.fill((images.shape[-1],), tf.cast(tf.reduce_prod(tf.shape(images)[:3]), images.dtype))
     sums = tf.stack([tf.reduce_sum(images, axes), tf.reduce_sum(tf.square(images), axes), count])
     total, total_of_squares, count = tf.unstack(_sum_over_replicas(sums))
     positions = tf.maximum(count, 1.0)
     mean = total / positions
-    # Rounding can take the difference below zero.
+    # Rounding can make the difference negative.
     return BatchStatistics(mean, tf.maximum(total_of_squares / positions - tf.square(mean), 0.0), count)
 
 
@@ -75,20 +75,19 @@ def _affine(
 def normalize_by_batch(
     inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, BatchStatistics]:
-    """Normalises images by their own statistics over all replicas; the function behind the layers.
+    """Normalises images by their batch statistics over all replicas.
+
+    The gradient is computed in closed form, with half as many passes over the images as automatic differentiation. It
+    consists of differentiable operations, so higher derivatives exist.
 
     Args:
-        inputs: shape ``(batch, height, width, channels)``.
-        gamma: scale, shape ``(channels,)`` or ``(batch, 1, 1, channels)``, in float32 or wider.
-        beta: offset, like ``gamma``.
+        inputs: tensor of shape ``(batch, height, width, channels)``.
+        gamma: scale of shape ``(channels,)`` or ``(batch, 1, 1, channels)``, in float32 or wider.
+        beta: offset, with the shape and dtype of ``gamma``.
         epsilon: constant added to the variance.
 
     Returns:
-        The outputs and the statistics.
-
-    The gradient is the closed form, which
-    takes half as many passes over the images as differentiating each operation. It consists of differentiable
-    operations on the inputs, so that it has a gradient itself.
+        The outputs, with the shape and dtype of the inputs, and the batch statistics.
     """
 
     @custom_gradient
@@ -106,7 +105,7 @@ def normalize_by_batch(
             to_beta = tf.reduce_sum(upstream, axes, keepdims=is_per_image)
             of_products = tf.reduce_sum(upstream * wide, axes, keepdims=is_per_image)
             to_gamma = (of_products - mean * to_beta) * inverse_deviation
-            # What the mean and the deviation hand back: sums of gamma * upstream, alone and times the outputs.
+            # Gradients through mean and deviation: sums of gamma * upstream, and of its product with the outputs.
             sums = tf.stack([gamma * to_beta, gamma * to_gamma])
             if is_per_image:
                 sums = tf.reduce_sum(sums, (1, 2, 3))
@@ -125,16 +124,20 @@ def normalize_by_batch(
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class BatchNormalization(keras.Layer):
-    """gamma * (x - mean) / sqrt(variance + epsilon) + beta, with statistics over all replicas.
+    """Batch normalisation of images, with batch statistics over all replicas.
+
+    ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, with the biased variance E[x^2] - E[x]^2. Inputs and
+    outputs have shape ``(batch, height, width, channels)``. ``keras.layers.BatchNormalization`` computes statistics
+    per replica unless ``synchronized=True``.
 
     Args:
         momentum: decay of the moving averages, in [0, 1).
-        epsilon: added to the variance.
+        epsilon: constant added to the variance.
 
-    Input and output ``(batch, height, width, channels)``.
+    Raises:
+        ValueError: if ``momentum`` is out of range.
 
-    Reference: Ioffe and Szegedy, Batch Normalization (ICML 2015), algorithm 1, with the biased variance
-    E[x^2] - E[x]^2. ``keras.layers.BatchNormalization`` takes statistics per replica unless ``synchronized=True``.
+    Reference: Ioffe and Szegedy, Batch Normalization (ICML 2015), algorithm 1.
 
     Example:
         >>> import tensorflow as tf
@@ -160,7 +163,7 @@ class BatchNormalization(keras.Layer):
         affine = self._affine_shape(channels)
         self.gamma = self.add_weight(name="gamma", shape=affine, initializer="ones", autocast=False)
         self.beta = self.add_weight(name="beta", shape=affine, initializer="zeros", autocast=False)
-        # Never in half precision: a bfloat16 moving average with decay 0.999 does not move.
+        # At least float32: a bfloat16 moving average with decay 0.999 does not change.
         self.moving_mean, self.moving_variance = (
             self.add_weight(
                 name=name,
@@ -180,10 +183,13 @@ class BatchNormalization(keras.Layer):
         """Normalises images.
 
         Args:
-            inputs: shape ``(batch, height, width, channels)``.
-            training: whether to normalise by the batch's own statistics, and to update the moving averages.
-            statistics: statistics to use outside of training: "moving" (the moving averages), "batch" (the batch's
-                own, which are not stored) or :class:`Accumulate`.
+            inputs: tensor of shape ``(batch, height, width, channels)``.
+            training: whether to normalise by batch statistics and to update the moving averages.
+            statistics: statistics outside training: "moving" (the moving averages), "batch" (batch statistics, without
+                an update) or :class:`Accumulate`.
+
+        Returns:
+            Tensor with the shape of the inputs.
         """
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
         return self._normalize(inputs, gamma, beta, training, statistics)
@@ -212,7 +218,7 @@ class BatchNormalization(keras.Layer):
         return outputs
 
     def _update_averages(self, statistics: BatchStatistics) -> None:
-        """Moves the moving averages towards a batch's statistics. A batch without images moves nothing."""
+        """Updates the moving averages with batch statistics; an empty batch leaves them unchanged."""
         weight = (1 - self.momentum) * tf.minimum(statistics.count, 1.0)
         for average, value in ((self.moving_mean, statistics.mean), (self.moving_variance, statistics.variance)):
             average.assign(average * (1.0 - weight) + value * weight)
@@ -229,18 +235,34 @@ class BatchNormalization(keras.Layer):
 
 
 def batch_normalization_layers(model: keras.Model) -> list[BatchNormalization]:
-    """Returns all batch normalisation layers inside a model, plain and conditional, at any depth."""
+    """Returns all batch normalisation layers of a model, plain and conditional, at any depth."""
     return [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class ConditionalBatchNormalization(BatchNormalization):
-    """Batch normalisation whose gamma and beta, ``(num_classes, channels)``, are picked by label.
+    """Batch normalisation of images, with a gamma and a beta for each class.
 
-    Called with images ``(batch, height, width, channels)`` and labels ``(batch,)`` or ``(batch, 1)``, see
-    :func:`hamgan.layers.class_lookup.class_labels`. The statistics do not depend on the labels.
+    ``gamma[label] * (x - mean) / sqrt(variance + epsilon) + beta[label]``. gamma and beta have shape
+    ``(num_classes, channels)``. All classes share the statistics. Inputs and outputs have shape
+    ``(batch, height, width, channels)``.
+
+    Args:
+        num_classes: number of classes.
+        momentum: decay of the moving averages, in [0, 1).
+        epsilon: constant added to the variance.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Reference: Dumoulin et al., A Learned Representation for Artistic Style (ICLR 2017).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import ConditionalBatchNormalization
+        >>> layer = ConditionalBatchNormalization(num_classes=10)
+        >>> layer(tf.random.normal((2, 4, 4, 3)), tf.constant([3, 7]), training=True).shape
+        TensorShape([2, 4, 4, 3])
     """
 
     def __init__(self, num_classes: int, *, momentum: float = 0.999, epsilon: float = 1e-3, **kwargs: Any) -> None:
@@ -248,7 +270,7 @@ class ConditionalBatchNormalization(BatchNormalization):
         if num_classes < 1:
             raise ValueError(f"num_classes must be positive, received {num_classes}")
         self.num_classes = num_classes
-        # Labels that come as floats must not be rounded; call() casts the images.
+        # Autocast would round float labels; call() casts the images.
         self.autocast = False
 
     def _affine_shape(self, channels: int) -> tuple[int, ...]:
@@ -261,13 +283,19 @@ class ConditionalBatchNormalization(BatchNormalization):
         training: bool | None = None,
         statistics: EvaluationStatistics = "moving",
     ) -> tf.Tensor:
-        """Normalises images, each with the gamma and beta of its own class.
+        """Normalises images, each with the gamma and beta of its class.
 
         Args:
-            inputs: shape ``(batch, height, width, channels)``.
+            inputs: tensor of shape ``(batch, height, width, channels)``.
             labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
-            training: as in :meth:`BatchNormalization.call`.
-            statistics: as in :meth:`BatchNormalization.call`.
+            training: whether to normalise by batch statistics and to update the moving averages.
+            statistics: statistics outside training, see :meth:`BatchNormalization.call`.
+
+        Returns:
+            Tensor with the shape of the inputs.
+
+        Raises:
+            ValueError: if there is not one valid label per image.
         """
         labels = class_labels(labels, self.num_classes, layer=self.name, examples=inputs)
         gamma, beta = (

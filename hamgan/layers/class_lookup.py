@@ -1,24 +1,25 @@
-"""Class labels, checked, and the rows of per-class tables that they pick."""
+"""Validation of class labels, and lookup of table rows by label."""
 
 import tensorflow as tf
 
-from hamgan.layers.gradients import custom_gradient
+from hamgan.layers.custom_gradient import custom_gradient
 from hamgan.layers.precision import HALF_PRECISION, accumulation_dtype
 
 
 def class_labels(labels: tf.Tensor, num_classes: int, *, layer: str, examples: tf.Tensor | None = None) -> tf.Tensor:
-    """Returns labels as int32 of shape ``(batch,)``, or says what is wrong with them.
+    """Validates labels and returns them as int32 of shape ``(batch,)``.
 
     Args:
-        labels: shape ``(batch,)`` or ``(batch, 1)``; integers in ``[0, num_classes)``, or the same numbers as float32
-            or float64.
+        labels: integers in ``[0, num_classes)``, or whole numbers in float32 or float64, shape ``(batch,)`` or
+            ``(batch, 1)``.
         num_classes: number of classes.
-        layer: name of the layer, for errors.
-        examples: tensor with the batch that the labels belong to; a single label is not broadcast to it.
+        layer: name of the layer, for error messages.
+        examples: tensor whose first dimension is the expected batch size; None skips this check. A single label is
+            not broadcast.
 
     Raises:
-        ValueError: another shape or dtype; in eager mode also a label out of range.
-        tf.errors.InvalidArgumentError: a label out of range, or the wrong number of labels, found when a graph runs.
+        ValueError: if the shape or dtype is wrong, or, in eager mode, if a label is out of range.
+        tf.errors.InvalidArgumentError: if a label is out of range, or the number of labels is wrong, when a graph runs.
             XLA drops these two checks.
     """
     labels = tf.convert_to_tensor(labels)
@@ -55,17 +56,17 @@ def class_labels(labels: tf.Tensor, num_classes: int, *, layer: str, examples: t
 
 
 def class_rows(table: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Returns ``table[labels]``, one row per label, with a gradient that is a dense tensor.
+    """Returns ``table[labels]``, with a dense gradient.
 
-    ``tf.gather`` alone hands optimizers IndexedSlices in which a class that occurs twice stands twice; Keras
-    optimizers do not add such rows up and Adam then takes a wrong step. Rows are added up in float32 or wider.
+    The gradient of ``tf.gather`` is an IndexedSlices with one entry per label. Keras optimizers do not sum the entries
+    of repeated labels, so that Adam would take a wrong step. This gradient sums them, in float32 or wider.
 
     Args:
-        table: float, shape ``(num_classes, width)``; in the variable's own dtype, so that its gradient is too.
-        labels: int32 in ``[0, num_classes)``, shape ``(batch,)``; see :func:`class_labels`.
+        table: float tensor of shape ``(num_classes, width)``, in the dtype of its variable.
+        labels: int32 tensor in ``[0, num_classes)``, shape ``(batch,)``, from :func:`class_labels`.
 
     Returns:
-        Float, shape ``(batch, width)``.
+        Float tensor of shape ``(batch, width)``.
     """
     num_classes = table.shape[0]
 

@@ -1,4 +1,4 @@
-"""How networks are executed, which is no part of their architecture: the device, and the form of convolutions."""
+"""Execution settings, which do not change what a network computes: target device and convolution form."""
 
 import contextlib
 import dataclasses
@@ -18,21 +18,22 @@ class _Execution:
     convolution_form: str = "auto"
 
 
-# One for the whole process: a strategy traces its replicas in threads that do not see context variables.
+# Process-wide: strategies trace replicas in threads, which do not see context variables.
 _current = _Execution()
 
 
 @contextlib.contextmanager
 def execution(*, target: Target | None = None, convolution_form: str | None = None) -> Iterator[None]:
-    """Sets how layers that are created inside, and functions that are traced inside, are executed.
+    """Context manager that sets the target device for tracing and the convolution form of new layers.
 
     Args:
-        target: kind of device to trace for, whatever devices there are; None leaves the choice as it is.
-        convolution_form: form of the convolutions of layers created inside, one of
-            :data:`hamgan.architecture.CONVOLUTION_FORMS`; None leaves it as it is.
+        target: kind of device to trace functions for, "cpu", "gpu" or "tpu", even if this host has none; None keeps
+            the current setting.
+        convolution_form: form of convolution for layers that are created inside, one of
+            :data:`hamgan.architecture.CONVOLUTION_FORMS`; None keeps the current setting.
 
     Raises:
-        ValueError: there is no such form.
+        ValueError: if the form is unknown.
 
     Example:
         >>> from hamgan.layers import SNConv2D
@@ -54,7 +55,7 @@ def execution(*, target: Target | None = None, convolution_form: str | None = No
 
 
 def target() -> Target:
-    """Returns the kind of device that functions traced now will run on."""
+    """Returns the kind of device that functions are currently traced for."""
     if _current.target is not None:
         return _current.target
     if isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
@@ -63,5 +64,5 @@ def target() -> Target:
 
 
 def convolution_form() -> str:
-    """Returns the form of convolutions of a layer created now."""
+    """Returns the convolution form that new layers use by default."""
     return _current.convolution_form

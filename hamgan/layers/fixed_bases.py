@@ -1,4 +1,4 @@
-"""Fixed evaluation bases for a model that was trained without them."""
+"""Conversion of a trained model to fixed evaluation bases."""
 
 from typing import Any
 
@@ -8,18 +8,30 @@ from hamgan.layers.matrix_decomposition import MatrixDecomposition
 
 
 def fix_bases(model: keras.Model, *, seed: int = 0) -> keras.Model:
-    """Returns a copy of a trained model that evaluates from fixed bases: one result per input, ready to be exported.
+    """Returns a copy of a trained model with fixed evaluation bases: deterministic, and ready for export.
 
-    The copy is rebuilt from the model's configuration, with ``evaluation_bases="fixed"`` in each Hamburger and matrix
-    decomposition that has "random" there, and has the model's weights. It is not compiled.
+    The copy is rebuilt from the model's config, with ``evaluation_bases="fixed"`` in place of "random" in each
+    Hamburger and matrix decomposition. It has the model's weights and is not compiled.
 
     Args:
-        model: any Keras model with Hamburgers or matrix decompositions that its configuration describes, such as a
-            functional model, :class:`hamgan.networks.Generator` or :class:`hamgan.networks.Discriminator`.
-        seed: integer from which the bases are drawn, together with each layer's path.
+        model: Keras model with Hamburgers or matrix decompositions in its config, such as a functional model,
+            :class:`hamgan.networks.Generator` or :class:`hamgan.networks.Discriminator`.
+        seed: integer seed; each layer derives its bases from the seed and its path.
+
+    Returns:
+        A model of the same class.
 
     Raises:
-        ValueError: there are no such layers, or the model's configuration does not describe all of them.
+        ValueError: if the model has no such layers, or its config does not describe all of them.
+
+    Example:
+        >>> import keras
+        >>> from hamgan.layers import Hamburger, fix_bases
+        >>> inputs = keras.Input((8, 8, 16))
+        >>> hamburger = Hamburger(latent_dim=8, rank=4, evaluation_bases="random", name="hamburger")
+        >>> model = fix_bases(keras.Model(inputs, hamburger(inputs)), seed=1)
+        >>> model.get_layer("hamburger").ham.evaluation_bases
+        'fixed'
     """
     originals = _decompositions(model)
     if not originals:
@@ -28,7 +40,7 @@ def fix_bases(model: keras.Model, *, seed: int = 0) -> keras.Model:
     config.pop("compile_config", None)
     _fix(config, seed)
     classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
-    # safe_mode guards against the code of strangers; all of this model's is loaded already.
+    # safe_mode protects from untrusted code; this model's code is already loaded.
     fixed = keras.saving.deserialize_keras_object(config, custom_objects=classes, safe_mode=False)
     copies = _decompositions(fixed)
     unknown = [layer.path for layer in copies if layer.evaluation_bases == "random"]
@@ -51,7 +63,7 @@ def _decompositions(model: keras.Model) -> list[MatrixDecomposition]:
 
 
 def _fix(config: Any, seed: int) -> None:
-    """Sets the bases' arguments in nested configurations."""
+    """Replaces "random" evaluation bases in nested configs, in place."""
     if isinstance(config, dict):
         if config.get("evaluation_bases") == "random":
             config.update(evaluation_bases="fixed", seed=seed)

@@ -1,4 +1,4 @@
-"""Hamburger: a matrix decomposition between linear layers, as a residual block."""
+"""Hamburger: a residual block with a matrix decomposition between linear layers."""
 
 from typing import Any
 
@@ -23,44 +23,53 @@ BATCH_NORMALIZATIONS = (None, "plain", "conditional")
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class Hamburger(ContextModule):
-    """Global context by matrix decomposition: ``x + sigma * upper_bread(ham(lower_bread(x)))``.
+    """Adds global context to images by matrix decomposition: ``x + sigma * upper_bread(ham(lower_bread(x)))``.
 
-    V1: lower bread (1x1 convolution to S * D channels), ham on S sections of D channels, upper bread (1x1 to C), batch
-    normalisation. V2: lower bread, ham, cheese (1x1 to C), batch normalisation, relu, upper bread (1x1, C to C).
-    The convolutions have no bias and are divided by their spectral norm; sigma is a scalar, initially 0.
+    Inputs and outputs have shape ``(batch, height, width, channels)``; height and width may be unknown. The two
+    versions apply these layers, where C is the number of channels:
+
+    - "v1": lower bread (1x1 convolution to S * D channels), ham, upper bread (1x1 to C), batch normalisation.
+    - "v2": lower bread, ham, cheese (1x1 to C), batch normalisation, relu, upper bread (1x1 to C).
+
+    The ham decomposes each of S sections of D channels. The convolutions have no bias, and their kernels are divided by
+    the spectral norm. sigma is a trainable scalar, initially 0.
 
     Args:
-        latent_dim: D, the channels of one section.
-        rank: R, the number of bases.
+        latent_dim: number of channels D of each section.
+        rank: number of bases R.
         num_steps: number of iterations K of the ham.
-        evaluation_steps: K outside of training; ``num_steps`` if absent.
-        num_sections: number of sections S, independent decompositions side by side.
-        ham: "nmf", "cd" (concept decomposition) or "vq" (vector quantisation).
-        version: "v1" or "v2".
-        batch_norm: None (as in a discriminator), "plain", or "conditional" (as in a generator, called with labels).
-        num_classes: number of classes of the conditional batch normalisation.
-        batch_norm_momentum: decay of its moving averages.
-        bases: initial bases in training when a call brings none: "random" (drawn at each call, as published), "fixed"
-            (drawn once, kept in a weight) or "running" (a moving average of the final bases).
-        evaluation_bases: initial bases outside of training, one of the same. Except with "random" the same image gives
-            the same result each time, and a model can be exported to TFLite and ONNX; :func:`hamgan.layers.fix_bases`
-            changes a trained model.
-        bases_momentum: share of the old running bases that a call in training leaves.
-        gradient: "one_step" (through the ham's last update alone) or "unrolled" (through all iterations).
-        rectify: whether the ham applies relu to its inputs ("nmf" only, the default is True).
-        normalize_bases: whether initial bases are L2-normalised ("nmf" only, the default is False).
-        inverse_temperature: factor of the scores inside the softmax ("cd" and "vq" only, the default is 100).
-        ridge: weight of the identity in the regression ("cd" only, the default is 0.01).
-        seed: integer from which bases are drawn, together with the layer's path.
-
-    Input and output ``(batch, height, width, channels)``; height and width may be unknown. The arguments of the ham are
-    described at :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`.
+        evaluation_steps: number of iterations K outside training; None means ``num_steps``.
+        num_sections: number of sections S, which are decomposed independently.
+        ham: matrix decomposition: "nmf", "cd" (concept decomposition) or "vq" (vector quantisation).
+        version: order of the layers, "v1" or "v2".
+        batch_norm: batch normalisation: None (as in the discriminator), "plain", or "conditional" (as in the
+            generator; calls then require labels).
+        num_classes: number of classes; only with conditional batch normalisation.
+        batch_norm_momentum: decay of the moving averages, in [0, 1).
+        bases: source of initial bases in training: "random" (drawn at each call, as published), "fixed" (drawn once
+            and stored in a weight) or "running" (a moving average of final bases).
+        evaluation_bases: source of initial bases outside training, one of the same. "fixed" and "running" make results
+            deterministic, and models exportable to TFLite and ONNX. :func:`hamgan.layers.fix_bases` converts a trained
+            model with random bases.
+        bases_momentum: decay of the running bases, in [0, 1).
+        gradient: part of the ham that is differentiated: "one_step" (the last update) or "unrolled" (all iterations).
+        rectify: whether to apply relu to the inputs of the ham; "nmf" only, True by default.
+        normalize_bases: whether to L2-normalise the initial bases; "nmf" only, False by default.
+        inverse_temperature: factor of the scores inside the softmax; "cd" and "vq" only, 100 by default.
+        ridge: weight of the identity in the ridge regression; "cd" only, 0.01 by default.
+        seed: integer seed of the bases; None draws a seed. Bases depend on the seed and the layer's path.
 
     Raises:
-        ValueError: an argument is out of its range or does not go with the others, or labels are missing under
-            conditional batch normalisation.
+        ValueError: if an argument is out of range, or does not apply to the chosen ham or batch normalisation.
 
     Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.3 and appendix.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import Hamburger
+        >>> hamburger = Hamburger(latent_dim=8, rank=4, seed=0)
+        >>> hamburger(tf.random.normal((2, 8, 8, 16))).shape
+        TensorShape([2, 8, 8, 16])
     """
 
     has_batch_norm = True
@@ -91,7 +100,7 @@ class Hamburger(ContextModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.autocast = False  # Labels that come as floats must not be rounded; call() casts the images.
+        self.autocast = False  # Autocast would round float labels; call() casts the images.
         for name, value, known in (
             ("ham", ham, tuple(HAMS)),
             ("version", version, HAMBURGER_VERSIONS),
@@ -112,7 +121,7 @@ class Hamburger(ContextModule):
         self.batch_norm = batch_norm
         self.num_classes = num_classes
         self.batch_norm_momentum = batch_norm_momentum
-        # What only some hams have. None leaves them their own default.
+        # Settings that only some hams have; None means the ham's default.
         self.ham_settings: dict[str, Any] = {
             "rectify": rectify,
             "normalize_bases": normalize_bases,
@@ -170,7 +179,16 @@ class Hamburger(ContextModule):
         self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
 
     def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int) -> tf.Tensor:
-        """Returns initial bases, shape ``(count * num_sections, latent_dim, rank)``; see :class:`ContextModule`."""
+        """Draws the initial bases of images ``first`` to ``first + count - 1``; see :class:`ContextModule`.
+
+        Args:
+            key: key of a random stream, from :func:`hamgan.random_streams.fold`.
+            first: index of the first image.
+            count: number of images.
+
+        Returns:
+            Tensor of shape ``(count * num_sections, latent_dim, rank)``.
+        """
         bases = random_streams.draw(
             self.ham.initial_distribution,
             key,
@@ -191,17 +209,26 @@ class Hamburger(ContextModule):
         """Adds global context to ``inputs``.
 
         Args:
-            inputs: shape ``(batch, height, width, channels)``.
+            inputs: tensor of shape ``(batch, height, width, channels)``.
             labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``; required with
-                ``batch_norm="conditional"``, and refused without.
-            training: whether to use batch statistics and to update state.
-            initial_bases: shape ``(batch * num_sections, latent_dim, rank)``, with the sections of an image side by
-                side; by default, ``bases`` or ``evaluation_bases`` decides.
-            statistics: statistics of the batch normalisation outside of training; see
+                ``batch_norm="conditional"``, and not accepted otherwise.
+            training: whether to use batch statistics, and to update moving averages, singular vectors and running
+                bases.
+            initial_bases: tensor of shape ``(batch * num_sections, latent_dim, rank)``, with adjacent rows for the
+                sections of an image; by default, ``bases`` or ``evaluation_bases`` determines them.
+            statistics: batch normalisation statistics outside training, see
                 :meth:`hamgan.layers.BatchNormalization.call`.
+
+        Returns:
+            Tensor with the shape of the inputs.
+
+        Raises:
+            ValueError: if labels are missing or not accepted, or the bases have the wrong shape.
         """
         if labels is not None and self.batch_norm != "conditional":
-            raise ValueError(f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels, received some")
+            raise ValueError(
+                f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels; call it without them"
+            )
         inputs = tf.cast(inputs, self.compute_dtype)
         latent = self.lower_bread(inputs, training=training)
         context = self._decompose(latent, initial_bases=initial_bases, training=training)
@@ -237,7 +264,7 @@ class Hamburger(ContextModule):
         if self.batch_norm == "plain":
             return self.normalization(inputs, training=training, statistics=statistics)
         if labels is None:
-            raise ValueError(f"{self.name} has batch_norm='conditional' and expects labels, received none")
+            raise ValueError(f"{self.name} has batch_norm='conditional' and expects labels, received None")
         return self.normalization(inputs, labels, training=training, statistics=statistics)
 
     def get_config(self) -> dict[str, Any]:
@@ -264,5 +291,5 @@ class Hamburger(ContextModule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Hamburger":
-        """Creates a layer; a config from before there were fixed bases gives one without them."""
+        """Creates a layer from its config; configs older than fixed bases mean ``evaluation_bases="random"``."""
         return cls(**{"evaluation_bases": "random", **config})

@@ -1,4 +1,4 @@
-"""The matrix decompositions ("hams") as layers: NMF, concept decomposition and vector quantisation."""
+"""Matrix decomposition layers ("hams"): NMF, concept decomposition and vector quantisation."""
 
 from typing import Any, ClassVar
 
@@ -17,13 +17,27 @@ from hamgan.layers.spherical_k_means import (
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class NMF(MatrixDecomposition):
-    """Non-negative matrix factorisation; initial bases uniform in [0, 1). See :func:`hamgan.layers.nmf`.
+    """Approximates each example by non-negative matrix factorisation of rank R; see :func:`hamgan.layers.nmf`.
+
+    Inputs and outputs have shape ``(batch, N, D)``. Random initial bases are uniform in [0, 1).
 
     Args:
-        rectify: whether relu is applied to the inputs; without it they must not be negative.
-        normalize_bases: whether initial bases are L2-normalised along D.
+        rectify: whether to apply relu to the inputs; if False, they must be non-negative.
+        normalize_bases: whether to L2-normalise the initial bases along D.
+        kwargs: arguments of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`: ``rank``, ``num_steps``,
+            ``evaluation_steps``, ``num_sections``, ``bases``, ``evaluation_bases``, ``bases_momentum``, ``gradient``
+            and ``seed``.
 
-    The other arguments are those of :class:`MatrixDecomposition`.
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.2.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import NMF
+        >>> NMF(rank=4, seed=0)(tf.random.uniform((2, 64, 16))).shape
+        TensorShape([2, 64, 16])
     """
 
     initial_distribution = "uniform"
@@ -37,7 +51,7 @@ class NMF(MatrixDecomposition):
     def decompose(
         self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int, can_be_exported: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See :func:`hamgan.layers.nmf`."""
+        """Returns the approximation and the final bases; see :func:`hamgan.layers.nmf`."""
         return nmf_and_bases(
             inputs,
             initial_bases,
@@ -53,10 +67,13 @@ class NMF(MatrixDecomposition):
 
 
 class SphericalKMeans(MatrixDecomposition):
-    """Base of the hams on soft spherical k-means; initial bases standard normal, then normalised.
+    """Base class of the hams that use soft spherical k-means.
+
+    Random initial bases are standard normal, L2-normalised along D.
 
     Args:
         inverse_temperature: factor of the scores inside the softmax.
+        kwargs: arguments of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`.
     """
 
     initial_distribution = "normal"
@@ -75,13 +92,26 @@ class SphericalKMeans(MatrixDecomposition):
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class ConceptDecomposition(SphericalKMeans):
-    """Concept decomposition. See :func:`hamgan.layers.concept_decomposition`.
+    """Approximates each example by concept decomposition; see :func:`hamgan.layers.concept_decomposition`.
+
+    Inputs and outputs have shape ``(batch, N, D)``. With fixed or running bases outside training, the layer solves the
+    regression by matrix products instead of a Cholesky factorisation, so that it can be exported.
 
     Args:
-        ridge: weight of the identity in the regression.
+        ridge: weight of the identity in the ridge regression.
+        kwargs: ``inverse_temperature``, the factor of the scores inside the softmax (100 by default), and the arguments
+            of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`, such as ``rank`` and ``num_steps``.
 
-    The other arguments are those of :class:`SphericalKMeans` and :class:`MatrixDecomposition`. In evaluation from fixed
-    or running bases the regression is solved by matrix products alone, so that the layer can be exported.
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.2.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import ConceptDecomposition
+        >>> ConceptDecomposition(rank=4, seed=0)(tf.random.normal((2, 64, 16))).shape
+        TensorShape([2, 64, 16])
     """
 
     settings = ("inverse_temperature", "ridge")
@@ -95,7 +125,7 @@ class ConceptDecomposition(SphericalKMeans):
     def decompose(
         self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int, can_be_exported: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See :func:`hamgan.layers.concept_decomposition`."""
+        """Returns the approximation and the final bases; see :func:`hamgan.layers.concept_decomposition`."""
         return concept_decomposition_and_bases(
             inputs,
             initial_bases,
@@ -113,15 +143,30 @@ class ConceptDecomposition(SphericalKMeans):
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class VectorQuantization(SphericalKMeans):
-    """Vector quantisation. See :func:`hamgan.layers.vector_quantization`.
+    """Approximates each example by soft vector quantisation; see :func:`hamgan.layers.vector_quantization`.
 
-    The arguments are those of :class:`SphericalKMeans` and :class:`MatrixDecomposition`.
+    Inputs and outputs have shape ``(batch, N, D)``.
+
+    Args:
+        kwargs: ``inverse_temperature``, the factor of the scores inside the softmax (100 by default), and the arguments
+            of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`, such as ``rank`` and ``num_steps``.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.2.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import VectorQuantization
+        >>> VectorQuantization(rank=4, seed=0)(tf.random.normal((2, 64, 16))).shape
+        TensorShape([2, 64, 16])
     """
 
     def decompose(
         self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int, can_be_exported: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See :func:`hamgan.layers.vector_quantization`."""
+        """Returns the approximation and the final bases; see :func:`hamgan.layers.vector_quantization`."""
         return vector_quantization_and_bases(
             inputs,
             initial_bases,
@@ -132,3 +177,4 @@ class VectorQuantization(SphericalKMeans):
 
 
 HAMS: dict[str, type[MatrixDecomposition]] = {"nmf": NMF, "cd": ConceptDecomposition, "vq": VectorQuantization}
+"""The hams by name."""

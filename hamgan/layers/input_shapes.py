@@ -1,17 +1,19 @@
-"""Checks of what a layer is called with: Keras compares it with the layer's ``input_spec`` at every call."""
+"""Input checks of layers that take images."""
 
 import keras
 
 
 def image_channels(layer: keras.Layer, input_shape: tuple[int | None, ...]) -> int:
-    """Returns the channels of images that a layer is built for, and has each call checked for them.
+    """Returns the number of channels in an image shape, and sets the layer's ``input_spec`` to match.
+
+    Keras checks the inputs of every call against ``input_spec``.
 
     Args:
-        layer: the layer that is being built.
-        input_shape: expected as ``(batch, height, width, channels)`` with channels known.
+        layer: layer that is being built.
+        input_shape: shape ``(batch, height, width, channels)`` with known channels.
 
     Raises:
-        ValueError: it is of another rank, or the channels are unknown.
+        ValueError: if the shape has another rank, or the channels are unknown.
     """
     channels = input_shape[-1]
     if len(input_shape) != 4 or channels is None:

@@ -1,11 +1,10 @@
-"""What the matrix decompositions ("hams") have in common as layers: steps, and where initial bases come from.
+"""Base class of the matrix decomposition layers ("hams"): iterations and initial bases.
 
-The input X, N positions in a D-dimensional space, is approximated by R bases A times coefficients C: X ~ A C^T.
-K iterations of an optimiser find A and C from initial bases. No intermediate result has more than N * max(D, R)
-elements an example.
+A ham approximates its input X, N positions in D dimensions, by R bases A with coefficients C: X ~ A C^T. K iterations
+of an optimiser compute A and C from initial bases. No intermediate result has more than N * max(D, R) elements per
+example.
 
-Throughout, positions come before the latent dimension, ``(batch, N, D)``: the transpose of the paper's X, and how
-feature maps lie in memory.
+Tensors have shape ``(batch, N, D)``, positions first, as feature maps are stored. The paper's X is the transpose.
 
 Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), sections 2.2, 2.3 and 3.
 """
@@ -18,41 +17,40 @@ import keras
 import tensorflow as tf
 
 from hamgan import random_streams
-from hamgan.layers.one_step import check_gradient, checked_operands, whole_images
+from hamgan.layers.decomposition_inputs import check_gradient, checked_operands, num_images
 from hamgan.layers.precision import accumulation_dtype
 
 Bases = Literal["random", "fixed", "running"]
-"""Where initial bases come from when a call brings none; see :class:`MatrixDecomposition`."""
+"""Source of the initial bases; see :class:`MatrixDecomposition`."""
 
 
 class MatrixDecomposition(keras.Layer):
-    """Base of the hams: ``(batch, N, D)`` to its approximation of rank R, same shape.
+    """Base class of the hams: approximates inputs of shape ``(batch, N, D)`` by a matrix decomposition of rank R.
+
+    The non-trainable weights ``fixed_bases`` and ``running_bases``, shape ``(num_sections, D, rank)``, exist only if
+    ``bases`` or ``evaluation_bases`` selects them. Half precision is computed in float32, which the denominators need.
 
     Args:
         rank: number of bases R.
-        num_steps: number of iterations K of the inner optimiser.
-        evaluation_steps: K outside of training; ``num_steps`` if absent.
-        num_sections: number of sections S of an image. Row b * S + s of the inputs is section s of image b, and each
-            section has fixed and running bases of its own.
-        bases: initial bases in training when a call brings none. "random": drawn for each example and call, as
-            published. "fixed": one set, drawn once from the seed, kept in a weight. "running": one set, which each
-            call in training moves towards the mean of the final bases, normalised along D.
-        evaluation_bases: initial bases outside of training, one of the same. With "random" each call has another
-            result; otherwise results repeat, and the layer can be exported to TFLite and ONNX.
-        bases_momentum: weight of the old running bases in their moving average.
-        gradient: "one_step" differentiates the last update of the coefficients alone, "unrolled" all iterations.
-        seed: integer from which bases are drawn, together with the layer's path: layers of different names draw
-            different bases, and so do replicas where they are random. If absent, a seed is drawn with the layer.
-
-    The weights ``fixed_bases`` and ``running_bases``, shape ``(num_sections, D, rank)``, are not trainable and exist
-    only where ``bases`` or ``evaluation_bases`` names them.
-
-    The computation is in the inputs' precision, but at least in float32: its denominators need it.
+        num_steps: number of iterations K.
+        evaluation_steps: number of iterations K outside training; None means ``num_steps``.
+        num_sections: number of sections S of an image. Row b * S + s of the inputs is section s of image b. Each
+            section has its own fixed and running bases.
+        bases: source of initial bases in training: "random" (drawn for each example at each call, as published),
+            "fixed" (drawn once from the seed and stored in a weight) or "running" (a moving average of the final bases
+            of training calls, L2-normalised along D).
+        evaluation_bases: source of initial bases outside training, one of the same. "fixed" and "running" make results
+            deterministic, and the layer exportable to TFLite and ONNX.
+        bases_momentum: decay of the running bases, in [0, 1).
+        gradient: part of the computation that is differentiated: "one_step" (the last update of the coefficients) or
+            "unrolled" (all iterations).
+        seed: integer seed of the bases; None draws a seed. Bases depend on the seed and the layer's path, and random
+            ones also on the replica.
     """
 
     initial_distribution: ClassVar[Literal["uniform", "normal"]]
     settings: ClassVar[tuple[str, ...]] = ()
-    """Names of the arguments that not every ham has."""
+    """Names of the arguments that are specific to this ham."""
 
     def __init__(
         self,
@@ -92,14 +90,14 @@ class MatrixDecomposition(keras.Layer):
         self.bases_momentum = bases_momentum
         self.gradient = gradient
         self.seed = seed
-        # From Python's generator, as Keras's own seeds, so that keras.utils.set_random_seed decides it.
+        # Python's generator, like Keras's own seeds, so that keras.utils.set_random_seed applies.
         self._stream_seed = random.getrandbits(31) if seed is None else random_streams.non_negative(seed)
         self.seed_generator = keras.random.SeedGenerator(self._stream_seed)
         self.fixed_bases: keras.Variable | None = None
         self.running_bases: keras.Variable | None = None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Checks the input's shape, and creates the fixed and the running bases if there are any."""
+        """Checks the input shape, and creates the fixed and running bases that the arguments select."""
         if len(input_shape) != 3 or input_shape[-1] is None:
             raise ValueError(
                 f"{self.name} expects (batch, positions, latent_dim) with latent_dim known, received {input_shape}"
@@ -109,7 +107,7 @@ class MatrixDecomposition(keras.Layer):
             self.add_weight(
                 name=f"{kind}_bases",
                 shape=(self.num_sections, input_shape[-1], self.rank),
-                initializer=self._draw_kept_bases,
+                initializer=self._draw_stored_bases,
                 trainable=False,
                 autocast=False,
                 dtype=accumulation_dtype(self.variable_dtype).name,
@@ -126,17 +124,24 @@ class MatrixDecomposition(keras.Layer):
         """Approximates ``inputs``.
 
         Args:
-            inputs: shape ``(batch, N, D)``.
-            initial_bases: shape ``(batch, D, R)``; if absent, they are as ``bases`` or ``evaluation_bases`` says.
-            training: whether the call uses ``bases`` and ``num_steps``, not ``evaluation_bases`` and
-                ``evaluation_steps``, and updates the running bases.
+            inputs: tensor of shape ``(batch, N, D)``.
+            initial_bases: tensor of shape ``(batch, D, R)``; by default, ``bases`` or ``evaluation_bases`` determines
+                them.
+            training: whether to use ``bases`` and ``num_steps`` instead of ``evaluation_bases`` and
+                ``evaluation_steps``, and to update the running bases.
+
+        Returns:
+            Tensor with the shape of the inputs.
+
+        Raises:
+            ValueError: if the bases have the wrong shape, or the sections of an image are incomplete.
         """
         kind = "given"
         if initial_bases is not None:
             inputs, initial_bases = checked_operands(inputs, initial_bases, self.rank)
         else:
             kind = self.bases if training else self.evaluation_bases
-            initial_bases = self._own_bases(inputs, kind)
+            initial_bases = self._default_bases(inputs, kind)
         num_steps = self.num_steps if training or self.evaluation_steps is None else self.evaluation_steps
         can_be_exported = not training and kind in ("fixed", "running")
         outputs, final_bases = self.decompose(
@@ -152,31 +157,31 @@ class MatrixDecomposition(keras.Layer):
         """Returns the approximation and the final bases.
 
         Args:
-            inputs: shape ``(batch, N, D)``.
-            initial_bases: shape ``(batch, D, R)``.
-            num_steps: number of iterations.
-            can_be_exported: whether only operations are allowed that TFLite and ONNX have.
+            inputs: tensor of shape ``(batch, N, D)``.
+            initial_bases: tensor of shape ``(batch, D, R)``.
+            num_steps: number of iterations K.
+            can_be_exported: whether to use only operations that TFLite and ONNX support.
         """
         raise TypeError(f"{type(self).__name__} must define decompose()")
 
-    def _own_bases(self, inputs: tf.Tensor, kind: str) -> tf.Tensor:
+    def _default_bases(self, inputs: tf.Tensor, kind: str) -> tf.Tensor:
         batch = tf.shape(inputs)[0]
         if kind == "random":
             return self.draw_bases(batch, inputs.shape[-1])
-        kept = tf.convert_to_tensor(self.fixed_bases if kind == "fixed" else self.running_bases)
-        images = whole_images(inputs, self.num_sections)
-        # XLA drops the assertion that these are whole images; there the reshape refuses others.
-        return tf.reshape(tf.tile(kept, (images, 1, 1)), (batch, *kept.shape[1:]))
+        stored = tf.convert_to_tensor(self.fixed_bases if kind == "fixed" else self.running_bases)
+        images = num_images(inputs, self.num_sections)
+        # XLA drops the assertion on the number of rows; the reshape still fails on a mismatch.
+        return tf.reshape(tf.tile(stored, (images, 1, 1)), (batch, *stored.shape[1:]))
 
     def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
-        """Draws fresh initial bases, shape ``(batch, latent_dim, rank)``; other ones at each call and replica."""
+        """Draws random bases of shape ``(batch, latent_dim, rank)``, different for each call and replica."""
         replica = tf.distribute.get_replica_context()
         replica_id = 0 if replica is None else replica.replica_id_in_sync_group
         state = tf.cast(self.seed_generator.next(), tf.int32)
         return self._draw(random_streams.fold(state, self._path_digest(), replica_id), batch, latent_dim)
 
-    def _draw_kept_bases(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
-        """The fixed bases, and the running bases at first: a function of seed, path and shape."""
+    def _draw_stored_bases(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        """Draws the initial value of fixed and running bases, a function of seed, path and shape."""
         purpose = random_streams.Purpose.KEPT_BASES
         sections, latent_dim, _ = shape
         bases = self._draw(random_streams.fold(self._stream_seed, self._path_digest(), purpose), sections, latent_dim)
@@ -202,8 +207,7 @@ class MatrixDecomposition(keras.Layer):
 
     def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
         children = super()._trackable_children(save_type, **kwargs)
-        # Keras hides the generator's state from TensorFlow, whose SavedModels may hold no variable that they do not
-        # track. Checkpoints never held it.
+        # A SavedModel must track every variable, and Keras hides the generator's state. Checkpoints do not include it.
         if save_type == "savedmodel":
             children["seed_generator_state"] = self.seed_generator.state
         return children
@@ -231,5 +235,5 @@ class MatrixDecomposition(keras.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "MatrixDecomposition":
-        """Creates a layer; a config from before there were fixed bases gives one without them."""
+        """Creates a layer from its config; configs older than fixed bases mean ``evaluation_bases="random"``."""
         return cls(**{"evaluation_bases": "random", **config})

@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from hamgan.layers.gradients import custom_gradient
-from hamgan.layers.one_step import checked_operands, constants, in_float32
+from hamgan.layers.custom_gradient import custom_gradient
+from hamgan.layers.decomposition_inputs import checked_operands, in_float32, iteration_inputs
 
 NMF_EPSILON = 1e-6
 NORM_EPSILON = 1e-12
@@ -20,25 +20,36 @@ def nmf(
     rectify: bool = True,
     normalize_bases: bool = False,
 ) -> tf.Tensor:
-    """Non-negative matrix factorisation by multiplicative updates (Lee and Seung).
+    """Approximates each example by non-negative matrix factorisation with multiplicative updates.
 
-    X <- relu(X), C = softmax_R(X^T A); K times C <- C * (X^T A) / (C A^T A + eps) and
-    A <- A * (X C) / (A C^T C + eps); then, differentiably in X, once more C, and Y = A C^T.
+    Start: X <- relu(X), C = softmax_R(X^T A). K iterations: C <- C * (X^T A) / (C A^T A + eps), then
+    A <- A * (X C) / (A C^T C + eps). Result: C is updated once more, and Y = A C^T. Only this last update is
+    differentiated with the one-step gradient.
 
     Args:
-        inputs: float, shape ``(batch, N, D)``. Half precision is computed in float32.
-        initial_bases: non-negative, shape ``(batch, D, R)``.
+        inputs: float tensor X of shape ``(batch, N, D)``. Half precision is computed in float32.
+        initial_bases: non-negative tensor A of shape ``(batch, D, R)``.
         num_steps: number of iterations K.
-        gradient: "one_step" (the last update of C alone) or "unrolled" (all iterations, softmax included, as in
-            SegNeXt's LightHamHead).
-        rectify: whether relu is applied to the inputs; without it they must not be negative.
-        normalize_bases: whether the initial bases are L2-normalised along D first (as in HamNet).
+        gradient: part of the computation that is differentiated: "one_step" (the last update of C) or "unrolled"
+            (everything, including the softmax, as in SegNeXt's LightHamHead).
+        rectify: whether to apply relu to the inputs; if False, they must be non-negative.
+        normalize_bases: whether to L2-normalise the initial bases along D first, as in HamNet.
 
     Returns:
-        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
+        The approximation Y, shape ``(batch, N, D)``. Gradients flow to ``inputs`` only.
 
     Raises:
-        ValueError: the shapes do not fit, or an unknown gradient.
+        ValueError: if the shapes do not match, or ``gradient`` is unknown.
+
+    Reference: Lee and Seung, Algorithms for Non-negative Matrix Factorization (NIPS 2000); Geng et al., Is Attention
+    Better Than Matrix Decomposition? (ICLR 2021), section 2.2 and, for the one-step gradient, section 3.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import nmf
+        >>> inputs, bases = tf.random.uniform((2, 64, 16)), tf.random.uniform((2, 16, 4))
+        >>> nmf(inputs, bases, num_steps=6).shape
+        TensorShape([2, 64, 16])
     """
     inputs, initial_bases = checked_operands(inputs, initial_bases)
     return nmf_and_bases(
@@ -60,11 +71,11 @@ def nmf_and_bases(
     rectify: bool,
     normalize_bases: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the approximation of :func:`nmf` and the final bases A, ``(batch, D, R)``; checks no shapes."""
+    """Returns the result of :func:`nmf` and the final bases A, ``(batch, D, R)``, without checking shapes."""
     x = in_float32(inputs)
     if rectify:
         x = _rectified(x)
-    constant, bases = constants(x, initial_bases, gradient)
+    constant, bases = iteration_inputs(x, initial_bases, gradient)
     if normalize_bases:
         bases = tf.math.l2_normalize(bases, axis=1, epsilon=NORM_EPSILON**2)
     scores = tf.matmul(constant, bases)
@@ -76,7 +87,7 @@ def nmf_and_bases(
         bases *= tf.matmul(constant, coefficients, transpose_a=True) / (
             tf.matmul(bases, _gram(coefficients)) + NMF_EPSILON
         )
-    # The last update is linear in X^T A, so this ratio is all that the backward pass needs of C.
+    # The last update is linear in X^T A, so the backward pass only needs this ratio.
     ratio = coefficients / _c_denominator(coefficients, bases)
     outputs = tf.matmul(ratio * tf.matmul(x, bases), bases, transpose_b=True)
     return tf.cast(outputs, inputs.dtype), bases
@@ -92,7 +103,7 @@ def _c_denominator(coefficients: tf.Tensor, bases: tf.Tensor) -> tf.Tensor:
 
 @custom_gradient
 def _rectified(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """relu, whose backward pass keeps where X is positive: a quarter of its size."""
+    """Applies relu; the backward pass stores a boolean mask, a quarter of the size of X."""
     x = tf.stop_gradient(x)
     is_positive = x > 0
 

@@ -1,29 +1,29 @@
-"""Sums that half precision would get wrong: a running sum in bfloat16 stops at 256, one in float16 at 2048."""
+"""Accumulation in float32: a running sum of ones stops at 256 in bfloat16, and at 2048 in float16."""
 
 import tensorflow as tf
 
-from hamgan.layers.gradients import custom_gradient
+from hamgan.layers.custom_gradient import custom_gradient
 
 HALF_PRECISION = (tf.bfloat16, tf.float16)
 
 
 def accumulation_dtype(dtype: tf.DType | str) -> tf.DType:
-    """Returns the dtype that values of ``dtype`` are summed and averaged in: float32 for half precision."""
+    """Returns the dtype in which to accumulate values of ``dtype``: float32 for half precision, else ``dtype``."""
     dtype = tf.as_dtype(dtype)
     return tf.float32 if dtype in HALF_PRECISION else dtype
 
 
 def add_bias(inputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """Returns ``inputs + bias``; the gradient to the bias is summed in float32 or wider.
+    """Computes ``inputs + bias``, and accumulates the gradient of the bias in float32 or wider.
 
-    ``tf.nn.bias_add`` sums it one by one in the dtype of the inputs: 256 instead of 32,768 in bfloat16.
+    ``tf.nn.bias_add`` accumulates it in the dtype of the inputs: in bfloat16, 32,768 ones sum to 256.
 
     Args:
-        inputs: shape ``(..., channels)``.
-        bias: shape ``(channels,)``, in the dtype of the inputs or a wider one.
+        inputs: tensor of shape ``(..., channels)``.
+        bias: tensor of shape ``(channels,)``, in the dtype of the inputs or a wider one.
 
     Returns:
-        The shape and dtype of the inputs.
+        Tensor with the shape and dtype of the inputs.
     """
     if inputs.dtype == bias.dtype and inputs.dtype not in HALF_PRECISION:
         return tf.nn.bias_add(inputs, bias)

@@ -1,4 +1,4 @@
-"""Concept decomposition and vector quantisation: soft spherical k-means with two different last steps."""
+"""Concept decomposition and vector quantisation, both by soft spherical k-means."""
 
 import math
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hamgan.layers.gradients import custom_gradient
-from hamgan.layers.one_step import checked_operands, constants, in_float32
+from hamgan.layers.custom_gradient import custom_gradient
+from hamgan.layers.decomposition_inputs import checked_operands, in_float32, iteration_inputs
 
 EPSILON = 1e-6
 INVERSE_TEMPERATURE = 100.0
@@ -24,25 +24,36 @@ def concept_decomposition(
     inverse_temperature: float = INVERSE_TEMPERATURE,
     ridge: float = RIDGE,
 ) -> tf.Tensor:
-    """Concept decomposition: soft spherical k-means, then ridge regression on its centroids.
+    """Approximates each example by ridge regression on the centroids of soft spherical k-means.
 
-    K times C = softmax_R(t x_hat^T A), C <- C / (eps + sum_N C), A <- l2n(X C); then, differentiably in X,
-    C = X^T A (A^T A + ridge I)^-1 and Y = A C^T. Norms are at least 1e-6, so that a basis that no position is near
-    stays finite.
+    K iterations: C = softmax_R(t x_hat^T A), C <- C / (eps + sum_N C), A <- l2n(X C). Result:
+    C = X^T A (A^T A + ridge I)^-1 and Y = A C^T. x_hat is X L2-normalised along D. Norms are bounded from below by
+    1e-6, so that centroids without nearby positions stay finite.
 
     Args:
-        inputs: float, shape ``(batch, N, D)``. Half precision is computed in float32.
-        initial_bases: shape ``(batch, D, R)``; normalised along D here.
+        inputs: float tensor X of shape ``(batch, N, D)``. Half precision is computed in float32.
+        initial_bases: tensor A of shape ``(batch, D, R)``, L2-normalised along D by this function.
         num_steps: number of iterations K.
-        gradient: "one_step" (the last step alone) or "unrolled" (all iterations).
+        gradient: part of the computation that is differentiated: "one_step" (the regression) or "unrolled" (all
+            iterations too).
         inverse_temperature: factor t of the scores inside the softmax.
-        ridge: weight of the identity in the regression (0.01 in HamGAN, 0.1 in HamNet).
+        ridge: weight of the identity in the regression; 0.01 in HamGAN, 0.1 in HamNet.
 
     Returns:
-        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
+        The approximation Y, shape ``(batch, N, D)``. Gradients flow to ``inputs`` only.
 
     Raises:
-        ValueError: the shapes do not fit, or an unknown gradient.
+        ValueError: if the shapes do not match, or ``gradient`` is unknown.
+
+    Reference: Dhillon and Modha, Concept Decompositions for Large Sparse Text Data using Clustering (Machine Learning
+    2001); Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.2.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import concept_decomposition
+        >>> inputs, bases = tf.random.normal((2, 64, 16)), tf.random.normal((2, 16, 4))
+        >>> concept_decomposition(inputs, bases, num_steps=6).shape
+        TensorShape([2, 64, 16])
     """
     inputs, initial_bases = checked_operands(inputs, initial_bases)
     return concept_decomposition_and_bases(
@@ -66,20 +77,20 @@ def concept_decomposition_and_bases(
     ridge: float,
     by_products: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the result of :func:`concept_decomposition` and the final bases A, ``(batch, D, R)``.
+    """Returns the result of :func:`concept_decomposition` and the final bases A, without checking shapes.
 
     Args:
-        inputs: see there; no shapes are checked here.
-        initial_bases: see there.
-        num_steps: see there.
-        gradient: see there.
-        inverse_temperature: see there.
-        ridge: see there.
-        by_products: whether the regression is solved by matrix products alone, which TFLite and ONNX have, and not by
-            a Cholesky factorisation. The results agree to rounding.
+        inputs: tensor X of shape ``(batch, N, D)``.
+        initial_bases: tensor A of shape ``(batch, D, R)``.
+        num_steps: number of iterations K.
+        gradient: part of the computation that is differentiated.
+        inverse_temperature: factor t of the scores inside the softmax.
+        ridge: weight of the identity in the regression.
+        by_products: whether to solve the regression by matrix products, which TFLite and ONNX support, instead of a
+            Cholesky factorisation. The results agree up to rounding.
     """
     x = in_float32(inputs)
-    constant, bases = constants(x, initial_bases, gradient)
+    constant, bases = iteration_inputs(x, initial_bases, gradient)
     scale = _k_means_scale(_squared_norms(constant), inverse_temperature)
     bases = tf.math.l2_normalize(bases, axis=1)
     for _ in range(num_steps):
@@ -98,26 +109,36 @@ def vector_quantization(
     gradient: str = "one_step",
     inverse_temperature: float = INVERSE_TEMPERATURE,
 ) -> tf.Tensor:
-    """Vector quantisation: soft spherical k-means, then soft assignment to its centroids.
+    """Approximates each example by soft assignment to the centroids of soft spherical k-means.
 
-    A_hat is A L2-normalised along D. K times C = softmax_R(t x_hat^T A_hat), C <- C / (eps + sum_N C), A <- X C;
-    then, differentiably in X with |X| a constant, C = softmax_R(t (X / (eps + |X|))^T A_hat) and Y = A C^T. Bases are
-    as long as the positions near them, and the result at a position is a weighted mean of bases.
+    K iterations: C = softmax_R(t x_hat^T A_hat), C <- C / (eps + sum_N C), A <- X C. Result:
+    C = softmax_R(t (X / (eps + |X|))^T A_hat) and Y = A C^T. x_hat and A_hat are X and A L2-normalised along D. The
+    result at each position is a weighted mean of centroids.
+
+    The last C depends on the direction of a position, not on its norm, so its gradient is proportional to 1 / |X|.
 
     Args:
-        inputs: float, shape ``(batch, N, D)``. Half precision is computed in float32.
-        initial_bases: shape ``(batch, D, R)``; normalised along D here.
+        inputs: float tensor X of shape ``(batch, N, D)``. Half precision is computed in float32.
+        initial_bases: tensor A of shape ``(batch, D, R)``, L2-normalised along D by this function.
         num_steps: number of iterations K.
-        gradient: "one_step" (the last step alone) or "unrolled" (all iterations, and |X|).
+        gradient: part of the computation that is differentiated: "one_step" (the last assignment, with |X| as a
+            constant) or "unrolled" (everything).
         inverse_temperature: factor t of the scores inside the softmax.
 
     Returns:
-        The approximation, shape ``(batch, N, D)``. Only ``inputs`` receives a gradient.
+        The approximation Y, shape ``(batch, N, D)``. Gradients flow to ``inputs`` only.
 
     Raises:
-        ValueError: the shapes do not fit, or an unknown gradient.
+        ValueError: if the shapes do not match, or ``gradient`` is unknown.
 
-    The gradient at a position grows as 1 / |X|: the last C depends on where a position points, not on how far.
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2.2.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import vector_quantization
+        >>> inputs, bases = tf.random.normal((2, 64, 16)), tf.random.normal((2, 16, 4))
+        >>> vector_quantization(inputs, bases, num_steps=6).shape
+        TensorShape([2, 64, 16])
     """
     inputs, initial_bases = checked_operands(inputs, initial_bases)
     return vector_quantization_and_bases(
@@ -137,16 +158,16 @@ def vector_quantization_and_bases(
     gradient: str,
     inverse_temperature: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the result of :func:`vector_quantization` and the final bases A, ``(batch, D, R)``; checks no shapes."""
+    """Returns the result of :func:`vector_quantization` and the final bases A, without checking shapes."""
     x = in_float32(inputs)
-    constant, bases = constants(x, initial_bases, gradient)
+    constant, bases = iteration_inputs(x, initial_bases, gradient)
     squared_norms = _squared_norms(constant)
     k_means_scale = _k_means_scale(squared_norms, inverse_temperature)
     bases = directions = tf.math.l2_normalize(bases, axis=1)
     for _ in range(num_steps):
         bases = _k_means_step(constant, k_means_scale, directions)
         directions = tf.math.l2_normalize(bases, axis=1)
-    # The floor changes no value; it keeps the root's derivative finite where X is zero.
+    # The floor keeps the derivative of the square root finite at zero, and changes no value.
     scale = inverse_temperature / (EPSILON + tf.sqrt(tf.maximum(squared_norms, SMALLEST_SQUARE)))
     outputs = tf.matmul(_softmax(scale * tf.matmul(x, directions)), bases, transpose_b=True)
     return tf.cast(outputs, inputs.dtype), bases
@@ -157,24 +178,24 @@ def _squared_norms(x: tf.Tensor) -> tf.Tensor:
 
 
 def _k_means_scale(squared_norms: tf.Tensor, inverse_temperature: float) -> tf.Tensor:
-    """t / |X|, shape ``(batch, N, 1)``: what takes X^T A to t x_hat^T A, without an x_hat that is as large as X."""
+    """Returns t / |X|, shape ``(batch, N, 1)``; scaling X^T A avoids a normalised copy of X."""
     return inverse_temperature * tf.math.rsqrt(tf.maximum(squared_norms, EPSILON**2))
 
 
 def _k_means_step(x: tf.Tensor, scale: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-    """One step of soft spherical k-means, from normalised bases to X C, the means of the positions near each."""
+    """Returns the centroids X C after one iteration of soft spherical k-means."""
     coefficients = tf.nn.softmax(scale * tf.matmul(x, directions))
-    # C / (eps + sum_N C), divided where there are D rows and not N.
+    # Divides X C, which has D rows, instead of C, which has N.
     weights = EPSILON + tf.reduce_sum(coefficients, axis=1, keepdims=True)
     return tf.matmul(x, coefficients, transpose_a=True) / weights
 
 
 @custom_gradient
 def _softmax(scores: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """Softmax with an accurate gradient where one coefficient is nearly 1, as they are at a temperature of 1/100.
+    """Softmax with an accurate gradient if one coefficient is close to 1, as is usual at temperature 1/100.
 
-    In c * (g - c^T g) equal numbers cancel there. A constant added to g changes nothing, and with the one that takes g
-    to 0 at the largest coefficient the small numbers that remain are exact.
+    The gradient c * (g - c^T g) then suffers from cancellation. It does not change if a constant is subtracted from g;
+    subtracting the g of the largest coefficient avoids the cancellation.
     """
     coefficients = tf.nn.softmax(scores)
 
@@ -188,17 +209,17 @@ def _softmax(scores: tf.Tensor) -> tuple[tf.Tensor, Any]:
 
 
 def _solve(gram: tf.Tensor, bases: tf.Tensor) -> tf.Tensor:
-    """A (A^T A + ridge I)^-1, shape ``(batch, D, R)``."""
+    """Returns A (A^T A + ridge I)^-1, shape ``(batch, D, R)``."""
     factor = tf.linalg.cholesky(gram)
     return tf.linalg.matrix_transpose(tf.linalg.cholesky_solve(factor, tf.linalg.matrix_transpose(bases)))
 
 
 def _solve_by_products(gram: tf.Tensor, bases: tf.Tensor, ridge: float) -> tf.Tensor:
-    """What :func:`_solve` returns, by Newton-Schulz iteration and one step of iterative refinement.
+    """Returns the result of :func:`_solve` by Newton-Schulz iteration and one step of iterative refinement.
 
-    G = A^T A + ridge I. As the columns of A are no longer than 1, its condition number is at most (R + ridge) / ridge,
-    and with Z = I / |G|_inf the eigenvalues of I - Z G are in [0, 1 - 1 / condition]; each step squares them. Rounding
-    leaves an error of Z in proportion to the condition number, which the refinement removes from the result.
+    The columns of A have norms of at most 1, so the condition number of G = A^T A + ridge I is at most
+    (R + ridge) / ridge. With Z = I / |G|_inf, the eigenvalues of I - Z G are in [0, 1 - 1 / condition], and each step
+    squares them. The rounding error of Z is proportional to the condition number; the refinement removes it.
     """
     rank = bases.shape[-1]
     condition = (rank + ridge) / ridge

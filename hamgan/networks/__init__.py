@@ -1,4 +1,4 @@
-"""Generator and discriminator."""
+"""The generator and discriminator networks."""
 
 from hamgan.networks.discriminator import Discriminator
 from hamgan.networks.generator import Generator

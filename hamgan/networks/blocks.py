@@ -1,4 +1,4 @@
-"""The residual blocks of generator and discriminator (BigGAN style, spectrally normalised)."""
+"""Residual blocks of the generator and discriminator, with spectral normalisation as in SAGAN."""
 
 from typing import Any
 
@@ -16,14 +16,15 @@ Shape = tuple[int | None, ...]
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class GeneratorBlock(keras.Layer):
-    """relu(cBN), upsample, conv 3x3, relu(cBN), conv 3x3; shortcut: upsample, conv 1x1; sum.
+    """Residual block that doubles height and width, conditioned on class labels.
+
+    Main path: conditional batch normalisation, relu, upsampling by two, 3x3 convolution, conditional batch
+    normalisation, relu, 3x3 convolution. Shortcut: upsampling by two, 1x1 convolution.
 
     Args:
-        channels: output channels.
-        num_classes: number of classes of the conditional batch normalisation.
-        batch_norm_momentum: decay of the moving averages.
-
-    Images ``(batch, h, w, c)`` and labels, ``(batch,)`` or ``(batch, 1)``, to ``(batch, 2h, 2w, channels)``.
+        channels: number of output channels.
+        num_classes: number of classes.
+        batch_norm_momentum: decay of the moving averages, in [0, 1).
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class GeneratorBlock(keras.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.autocast = False  # Labels that come as floats must not be rounded; call() casts the images.
+        self.autocast = False  # Autocast would round float labels; call() casts the images.
         self.channels = channels
         self.num_classes = num_classes
         self.batch_norm_momentum = batch_norm_momentum
@@ -67,7 +68,18 @@ class GeneratorBlock(keras.Layer):
         training: bool | None = None,
         statistics: EvaluationStatistics = "moving",
     ) -> tf.Tensor:
-        """Doubles height and width; see :meth:`hamgan.layers.BatchNormalization.call` for ``statistics``."""
+        """Applies the block.
+
+        Args:
+            inputs: tensor of shape ``(batch, height, width, in_channels)``.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
+            training: whether to use batch statistics, and to update moving averages and singular vectors.
+            statistics: batch normalisation statistics outside training, see
+                :meth:`hamgan.layers.BatchNormalization.call`.
+
+        Returns:
+            Tensor of shape ``(batch, 2 * height, 2 * width, channels)``.
+        """
         inputs = tf.cast(inputs, self.compute_dtype)
         hidden = relu(self.norm1(inputs, labels, training=training, statistics=statistics))
         hidden = self.conv1(hidden, training=training)
@@ -92,15 +104,16 @@ class GeneratorBlock(keras.Layer):
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class DiscriminatorBlock(keras.Layer):
-    """relu, conv 3x3, relu, conv 3x3, average pool; shortcut: conv 1x1, average pool; sum.
+    """Residual block that halves height and width, or keeps them.
+
+    Main path: relu, 3x3 convolution, relu, 3x3 convolution, 2x2 average pooling. Shortcut: 1x1 convolution, 2x2 average
+    pooling.
 
     Args:
-        channels: output channels.
-        first: the first block of a network, which has no relu before its first convolution.
-        pool: whether height and width are halved. Without pooling the shortcut is the identity and the number of
-            channels must stay the same.
-
-    ``(batch, h, w, c)`` to ``(batch, h / 2, w / 2, channels)``.
+        channels: number of output channels.
+        first: whether this is the first block of a network, which omits the first relu.
+        pool: whether to halve height and width. Without pooling, the shortcut is the identity, and ``channels`` must
+            equal the number of input channels.
     """
 
     def __init__(self, channels: int, *, first: bool = False, pool: bool = True, **kwargs: Any) -> None:
@@ -127,7 +140,15 @@ class DiscriminatorBlock(keras.Layer):
             self.shortcut.build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Halves height and width, if ``pool``."""
+        """Applies the block.
+
+        Args:
+            inputs: tensor of shape ``(batch, height, width, in_channels)``.
+            training: whether to update the singular vectors.
+
+        Returns:
+            Tensor of shape ``(batch, height / 2, width / 2, channels)``, or of the input's shape without pooling.
+        """
         hidden = inputs if self.first else relu(inputs)
         hidden = self.conv1(hidden, training=training)
         hidden = self.conv2(relu(hidden), training=training)

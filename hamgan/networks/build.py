@@ -1,4 +1,4 @@
-"""Networks from a config. The layers and networks themselves know no configs."""
+"""Construction of networks from a config. Layers and networks do not depend on configs."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,13 @@ from hamgan.networks.generator import Generator
 
 
 def build_generator(config: ModelConfig, *, name: str = "generator", precision: str = "float32") -> Generator:
-    """Builds the generator with all weights; ``precision`` is the Keras dtype policy."""
+    """Builds the generator of a config.
+
+    Args:
+        config: config of both networks.
+        name: name of the network.
+        precision: Keras dtype policy, such as "float32" or "mixed_bfloat16".
+    """
     return Generator(
         base_channels=config.generator.base_channels,
         z_dim=config.generator.z_dim,
@@ -21,7 +27,12 @@ def build_generator(config: ModelConfig, *, name: str = "generator", precision: 
 
 
 def build_discriminator(config: ModelConfig, *, precision: str = "float32") -> Discriminator:
-    """Builds the discriminator with all weights; ``precision`` is the Keras dtype policy."""
+    """Builds the discriminator of a config.
+
+    Args:
+        config: config of both networks.
+        precision: Keras dtype policy, such as "float32" or "mixed_bfloat16".
+    """
     return Discriminator(
         base_channels=config.discriminator.base_channels,
         context=[dataclasses.asdict(module) for module in config.discriminator.context],

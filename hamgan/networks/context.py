@@ -1,4 +1,4 @@
-"""The context modules of a network: which there are by name, and after which blocks they stand."""
+"""Construction of a network's context modules, and their position between the blocks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,17 @@ from hamgan.layers import Hamburger, SelfAttention
 from hamgan.layers.context import ContextModule
 
 CONTEXT_MODULES: dict[str, type[ContextModule]] = {"hamburger": Hamburger, "self_attention": SelfAttention}
+"""The classes of context modules by name."""
 
 
 def complete_arguments(context: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the settings of context modules with the defaults that differ from those of the layers.
+    """Validates the settings of context modules, and adds the defaults that differ from those of the layers.
+
+    Args:
+        context: settings of each module: "module", "resolution" and arguments of the layer.
 
     Raises:
-        ValueError: a module has no resolution, or there is none of its name.
+        ValueError: if a module is unknown or has no resolution.
     """
     complete = []
     for settings in context:
@@ -24,7 +28,7 @@ def complete_arguments(context: Sequence[Mapping[str, Any]]) -> list[dict[str, A
             raise ValueError(f"context module must be one of {tuple(CONTEXT_MODULES)}, received {module!r}")
         if "resolution" not in settings:
             raise ValueError(f"context module {module!r} needs a resolution, received {dict(settings)}")
-        # As published: the trainer and the sampler bring random bases of their own.
+        # As published. The trainer and the sampler draw random bases and pass them to the network.
         defaults = {"evaluation_bases": "random"} if CONTEXT_MODULES[module].has_bases else {}
         complete.append({**defaults, **settings})
     return complete
@@ -33,14 +37,12 @@ def complete_arguments(context: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 def make_context(
     context: Sequence[Mapping[str, Any]], *, batch_norm: Mapping[str, Any], dtype: Any
 ) -> tuple[ContextModule, ...]:
-    """Creates context modules.
-
-    The first of a kind has the kind's name, such as "hamburger"; the next ones are "hamburger_2" and so on.
+    """Creates context modules, named "hamburger", "hamburger_2" and so on within each kind.
 
     Args:
         context: settings from :func:`complete_arguments`.
-        batch_norm: constructor arguments of modules that have a batch normalisation.
-        dtype: dtype policy of the layers.
+        batch_norm: further constructor arguments of modules with batch normalisation.
+        dtype: dtype policy of the modules.
     """
     modules = []
     counts: Counter[str] = Counter()
@@ -54,22 +56,22 @@ def make_context(
         if module.has_batch_norm:
             arguments = {**batch_norm, **arguments}
         modules.append(module(**arguments, name=name, dtype=dtype))
-    # A tuple: tf.train.Checkpoint skips what a Keras object keeps in a list.
+    # A tuple, because tf.train.Checkpoint ignores lists in Keras objects.
     return tuple(modules)
 
 
 def context_after_blocks(
     context: Sequence[Mapping[str, Any]], sizes: Sequence[int], num_blocks: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Returns, for each block, the indices of the context modules that follow it.
+    """Returns the indices of the context modules that follow each block.
 
     Args:
-        context: settings with a resolution each.
-        sizes: height and width of the blocks' outputs at which context modules may stand.
+        context: settings from :func:`complete_arguments`.
+        sizes: sizes (height and width) of the outputs of the first blocks, which may be followed by context modules.
         num_blocks: number of blocks.
 
     Raises:
-        ValueError: no block has an output of a module's resolution.
+        ValueError: if the resolution of a module is not among the sizes.
     """
     for settings in context:
         check_context_resolution(settings["resolution"], sizes)

@@ -17,22 +17,23 @@ from hamgan.networks.network import Bases, Network
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class Discriminator(Network):
-    """Maps images and labels to one logit each: dense(h) + <h, embedding(label)>.
+    """Scores images given class labels: ``dense(h) + <h, embedding(label)>``, with features h of the image.
 
-    All weights exist after construction.
+    The constructor creates all weights.
 
     Args:
         resolution: height and width of the images: 32, 64, 128 or 256.
         num_classes: number of classes.
-        base_channels: number of channels after the first block ("ch"; 64 in the published networks).
-        context: context modules, as in :class:`hamgan.networks.Generator`; they follow pooling blocks.
-        convolution_form: form of the convolutions, see :mod:`hamgan.layers.convolution`; by default, that of
-            :func:`hamgan.layers.execution.execution`.
+        base_channels: number of channels after the first block; 64 in the published networks.
+        context: context modules, as in :class:`hamgan.networks.Generator`. They follow blocks with pooling.
+        convolution_form: form of the convolutions, see :mod:`hamgan.layers.convolution`. None takes the current setting
+            of :func:`hamgan.layers.execution.execution`.
 
     Raises:
-        ValueError: an argument is out of its range, or no pooling block has an output of a module's resolution.
+        ValueError: if an argument is out of range, or no block with pooling has the resolution of a context module.
 
-    Reference: Geng et al. (ICLR 2021), appendix; Miyato and Koyama, cGANs with Projection Discriminator (ICLR 2018).
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), appendix; Miyato and Koyama,
+    cGANs with Projection Discriminator (ICLR 2018).
 
     Example:
         >>> import tensorflow as tf
@@ -66,7 +67,7 @@ class Discriminator(Network):
         widths = [base_channels * multiplier for _, multiplier in stages]
         common: dict[str, Any] = {"dtype": self.dtype_policy}
         with execution(convolution_form=self.convolution_form):
-            # A tuple: tf.train.Checkpoint skips what a Keras object keeps in a list.
+            # A tuple, because tf.train.Checkpoint ignores lists in Keras objects.
             self.blocks = (
                 *(
                     DiscriminatorBlock(width, first=index == 1, name=f"block{index}", **common)
@@ -96,13 +97,13 @@ class Discriminator(Network):
         """Scores images.
 
         Args:
-            images: float in [-1, 1], shape ``(batch, resolution, resolution, 3)``.
+            images: float tensor in [-1, 1], shape ``(batch, resolution, resolution, 3)``.
             labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
             initial_bases: initial bases of the context modules, as in :meth:`hamgan.networks.Generator.call`.
-            training: whether to update state (the singular vectors).
+            training: whether to update the singular vectors.
 
         Returns:
-            Logits, shape ``(batch, 1)``, in the variables' dtype: high for real.
+            Logits, higher for real images, shape ``(batch, 1)``, in the dtype of the variables.
         """
         labels = class_labels(labels, self.num_classes, layer=self.name, examples=images)
         hidden = tf.cast(images, self.compute_dtype)
@@ -112,7 +113,7 @@ class Discriminator(Network):
         return tf.cast(self.dense(features, training=training) + projection, self.variable_dtype)
 
     def input_signature(self) -> list[keras.InputSpec]:
-        """Returns the specifications of images and labels."""
+        """Returns shape, dtype and name of the images and labels."""
         images = (None, self.resolution, self.resolution, 3)
         return [
             keras.InputSpec(shape=images, dtype=self.variable_dtype, name="images"),

@@ -21,26 +21,27 @@ from hamgan.random_streams import Purpose
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class Generator(Network):
-    """Maps latent vectors and labels to images in [-1, 1].
+    """Generates images in [-1, 1] from latent vectors and class labels.
 
-    All weights exist after construction.
+    The constructor creates all weights.
 
     Args:
         resolution: height and width of the images: 32, 64, 128 or 256.
         num_classes: number of classes.
-        base_channels: number of channels at full resolution ("ch"; 64 in the published networks).
-        z_dim: width of the latent vector.
-        batch_norm_momentum: decay of the moving averages.
-        context: context modules; each a mapping with "module" (such as "hamburger"), "resolution" (size of the feature
-            map that it is applied to, a block's output) and arguments of the layer. For a Hamburger here,
-            ``evaluation_bases`` is "random" by default.
-        convolution_form: form of the convolutions, see :mod:`hamgan.layers.convolution`; by default, that of
-            :func:`hamgan.layers.execution.execution`.
+        base_channels: number of channels at full resolution; 64 in the published networks.
+        z_dim: number of latent dimensions.
+        batch_norm_momentum: decay of the moving averages, in [0, 1).
+        context: context modules, each a mapping with "module" ("hamburger" or "self_attention"), "resolution" (height
+            and width of the feature maps that it processes, the output of a block) and arguments of the layer. In
+            networks, ``evaluation_bases`` of a Hamburger is "random" by default.
+        convolution_form: form of the convolutions, see :mod:`hamgan.layers.convolution`. None takes the current setting
+            of :func:`hamgan.layers.execution.execution`.
 
     Raises:
-        ValueError: an argument is out of its range, or no block has an output of a module's resolution.
+        ValueError: if an argument is out of range, or no block has the resolution of a context module.
 
-    Reference: Geng et al. (ICLR 2021), appendix; Zhang et al., SAGAN (ICML 2019).
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), appendix; Zhang et al.,
+    Self-Attention Generative Adversarial Networks (ICML 2019).
 
     Example:
         >>> from hamgan.networks import Generator
@@ -82,7 +83,7 @@ class Generator(Network):
         with execution(convolution_form=self.convolution_form):
             self.stem_shape = (SMALLEST_FEATURE_MAP, SMALLEST_FEATURE_MAP, widths[0])
             self.dense = SNDense(SMALLEST_FEATURE_MAP**2 * widths[0], name="dense", **common)
-            # A tuple: tf.train.Checkpoint skips what a Keras object keeps in a list.
+            # A tuple, because tf.train.Checkpoint ignores lists in Keras objects.
             self.blocks = tuple(
                 GeneratorBlock(width, name=f"block{index}", **batch_norm, **common)
                 for index, width in enumerate(widths[1:], start=1)
@@ -111,17 +112,18 @@ class Generator(Network):
         """Generates images.
 
         Args:
-            z: float, shape ``(batch, z_dim)``, standard normal.
+            z: standard normal latent vectors, float, shape ``(batch, z_dim)``.
             labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
-            initial_bases: initial bases of each context module that has any, such as ``(batch * num_sections,
-                latent_dim, rank)`` of a Hamburger; by default, each module finds its own. The bases of a single module
-                may be given as they are.
-            training: whether to use batch statistics and to update state.
-            statistics: statistics of batch normalisation outside of training; see
+            initial_bases: sequence with the initial bases of each context module that has bases, or the bases of a
+                single module. Those of a Hamburger have shape ``(batch * num_sections, latent_dim, rank)``. By default,
+                the settings of each module determine them.
+            training: whether to use batch statistics, and to update moving averages, singular vectors and running
+                bases.
+            statistics: batch normalisation statistics outside training, see
                 :meth:`hamgan.layers.BatchNormalization.call`.
 
         Returns:
-            Images in [-1, 1], shape ``(batch, resolution, resolution, 3)``, in the variables' dtype.
+            Images in [-1, 1], shape ``(batch, resolution, resolution, 3)``, in the dtype of the variables.
         """
         labels = class_labels(labels, self.num_classes, layer=self.name, examples=z)
         z = tf.cast(z, self.compute_dtype)
@@ -141,14 +143,20 @@ class Generator(Network):
         labels: tf.Tensor | None = None,
         truncation: float | None = None,
     ) -> GeneratorInputs:
-        """Draws the inputs of images ``first`` to ``first + count - 1``, in the order of ``call``.
+        """Draws the inputs of images ``first`` to ``first + count - 1``.
+
+        The inputs of an image depend only on the seed, its index and the truncation.
 
         Args:
-            seed: seed, or the key of a random stream, from :func:`hamgan.random_streams.fold`.
+            seed: integer seed, or key of a random stream from :func:`hamgan.random_streams.fold`.
             first: index of the first image.
             count: number of images.
-            labels: labels to use, shape ``(count,)``; by default, they are drawn too.
-            truncation: t, for z from the normal distribution truncated to [-t, t]; the bases stay the same.
+            labels: labels to use, shape ``(count,)``; by default, uniform random labels.
+            truncation: bound t of the truncated normal distribution of z, which has values in [-t, t]; None does not
+                truncate.
+
+        Returns:
+            The positional arguments of ``call``.
         """
         key = random_streams.fold(seed)
         z = random_streams.draw(
@@ -165,12 +173,12 @@ class Generator(Network):
         return GeneratorInputs(z, labels, bases)
 
     def draw_labels(self, seed: int | tf.Tensor, *, first: int | tf.Tensor = 0, count: int) -> tf.Tensor:
-        """Draws uniform labels, int32 of shape ``(count,)``, of images ``first`` to ``first + count - 1``."""
+        """Draws uniform labels of images ``first`` to ``first + count - 1``, int32, shape ``(count,)``."""
         key = random_streams.fold(seed, Purpose.LABELS)
         return random_streams.draw_labels(key, first=first, count=count, num_classes=self.num_classes)
 
     def input_signature(self) -> list[keras.InputSpec]:
-        """Returns the specifications of z and labels."""
+        """Returns shape, dtype and name of z and the labels."""
         return [
             keras.InputSpec(shape=(None, self.z_dim), dtype=self.variable_dtype, name="z"),
             keras.InputSpec(shape=(None,), dtype="int32", name="labels"),

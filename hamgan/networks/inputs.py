@@ -1,4 +1,4 @@
-"""Inputs of the networks as functions of a random stream and the index of an example, and of nothing else."""
+"""Inputs of the networks."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ import tensorflow as tf
 
 
 class GeneratorInputs(NamedTuple):
-    """One batch of a generator's inputs.
+    """A batch of generator inputs, from :meth:`hamgan.networks.Generator.draw_inputs`.
 
     Args:
-        z: latent vectors, shape ``(batch, z_dim)``.
-        labels: int32, shape ``(batch,)``.
-        initial_bases: initial bases of each context module that has any.
+        z: latent vectors, float, shape ``(batch, z_dim)``.
+        labels: class labels, int32, shape ``(batch,)``.
+        initial_bases: initial bases, one tensor for each context module with bases.
     """
 
     z: tf.Tensor

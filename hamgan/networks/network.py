@@ -1,4 +1,4 @@
-"""What generator and discriminator share: blocks with context modules between them, and export."""
+"""Base class of the generator and discriminator: blocks, context modules and export."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -15,17 +15,17 @@ from hamgan.random_streams import Purpose
 
 Shape = tuple[int | None, ...]
 Bases: TypeAlias = Any
-"""A tensor, or a sequence with one for each context module that has bases."""
+"""Sequence with a tensor for each context module that has bases, or the tensor of a single module."""
 
 
 class Network(keras.Model):
-    """Base of the two networks.
+    """Base class of the generator and discriminator.
 
-    Subclasses create ``blocks`` and call :meth:`_create_context`.
+    Subclasses create ``blocks``, then call :meth:`_create_context`.
 
     Attributes:
         blocks: residual blocks, in order.
-        context: context modules, in the order of the settings.
+        context: context modules, in the order of the constructor's ``context``.
     """
 
     blocks: tuple[keras.Layer, ...]
@@ -43,7 +43,7 @@ class Network(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self.autocast = False  # It would round labels that come as floats; call() casts the other inputs.
+        self.autocast = False  # Autocast would round float labels; call() casts the other inputs.
         check_resolution(resolution)
         self.resolution = resolution
         self.num_classes = num_classes
@@ -55,14 +55,15 @@ class Network(keras.Model):
         """Creates the context modules.
 
         Args:
-            sizes: height and width of the blocks' outputs at which context modules may stand.
-            batch_norm: constructor arguments of modules that have a batch normalisation.
+            sizes: sizes (height and width) of the outputs of the first blocks, which may be followed by context
+                modules.
+            batch_norm: further constructor arguments of modules with batch normalisation.
         """
         self._context_after = context_after_blocks(self.context_arguments, sizes, len(self.blocks))
         self.context = make_context(self.context_arguments, batch_norm=batch_norm, dtype=self.dtype_policy)
 
     def _build_blocks(self, shape: Shape) -> Shape:
-        """Builds blocks and context modules for inputs of a shape, and returns the shape of the output."""
+        """Builds blocks and context modules for an input shape, and returns the output shape."""
         for block, following in zip(self.blocks, self._context_after, strict=True):
             block.build(shape)
             shape = block.compute_output_shape(shape)
@@ -73,7 +74,7 @@ class Network(keras.Model):
     def _apply_blocks(
         self, hidden: tf.Tensor, *, training: bool | None, initial_bases: Bases | None, **conditions: Any
     ) -> tf.Tensor:
-        """Applies blocks and context modules; blocks, and modules with a batch normalisation, take ``conditions``."""
+        """Applies blocks and context modules; blocks, and modules with batch normalisation, take ``conditions``."""
         bases = self._bases_by_index(initial_bases)
         for block, following in zip(self.blocks, self._context_after, strict=True):
             hidden = block(hidden, training=training, **conditions)
@@ -104,15 +105,15 @@ class Network(keras.Model):
 
         Args:
             key: key of a random stream, from :func:`hamgan.random_streams.fold`.
-            purpose: use of the bases.
+            purpose: purpose of the bases, which selects a substream of the key.
             first: index of the first image.
             count: number of images.
 
         Returns:
-            The bases of each context module that has any, for ``call``.
+            The ``initial_bases`` argument of ``call``: a tensor for each context module that has bases.
         """
         keys = (
-            # The first module draws as it did when a network had one.
+            # The first module keeps the stream of versions that had a single module.
             random_streams.fold(key, purpose, *([index] if index else []))
             for index in range(len(self.context))
         )
@@ -134,15 +135,15 @@ class Network(keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Exports the network in evaluation mode; see ``keras.Model.export``.
+        """Exports the network for inference; see ``keras.Model.export``.
 
-        Keras itself knows the inputs of functional models only.
+        Without an input signature, Keras can only export functional models.
 
         Args:
-            filepath: path to write.
-            format: "tf_saved_model", "onnx", "litert" or another format of Keras.
-            verbose: whether Keras prints what it wrote.
-            input_signature: specifications of the inputs; :meth:`input_signature` by default.
+            filepath: path of the exported model.
+            format: format that Keras supports, such as "tf_saved_model", "onnx" or "litert".
+            verbose: whether Keras prints a summary.
+            input_signature: shape, dtype and name of each input; :meth:`input_signature` by default.
             kwargs: options of the format.
         """
         signature = self.input_signature() if input_signature is None else input_signature
@@ -150,7 +151,7 @@ class Network(keras.Model):
 
     @property
     def _default_save_signature(self) -> Callable[..., Any]:
-        """The function that ``tf.saved_model.save`` calls ``serving_default``."""
+        """The function that ``tf.saved_model.save`` exports as ``serving_default``."""
         specs = [tf.TensorSpec(spec.shape, spec.dtype, spec.name) for spec in self.input_signature()]
 
         @tf.function(input_signature=specs)
@@ -172,7 +173,7 @@ class Network(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Network":
-        """Creates a network, also from a config of the time when networks had one Hamburger at most."""
+        """Creates a network from its config, or from one that predates lists of context modules."""
         config = dict(config)
         if "hamburger" in config:
             hamburger, resolution = config.pop("hamburger"), config.pop("hamburger_resolution")

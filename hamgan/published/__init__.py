@@ -1,1 +1,1 @@
-"""The published implementation's checkpoints: their names, and conversion in both directions."""
+"""Conversion from and to checkpoints of the published TF1 implementation."""

@@ -1,4 +1,4 @@
-"""Conversion between published TF1 checkpoints and runs of this project, every variable accounted for."""
+"""Conversion between published TF1 checkpoints and runs of this project."""
 
 import contextlib
 import dataclasses
@@ -28,30 +28,38 @@ _PARTS = (".data-00000-of-00001", ".index")
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What became of every variable of a published checkpoint."""
+    """Result of the conversion of a published checkpoint."""
 
     config: ExperimentConfig
+    """Config of the new run."""
     step: int
+    """Step of the checkpoint."""
     loaded: tuple[str, ...]
+    """Names of the variables that were loaded."""
     ignored: tuple[str, ...]
+    """Names of the variables that are not weights."""
 
 
 def convert_official(
     path: str, out: str, *, preset: ExperimentConfig | None = None, overrides: Iterable[str] = ()
 ) -> Conversion:
-    """Converts a published checkpoint into a run that can be sampled from and evaluated.
+    """Converts a published checkpoint to a run for sampling and evaluation.
 
     Args:
-        path: path of the checkpoint, without suffix, local or ``gs://``; such as ``dir/model.ckpt-1234``.
-        out: folder of the run; it must not exist and appears only when it is complete.
-        preset: experiment that the architecture is checked against; also gives what a checkpoint does not record. If
-            None, the architecture is read off the checkpoint, and hamgan_strong gives what it does not record.
-        overrides: assignments such as ``model.generator.context.0.rank=16``; what a checkpoint records is checked.
+        path: path of the checkpoint without suffix, local or ``gs://``, such as ``dir/model.ckpt-1234``.
+        out: folder of the new run, which must not exist. It appears once it is complete.
+        preset: expected config, which also provides the settings that a checkpoint does not record. None infers the
+            architecture from the checkpoint, and takes the other settings from hamgan_strong.
+        overrides: assignments such as ``model.generator.context.0.rank=16``. Those that a checkpoint records are
+            compared with it.
+
+    Returns:
+        The config, the step, and the names of loaded and ignored variables.
 
     Raises:
-        UserError: the checkpoint is missing or damaged, does not fit, or holds missing, surplus or misshapen variables;
-            or ``out`` exists or cannot be written.
-        FailedError: the disk is full, or refuses.
+        UserError: if the checkpoint is missing, damaged or of another architecture, if it has missing, unknown or
+            misshapen variables, or if ``out`` exists or is not writable.
+        FailedError: if writing fails.
     """
     overrides = list(overrides)
     _check_out(out, out)
@@ -75,22 +83,22 @@ def convert_official(
 
 
 def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: int, weights: str = "raw") -> str:
-    """Writes a run's networks as a published TF1 checkpoint, in float32.
+    """Converts a run's networks to a published TF1 checkpoint in float32.
 
     Args:
         config: config of the run.
-        path: path of the run's checkpoint, without suffix.
-        out: folder to write into.
+        path: path of the run's checkpoint without suffix.
+        out: folder of the new checkpoint.
         step: step of the checkpoint.
-        weights: the generator's weights to write, "raw" or "ema".
+        weights: generator weights to convert: "raw" or "ema" (the moving average).
 
     Returns:
-        The path of the checkpoint, without suffix: ``out/model.ckpt-STEP``.
+        The path of the new checkpoint without suffix, ``out/model.ckpt-STEP``.
 
     Raises:
-        UserError: the target exists or cannot be written, or the checkpoint is missing, damaged or of another
-            architecture.
-        FailedError: the disk is full, or refuses.
+        UserError: if the new checkpoint exists or ``out`` is not writable, or if the run's checkpoint is missing,
+            damaged or of another architecture.
+        FailedError: if writing fails.
     """
     target = os.path.join(out, f"{OFFICIAL_PREFIX}-{step}")
     _check_out(out, f"{target}.index")
@@ -113,7 +121,7 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
     tensors[GLOBAL_STEP] = tf.constant(step, tf.int64)
     try:
         _save(target, tensors)
-        # What tf.train.latest_checkpoint reads; TensorFlow's own writer of it is deprecated and says so.
+        # tf.train.latest_checkpoint reads this file. TensorFlow's function that writes it logs a deprecation warning.
         name = os.path.basename(target)
         state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
         write_atomically(os.path.join(out, "checkpoint"), state.encode())
@@ -123,40 +131,40 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
 
 
 def _check_published_context(config: ExperimentConfig) -> None:
-    """Raises UserError if a network has context modules that published networks cannot have."""
+    """Raises UserError if a network has context modules that the published format does not support."""
     for name in ("generator", "discriminator"):
         modules = [module.module for module in getattr(config.model, name).context]
         if modules not in ([], ["hamburger"]):
             raise UserError(
-                f"published networks have one Hamburger or none; model.{name}.context has {', '.join(modules)}"
+                f"published networks have at most one Hamburger; model.{name}.context has {', '.join(modules)}"
             )
 
 
 def _check_out(folder: str, target: str) -> None:
-    """Raises UserError, before any work is done, if what is to be written exists or its folder cannot be written."""
+    """Raises UserError if the target exists or the folder is not writable."""
     check_remote(folder)
     try:
         if tf.io.gfile.exists(target):
             raise UserError(f"{target} exists; choose another --out")
         check_writable(folder)
     except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"--out {folder}: nothing can be written there: {reason_of(error)}") from error
+        raise UserError(f"--out {folder} is not writable: {reason_of(error)}") from error
 
 
 def _save(target: str, tensors: Mapping[str, tf.Tensor]) -> None:
-    """Writes a TF1 checkpoint, which appears when it is complete."""
+    """Writes a TF1 checkpoint, which appears once it is complete."""
     folder, name = os.path.split(target + _INCOMPLETE)
     tf.io.gfile.makedirs(folder)
     ordered = sorted(tensors)
     try:
-        # TF1's Saver writes just this operation's files.
+        # TF1's Saver uses the same operation.
         tf.raw_ops.SaveV2(
             prefix=target + _INCOMPLETE,
             tensor_names=ordered,
             shape_and_slices=[""] * len(ordered),
             tensors=[tensors[key] for key in ordered],
         )
-        # The index says that there is a checkpoint: it comes last.
+        # The index comes last, because readers take it as the sign of a complete checkpoint.
         for part in _PARTS:
             tf.io.gfile.rename(target + _INCOMPLETE + part, target + part, overwrite=True)
     except BaseException:
@@ -188,14 +196,14 @@ def _open(path: str) -> Iterator[Any]:
 def _check_expected(
     path: str, expected: ExperimentConfig, found: ExperimentConfig, overrides: list[str] | None
 ) -> None:
-    """Compares what was expected, of a whole preset or of some overrides only, with what the checkpoint says."""
+    """Raises UserError if the checkpoint differs from the preset or, if ``overrides`` is a list, from those."""
     different = differences(expected, found)
     if overrides is not None:
         given = {current_assignment(assignment.partition("=")[0]) for assignment in overrides}
         different = {field: values for field, values in different.items() if field in given}
     if different:
-        listed = "; ".join(f"{field} is {there} in it, expected {here}" for field, (here, there) in different.items())
-        raise UserError(f"checkpoint {path} is of another architecture: {listed}")
+        listed = "; ".join(f"expected {field} {here}, found {there}" for field, (here, there) in different.items())
+        raise UserError(f"checkpoint {path} has another architecture: {listed}")
 
 
 def _network_variables(config: ExperimentConfig) -> dict[str, tf.Variable]:
@@ -212,7 +220,7 @@ def _hamburgers(config: ExperimentConfig, network: str) -> list[HamburgerConfig]
 
 
 def _names(variables: Iterable[str], config: ExperimentConfig) -> dict[str, str]:
-    """The published name of each variable."""
+    """Returns the published name of each variable."""
     versions = {
         name: next((module.version for module in _hamburgers(config, name)), "v1")
         for name in ("generator", "discriminator")
@@ -224,7 +232,7 @@ def _check_variables(path: str, shapes: Shapes, expected: Mapping[str, tuple[int
     missing = sorted(expected.keys() - shapes.keys())
     surplus = sorted(name for name in shapes.keys() - expected.keys() if not is_ignored(name))
     misshapen = sorted(
-        f"{name} is {shapes[name]}, expected {shape}"
+        f"{name} (expected {shape}, found {shapes[name]})"
         for name, shape in expected.items()
         if name in shapes and shapes[name] != shape
     )
@@ -234,7 +242,7 @@ def _check_variables(path: str, shapes: Shapes, expected: Mapping[str, tuple[int
         if names
     ]
     if problems:
-        raise UserError(f"checkpoint {path} does not hold exactly the networks' variables; {'; '.join(problems)}")
+        raise UserError(f"checkpoint {path} does not match the networks; {'; '.join(problems)}")
 
 
 def _step(path: str, reader: Any, shapes: Shapes) -> int:
@@ -242,7 +250,7 @@ def _step(path: str, reader: Any, shapes: Shapes) -> int:
         return int(reader.get_tensor(GLOBAL_STEP))
     suffix = re.search(r"-(\d+)$", path)
     if suffix is None:
-        raise UserError(f"checkpoint {path} holds no {GLOBAL_STEP} and its name does not end in -STEP; rename it")
+        raise UserError(f"checkpoint {path} has no {GLOBAL_STEP}, and its name does not end in -STEP; rename it")
     return int(suffix[1])
 
 
@@ -262,7 +270,7 @@ def _write_run(config: ExperimentConfig, variables: Mapping[str, tf.Variable], o
 
 
 def not_recorded(config: ExperimentConfig) -> dict[str, object]:
-    """Returns, by dotted path, the settings of a converted run that its checkpoint does not record."""
+    """Returns the settings of a converted run that its checkpoint does not record, by dotted path."""
     found: dict[str, object] = {}
     for name in ("generator", "discriminator"):
         for index, hamburger in enumerate(_hamburgers(config, name)):

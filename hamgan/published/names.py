@@ -1,4 +1,4 @@
-"""What this project's weights are called, and how they are shaped, in the published implementation's checkpoints."""
+"""Names and shapes of weights in checkpoints of the published implementation."""
 
 import re
 
@@ -10,7 +10,7 @@ _IGNORED = re.compile(r"(.*/)?(Adam|Adam_1|beta1_power(_\d+)?|beta2_power(_\d+)?
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a checkpoint's variable is no weight: optimiser slots, powers of beta, the global step."""
+    """Returns whether a variable is not a weight: an optimizer slot, a power of beta or the global step."""
     return _IGNORED.fullmatch(name) is not None
 
 
@@ -18,11 +18,11 @@ def official_name(path: str, *, version: str = "v1") -> str:
     """Returns the published name of a weight.
 
     Args:
-        path: the weight's name here, such as ``generator/block1/conv1/kernel``.
-        version: version of the Hamburger, which decides what its batch normalisation is called.
+        path: path of the weight in this project, such as ``generator/block1/conv1/kernel``.
+        version: version of the Hamburger, which determines the name of its batch normalisation.
 
     Raises:
-        ValueError: the weight has no counterpart.
+        ValueError: if the published networks have no such weight.
     """
     network, *parents, leaf = path.split("/")
     scope = SCOPES[network]
@@ -68,7 +68,7 @@ def _hamburger_name(scope: str, ops: str, parents: list[str], leaf: str, version
 
 
 def _normalized(scope: str, layer: str, leaf: str, *, kernel: str = "kernel") -> str:
-    """A weight of a spectrally normalised layer; u lies below the kernel's full name, within the kernel's scope."""
+    """Returns the name of a weight of a spectrally normalised layer; that of u repeats the layer's full name."""
     full = f"{scope}/{layer}"
     if leaf == "u":
         return f"{full}/{full}/{kernel}/spectral_normalize/spectral_norm/spectral_norm_u"
@@ -76,7 +76,7 @@ def _normalized(scope: str, layer: str, leaf: str, *, kernel: str = "kernel") ->
 
 
 def official_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns a weight's published shape: gamma and beta are ``(classes or 1, 1, 1, channels)`` there."""
+    """Returns the published shape of a weight: ``(classes or 1, 1, 1, channels)`` for gamma and beta."""
     if path.endswith(("/gamma", "/beta")):
         classes, channels = shape if len(shape) == 2 else (1, shape[0])
         return (classes, 1, 1, channels)

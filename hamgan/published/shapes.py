@@ -1,4 +1,4 @@
-"""Reads an architecture off the shapes of a published checkpoint."""
+"""Inference of an architecture from the shapes in a published checkpoint."""
 
 import dataclasses
 import re
@@ -13,25 +13,25 @@ from hamgan.published.names import SCOPES
 Shapes = Mapping[str, tuple[int, ...]]
 
 NOT_RECORDED = ("ham", "rank", "num_steps", "num_sections")
-"""Settings of a Hamburger that leave no trace in a checkpoint: a ham has no weights."""
+"""Settings of a Hamburger that checkpoints do not record, because a ham has no weights."""
 
 
 def read_architecture(shapes: Shapes, assumed: ModelConfig) -> ModelConfig:
-    """Returns the architecture of a checkpoint.
+    """Infers the architecture of a checkpoint.
 
     Args:
-        shapes: shapes of all its variables, by name.
-        assumed: architecture that gives the settings that a checkpoint does not record (``NOT_RECORDED``).
+        shapes: shapes of all variables by name.
+        assumed: architecture with the settings that a checkpoint does not record (:data:`NOT_RECORDED`).
 
     Raises:
-        UserError: a variable that tells the architecture is missing, or the shapes fit no network.
+        UserError: if a variable is missing, or the shapes match no network.
     """
     generator, discriminator = SCOPES["generator"], SCOPES["discriminator"]
     pattern = re.compile(rf"{generator}/g_block(\d+)/snconv2/snconv2/kernel")
     blocks = [int(match[1]) for match in map(pattern.fullmatch, shapes) if match]
     if not blocks:
         raise UserError(
-            f"expected a checkpoint of the published HamGAN, with {generator}/g_block1/snconv2/snconv2/kernel; "
+            f"expected a published HamGAN checkpoint, with {generator}/g_block1/snconv2/snconv2/kernel; "
             f"found {', '.join(sorted(shapes)[:3]) or 'no variables'}"
         )
     last = max(blocks)
@@ -77,14 +77,14 @@ def _dimension(shapes: Shapes, name: str, axis: int) -> int:
         raise UserError(f"the checkpoint lacks {name}")
     shape = shapes[name]
     if len(shape) <= axis:
-        raise UserError(f"{name} has shape {shape}; expected {axis + 1} dimensions or more")
+        raise UserError(f"expected {name} with {axis + 1} dimensions or more, found shape {shape}")
     return shape[axis]
 
 
 def _context(
     shapes: Shapes, scope: str, modules: Sequence[ContextConfig], widths: Mapping[int, int]
 ) -> tuple[HamburgerConfig, ...]:
-    """Returns the Hamburger below ``scope``, if there is one; ``widths`` are the channels by feature map size."""
+    """Returns the Hamburger in ``scope``, if there is one; ``widths`` are the channels by feature map size."""
     lower_bread = f"{scope}/sn_lower_bread/weights"
     if not any(name.startswith(f"{scope}/") for name in shapes):
         return ()
@@ -92,10 +92,10 @@ def _context(
     channels, inner = _dimension(shapes, lower_bread, 2), _dimension(shapes, lower_bread, 3)
     sizes = [size for size, width in widths.items() if width == channels]
     if not sizes:
-        raise UserError(f"{lower_bread} takes {channels} channels, which no block puts out (they have {widths})")
+        raise UserError(f"{lower_bread} has {channels} input channels; no block outputs as many (by size: {widths})")
     if inner % assumed.num_sections:
         raise UserError(
-            f"{lower_bread} puts out {inner} channels, which are not {assumed.num_sections} sections of one width; "
+            f"{lower_bread} has {inner} output channels, which {assumed.num_sections} sections do not divide; "
             "override num_sections"
         )
     read: dict[str, Any] = {

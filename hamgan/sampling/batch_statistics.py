@@ -1,4 +1,4 @@
-"""Standing statistics: moving averages replaced by those of many batches of samples."""
+"""Standing statistics: batch normalisation statistics averaged over many batches of samples."""
 
 import numpy as np
 import tensorflow as tf
@@ -19,24 +19,33 @@ def set_standing_statistics(
     strategy: tf.distribute.Strategy | None = None,
     truncation: float | None = None,
 ) -> None:
-    """Replaces a generator's moving averages by the mean of the statistics of batches of samples with random labels.
+    """Replaces a generator's moving averages, in place, by statistics averaged over batches of random samples.
 
-    The moving averages that training left are lost: use a restored copy.
+    The moving averages from training are lost.
 
     Args:
-        generator: generator to change.
-        seed: seed of labels, latent vectors and initial bases, on a stream of their own.
-        batch: number of samples per pass on all replicas together, a multiple of the number of replicas. The
-            statistics do not depend on how many replicas share them, up to rounding.
+        generator: generator to modify.
+        seed: integer seed of labels, latent vectors and initial bases.
+        batch: number of samples per pass, summed over replicas; a multiple of the number of replicas. Up to rounding,
+            the statistics do not depend on the number of replicas.
         passes: number of batches.
-        strategy: strategy of one process whose replicas share the work; the generator was created in its scope.
-        truncation: truncation of the latent vectors, as in :class:`hamgan.sampling.sampler.Sampler`; the statistics
-            depend on it.
+        strategy: single-process strategy whose replicas share the work. Create the generator in its scope.
+        truncation: truncation of the latent vectors, as in :class:`hamgan.sampling.sampler.Sampler`. Use the same value
+            for sampling, because the statistics depend on it.
 
     Raises:
-        ValueError: an argument is out of its range. The generator is unchanged.
+        ValueError: if an argument is out of range. The generator is then unchanged.
 
-    Reference: Brock et al. (ICLR 2019), appendix on experimental details.
+    Reference: Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis (ICLR 2019), appendix on
+    experimental details.
+
+    Example:
+        >>> from hamgan.networks import Generator
+        >>> from hamgan.sampling.batch_statistics import set_standing_statistics
+        >>> generator = Generator(resolution=32, num_classes=10, base_channels=4)
+        >>> set_standing_statistics(generator, seed=0, batch=4, passes=2)
+        >>> bool((generator.norm.moving_mean.numpy() != 0).any())
+        True
     """
     strategy = strategy or tf.distribute.get_strategy()
     random_streams.check_truncation(truncation)

@@ -1,17 +1,17 @@
-"""Pictures of many images."""
+"""Grids of images."""
 
 import numpy as np
 
 
 def image_grid(images: np.ndarray, *, columns: int) -> np.ndarray:
-    """Lays images out row by row.
+    """Arranges images in a grid, row by row.
 
     Args:
-        images: float in [-1, 1], ``(n, height, width, 3)``; n is a multiple of ``columns``.
-        columns: images per row.
+        images: float array in [-1, 1], shape ``(n, height, width, 3)``, where n is a multiple of ``columns``.
+        columns: number of images per row.
 
     Returns:
-        uint8, ``(n / columns * height, columns * width, 3)``.
+        uint8 array of shape ``(n / columns * height, columns * width, 3)``.
     """
     count, height, width, channels = images.shape
     rows = count // columns
@@ -21,6 +21,6 @@ def image_grid(images: np.ndarray, *, columns: int) -> np.ndarray:
 
 
 def grid_classes(num_classes: int, rows: int = 10) -> list[int]:
-    """Returns at most ``rows`` classes, spread evenly over all of them."""
+    """Returns at most ``rows`` evenly spaced classes."""
     rows = min(rows, num_classes)
     return [index * num_classes // rows for index in range(rows)]

@@ -1,4 +1,4 @@
-"""Samples as functions of (weights, seed, index, label)."""
+"""Reproducible samples of a generator."""
 
 import operator
 from collections.abc import Callable, Iterator
@@ -17,29 +17,29 @@ from hamgan.sampling.grids import image_grid
 
 
 class Sampler:
-    """Generates images in evaluation mode; image i depends on the seed, i and its label, not on the batch.
+    """Generates images for labels; image i depends on the weights, the seed, i and its label only.
 
-    With ``statistics="batch"``, an image also depends on the other images of its batch, and therefore on ``batch``, on
-    where batches begin and on the other labels. The last batch is filled up with more images of the same labels; if
-    the number of replicas does not divide a batch, some of its images count twice. Results still repeat.
+    With ``statistics="batch"``, an image also depends on the other images in its batch, that is on ``batch``, on
+    ``first`` and on the other labels. The last batch is then padded with images of the same labels, and some images
+    count twice if the number of replicas does not divide the batch. Results are still reproducible.
 
     Args:
-        generator: the network.
-        seed: seed of the latent vectors and initial bases.
-        batch: number of images per call of the network, on all replicas together.
-        strategy: strategy of one process whose replicas share the work; the generator was created in its scope.
-        truncation: t, for latent vectors from the normal distribution truncated to [-t, t]: the smaller, the more
-            typical and the less varied the images.
-        statistics: statistics of batch normalisation: "moving" or "batch".
-        postprocess: function that is applied to the images on the replicas, such as a classifier; it returns nested
-            tensors with a row for each image.
+        generator: generator network.
+        seed: integer seed of the latent vectors and initial bases.
+        batch: number of images per call of the generator, summed over replicas.
+        strategy: single-process strategy whose replicas share the work. Create the generator in its scope.
+        truncation: bound t of the truncated normal distribution of latent vectors, which has values in [-t, t]. Small
+            values make images more typical and less diverse. None does not truncate.
+        statistics: batch normalisation statistics: "moving" or "batch".
+        postprocess: function that replicas apply to the float32 images, such as a classifier. It returns a nest of
+            tensors with one row per image.
 
     Raises:
-        ValueError: ``truncation`` is not positive.
+        ValueError: if ``truncation`` is not positive.
 
     Reference: Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis (ICLR 2019), section
-    3.1, for the truncation. They draw again until a number is in range; here, the inverse of the distribution function
-    gives a number in range at once.
+    3.1, for truncation. They resample values that are out of range; this class applies the inverse cumulative
+    distribution function instead.
 
     Example:
         >>> import numpy as np
@@ -78,27 +78,28 @@ class Sampler:
         return self.postprocess(tf.cast(images, tf.float32))
 
     def random_labels(self, count: int, *, first: int = 0) -> np.ndarray:
-        """Returns uniform labels for images ``first`` to ``first + count - 1``, int32 ``(count,)``."""
+        """Draws uniform labels for images ``first`` to ``first + count - 1``, int32, shape ``(count,)``."""
         return self.generator.draw_labels(self._key, first=first, count=count).numpy()
 
     def batches(self, labels: np.ndarray, *, first: int = 0) -> Iterator[Any]:
-        """Yields images ``first``, ``first + 1``, ..., one per label.
+        """Generates images ``first`` to ``first + n - 1``, one for each label, in batches.
 
         Args:
             labels: integers in [0, num_classes), shape ``(n,)``.
-            first: index of the image of ``labels[0]``.
-
-        Raises:
-            ValueError: labels of another shape, dtype or range.
+            first: index of the first image.
 
         Yields:
-            Float32 in [-1, 1], shape ``(<= batch, resolution, resolution, 3)``, or what ``postprocess`` made of them.
+            Results of ``postprocess`` for at most ``batch`` images; by default, the images, float32 in [-1, 1], shape
+            ``(images, resolution, resolution, 3)``.
+
+        Raises:
+            ValueError: if labels have the wrong shape or dtype, or are out of range.
         """
-        # On the host: a compiled generator may drop its own check.
+        # Checked on the host, because XLA drops the generator's own check.
         labels = class_labels(labels, self.generator.num_classes, layer="Sampler").numpy()
         for done in range(0, len(labels), self.batch):
             wanted = labels[done : done + self.batch]
-            # One traced shape: the last batch is filled up and cut.
+            # Padding the last batch avoids a second trace.
             padded = np.resize(wanted, self.batch)
             indices = np.arange(first + done, first + done + self.batch, dtype=np.int64)
             yield tf.nest.map_structure(
@@ -106,7 +107,15 @@ class Sampler:
             )
 
     def grid(self, classes: list[int], per_class: int) -> np.ndarray:
-        """Returns a picture with one class per row, uint8 ``(rows * resolution, columns * resolution, 3)``."""
+        """Generates a grid of images with one row per class.
+
+        Args:
+            classes: class of each row.
+            per_class: number of images in each row.
+
+        Returns:
+            uint8 array of shape ``(len(classes) * resolution, per_class * resolution, 3)``.
+        """
         labels = np.repeat(np.asarray(classes), per_class)
         images = np.concatenate(list(self.batches(labels)))
         return image_grid(images, columns=per_class)

@@ -1,4 +1,4 @@
-"""The real training step of one core, as the StableHLO that a compiler takes."""
+"""Lowers the training step of a TPU core to StableHLO."""
 
 import dataclasses
 import re
@@ -13,22 +13,22 @@ from hamgan.training.step import Metrics, TrainStep
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One core's share of a training step."""
+    """The training step of a single core."""
 
     stablehlo: str
-    """The weights are arguments that the results replace in place."""
+    """Text of the program. Variables are arguments that the results update in place."""
     state_bytes: int
-    """Of all weights, slots and other state."""
+    """Size of all variables: weights, optimizer slots and other state."""
 
 
 def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
-    """Traces one core's share of a training step and lowers it.
+    """Traces the training step of a single core and lowers it to StableHLO.
 
-    What cores exchange (the sums of batch statistics and of gradients) is not in it.
+    The program does not include communication between cores, the sums of batch statistics and of gradients.
 
     Args:
-        config: the experiment.
-        core_batch: images per core.
+        config: config of the experiment.
+        core_batch: number of images per core.
     """
     train = dataclasses.replace(config.train, global_batch=core_batch)
     config = dataclasses.replace(config, train=train)
@@ -47,9 +47,9 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
     arguments = (tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32), *batch * train.discriminator_updates)
     with execution(target="tpu"):
         text = one_step.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
-    # TensorFlow numbers its functions: the same program is to have the same text.
+    # TensorFlow numbers its functions; a fixed name makes the text reproducible.
     text = re.sub(r"module @\S+", "module @train_step", text, count=1)
-    # A copy that TensorFlow's dialect has and StableHLO has not; both keep their operand as it is.
+    # StableHLO has no counterpart of TensorFlow's mhlo.copy; this operation returns its operand unchanged, too.
     stablehlo = text.replace("mhlo.copy", "stablehlo.optimization_barrier")
     state_bytes = sum(variable.dtype.size * variable.shape.num_elements() for variable in state.variables().values())
     return Program(stablehlo, state_bytes)

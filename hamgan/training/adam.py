@@ -1,15 +1,16 @@
-"""Adam whose update of a variable is one operation."""
+"""Adam with a fused update."""
 
 import keras
 import tensorflow as tf
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """``keras.optimizers.Adam`` by TensorFlow's own kernel: the same numbers and slots, no temporaries.
+    """``keras.optimizers.Adam`` with TensorFlow's fused kernel: the same results and slots, without temporaries.
 
-    Keras composes the update of ten operations, each of which reads and writes arrays as large as the weights.
+    Keras composes each update from about ten operations, each of which reads and writes an array of the variable's
+    size.
 
-    Reference: Kingma and Ba, Adam (ICLR 2015), section 2, last paragraph.
+    Reference: Kingma and Ba, Adam: A Method for Stochastic Optimization (ICLR 2015), section 2, last paragraph.
     """
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
@@ -18,7 +19,7 @@ class FusedAdam(keras.optimizers.Adam):
         momentum, velocity = self._momentums[index].value, self._velocities[index].value
 
         dtype = variable.dtype
-        # tf.cast would take a Python float to float32 first.
+        # tf.cast would first convert a Python float to float32.
         beta_1, beta_2, epsilon = (tf.constant(value, dtype) for value in (self.beta_1, self.beta_2, self.epsilon))
         steps = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(

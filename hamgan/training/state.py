@@ -1,4 +1,4 @@
-"""Everything that training changes: networks, optimizers, average, step."""
+"""The state of training: networks, optimizers, moving average and step."""
 
 import keras
 import tensorflow as tf
@@ -11,10 +11,10 @@ from hamgan.training.adam import FusedAdam
 
 
 class TrainState:
-    """Networks and optimizers, created and built. Make it inside the strategy's scope.
+    """The networks, optimizers and step counter of a run. Create it in the strategy's scope.
 
     Args:
-        config: the experiment; its seed decides the initial weights.
+        config: config of the experiment. Its seed determines the initial weights.
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
@@ -39,18 +39,18 @@ class TrainState:
 
     @property
     def sampling_generator(self) -> Generator:
-        """The generator that samples are taken from: the average if there is one."""
+        """The generator to sample from: the moving average if there is one, else the trained generator."""
         return self.ema_generator or self.generator
 
     def variables(self) -> dict[str, tf.Variable]:
-        """Returns every variable by the name that it has in checkpoints."""
+        """Returns all variables by their names in checkpoints."""
         networks = [self.generator, self.discriminator]
         if self.ema_generator is not None:
             networks.append(self.ema_generator)
         named = {name: value for network in networks for name, value in network_variables(network).items()}
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             for variable in optimizer.variables:
-                # The config says what the learning rate is.
+                # The learning rate comes from the config.
                 if not variable.path.endswith("learning_rate"):
                     named[variable.path] = variable.value
         named["step"] = self.step

@@ -1,4 +1,4 @@
-"""One step: discriminator updates, then generator updates, on every replica's share of the batch."""
+"""The training step: discriminator updates, then generator updates."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -27,10 +27,15 @@ METRIC_NAMES = (
 
 
 class TrainStep:
-    """The step of one replica; call it by ``strategy.run``.
+    """The training step that each replica runs on its share of the batch, through ``strategy.run``.
 
-    Each discriminator update has its own real batch, latent vectors, labels and bases; each generator update its own
-    latent vectors, labels and bases. They are functions of (stream, step, update, index in the global batch).
+    Each discriminator update uses a new batch of real images. Each update of either network draws new latent vectors,
+    labels and bases, which depend only on the stream, the step, the update and the index in the global batch.
+
+    Args:
+        state: state to train, created in the scope of the strategy.
+        config: config of the experiment.
+        strategy: strategy that runs the step.
     """
 
     def __init__(self, state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
@@ -47,47 +52,49 @@ class TrainStep:
     def __call__(
         self, real_batches: tuple[tuple[tf.Tensor, tf.Tensor], ...], step: tf.Tensor, stream: tf.Tensor
     ) -> Metrics:
-        """Takes one step and returns its metrics, scalars of this replica.
-
-        Gradient norms are of the replica's own share of the batch.
+        """Takes one step.
 
         Args:
-            real_batches: per discriminator update, images ``(batch, height, width, 3)`` and labels ``(batch,)``.
-            step: the number of steps taken before.
-            stream: the run's key, from :func:`hamgan.random_streams.run_stream`.
+            real_batches: images in [-1, 1], shape ``(batch, height, width, 3)``, and labels, shape ``(batch,)``, for
+                each discriminator update.
+            step: number of previous steps.
+            stream: random stream of the run, from :func:`hamgan.random_streams.run_stream`.
+
+        Returns:
+            Scalar metrics of this replica by name. Gradient norms are those of the replica's share of the batch.
         """
         metrics: Metrics = {}
         key = random_streams.fold(stream, step)
         for update, (images, labels) in enumerate(real_batches):
             update_key = random_streams.fold(key, Purpose.DISCRIMINATOR_UPDATE, update)
             metrics.update(self._update_discriminator(images, labels, update_key))
-            key = _after(metrics["discriminator_gradient_norm"], key)
+            key = _after_gradients(key, metrics["discriminator_gradient_norm"])
         for update in range(self.config.generator_updates):
             update_key = random_streams.fold(key, Purpose.GENERATOR_UPDATE, update)
             metrics.update(self._update_generator(update_key))
-            key = _after(metrics["generator_gradient_norm"], key)
+            key = _after_gradients(key, metrics["generator_gradient_norm"])
             if self.state.ema_generator is not None:
                 self._update_average(self.state.ema_generator, step)
         return {name: tf.cast(metric, tf.float32) for name, metric in metrics.items()}
 
     def finite_share(self) -> tf.Tensor:
-        """Returns 1 if every variable of the state is finite, else 0."""
+        """Returns 1.0 if all floating-point variables of the state are finite, else 0.0."""
         variables = [variable for variable in self.state.variables().values() if variable.dtype.is_floating]
         finite = tf.stack([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])
         return tf.cast(tf.reduce_all(finite), tf.float32)
 
     @property
     def layers_with_singular_values(self) -> list[str]:
-        """The names of the spectrally normalised layers."""
+        """The paths of the spectrally normalised layers, in the order of :meth:`singular_values`."""
         return list(self._spectrally_normalized)
 
     def singular_values(self) -> tf.Tensor:
-        """Returns the largest singular value of each of those layers' kernels, by the state's estimate."""
+        """Returns the estimated largest singular value of each spectrally normalised kernel, shape ``(layers,)``."""
         values = [layer.largest_singular_value() for layer in self._spectrally_normalized.values()]
         return tf.cast(tf.stack(values), tf.float32)
 
     def _first(self) -> tf.Tensor:
-        """Index, in the global batch, of this replica's first example."""
+        """Returns the index of this replica's first example in the global batch."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return tf.cast(replica, tf.int64) * self.batch
 
@@ -107,7 +114,7 @@ class TrainStep:
         discriminator = self.state.discriminator
         bases = self._discriminator_bases(key, Purpose.DISCRIMINATOR_BASES_REAL, Purpose.DISCRIMINATOR_BASES_FAKE)
         with tf.GradientTape() as tape:
-            # Real and fake in one pass: nothing in the discriminator looks across the batch.
+            # One pass for real and fake images, because the discriminator treats examples independently.
             logits = discriminator(
                 tf.concat([tf.cast(images, fakes.dtype), fakes], axis=0),
                 tf.concat([labels, fake_labels], axis=0),
@@ -131,7 +138,7 @@ class TrainStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in generator.trainable_variables])
             fakes, labels = self._fake(key)
-            # training=False: the discriminator's state belongs to its own update.
+            # training=False, because only discriminator updates change the discriminator's state.
             logits = self.state.discriminator(fakes, labels, training=False, initial_bases=bases)
             loss = hinge_generator_loss(logits)
             scaled_loss = self._scaled(loss)
@@ -139,7 +146,7 @@ class TrainStep:
         return {"generator_loss": loss, "generator_gradient_norm": norm}
 
     def _scaled(self, loss: tf.Tensor) -> tf.Tensor:
-        """Keras optimizers sum gradients over replicas; the loss is the mean over the global batch."""
+        """Divides by the number of replicas, because Keras optimizers sum gradients over replicas."""
         return loss / self.num_replicas
 
     def _apply(
@@ -149,15 +156,15 @@ class TrainStep:
         optimizer: keras.optimizers.Optimizer,
         network: keras.Model,
     ) -> tf.Tensor:
-        """Updates the network; returns the norm of the gradient of the loss, before scaling."""
+        """Updates the network and returns the gradient norm of the unscaled loss."""
         variables = network.trainable_variables
         gradients = tape.gradient(scaled_loss, [variable.value for variable in variables])
         optimizer.apply(gradients, variables)
         return tf.linalg.global_norm(gradients) * self.num_replicas
 
     def _update_average(self, average: Generator, step: tf.Tensor) -> None:
-        """Moves the average's trainable weights; the statistics and singular vectors follow the generator's."""
-        # Early on the average would be mostly initial weights: it warms up as 1/10, 2/11, ...
+        """Updates the average of the trainable weights, and copies moving averages, singular vectors and bases."""
+        # The decay warms up as 1/10, 2/11, ... to forget the initial weights quickly.
         steps = tf.cast(step, tf.float32)
         decay = tf.minimum(self.config.ema_decay, (1.0 + steps) / (10.0 + steps))
         generator = self.state.generator
@@ -170,16 +177,16 @@ class TrainStep:
                 else:
                     strategy.extended.update(target.value, _copy, args=(source.value,))
 
-        # Every replica holds the same weights: each moves its own copy and nothing is sent.
+        # All replicas have the same weights, so each updates its copy without communication.
         tf.distribute.get_replica_context().merge_call(update_all, args=(1.0 - decay,))
 
 
-def _after(gradient_norm: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """Returns the key, but not before the update with this norm has all its gradients.
+def _after_gradients(key: tf.Tensor, gradient_norm: tf.Tensor) -> tf.Tensor:
+    """Returns the key with a data dependency on the gradients of an update.
 
-    Nothing in the discriminator's update is needed for the images of the generator's: TensorFlow and XLA would make
-    them meanwhile, and the activations of both updates would be in memory. XLA drops control dependencies, but it does
-    not know that a norm is never negative infinity.
+    The images of the next update do not depend on the previous one. Without this dependency, TensorFlow and XLA run
+    both updates at the same time, with the activations of both in memory. A data dependency is necessary because XLA
+    drops control dependencies; XLA cannot simplify this one, as it does not know that a norm is never -inf.
     """
     return key + tf.cast(tf.equal(gradient_norm, -float("inf")), key.dtype)
 
@@ -189,7 +196,7 @@ def _copy(target: tf.Variable, source: tf.Tensor) -> tf.Operation:
 
 
 def _move_towards(target: tf.Variable, source: tf.Tensor, share: tf.Tensor) -> tf.Operation:
-    """Adds ``share * (source - target)``: one operation in place, and one temporary."""
+    """Adds ``share * (source - target)`` in place, with a single temporary."""
     source = tf.convert_to_tensor(source)
     return tf.raw_ops.ResourceApplyGradientDescent(
         var=target.handle, alpha=tf.cast(share, target.dtype), delta=target - source
@@ -197,22 +204,22 @@ def _move_towards(target: tf.Variable, source: tf.Tensor, share: tf.Tensor) -> t
 
 
 class StepsTaken(NamedTuple):
-    """Result of one call of the train function."""
+    """Result of a call of the train function."""
 
     count: tf.Tensor
-    """How many steps were taken."""
+    """Number of steps taken."""
     was_stopped: tf.Tensor
     """Whether a stop was requested."""
     metrics: Metrics
-    """Means over the steps."""
+    """Means of the metrics over the steps."""
     failed_step: tf.Tensor
-    """The first step whose losses, logits or gradients were not finite, counted from 1; -1 if all were."""
+    """First step with a non-finite metric, counted from 1, or -1."""
     failed_metrics: Metrics
-    """Of that step."""
+    """Metrics of the failed step."""
     weights_are_finite: tf.Tensor
-    """After the steps."""
+    """Whether all variables are finite after the steps."""
     singular_values: tf.Tensor
-    """After the steps, in the order of ``TrainStep.layers_with_singular_values``."""
+    """Largest singular values after the steps, in the order of ``TrainStep.layers_with_singular_values``."""
 
 
 TrainFunction = Callable[[Iterator, tf.Tensor, tf.Tensor], StepsTaken]
@@ -221,17 +228,18 @@ TrainFunction = Callable[[Iterator, tf.Tensor, tf.Tensor], StepsTaken]
 def make_train_function(
     step: TrainStep, strategy: tf.distribute.Strategy, stop_requested: tf.Variable | None = None
 ) -> TrainFunction:
-    """Returns a compiled function that takes many steps per call.
+    """Returns a compiled function that takes several steps per call.
 
     Args:
-        step: of one replica.
-        strategy: the strategy.
-        stop_requested: looked at before each step; if it is true, the function returns early, on all workers alike.
+        step: step of each replica.
+        strategy: strategy that runs the step.
+        stop_requested: boolean variable that is read before each step; if it is true, the function returns early, on
+            all workers at the same step.
 
     Returns:
-        A function of (iterator, number of steps, the run's stream).
+        A function of (iterator, number of steps, random stream of the run).
     """
-    # This pass fails on the step's graph with a line of log about a missing node, and changes nothing in speed.
+    # The remapping pass logs an error about a missing node on this graph, and does not change its speed.
     tf.config.optimizer.set_experimental_options({"remapping": False})
     state, config = step.state, step.config
     mean = tf.distribute.ReduceOp.MEAN
@@ -242,7 +250,7 @@ def make_train_function(
         requested = tf.identity(stop_requested)
         if not is_multi_worker(strategy):
             return requested
-        # Workers stop together, when the signal has reached one of them.
+        # All workers stop as soon as one of them receives the signal.
         share = strategy.run(lambda flag: tf.cast(flag, tf.float32), args=(requested,))
         return strategy.reduce(mean, share, axis=None) > 0
 

@@ -17,7 +17,7 @@ from hamgan.config.presets import PRESETS, digits, get_preset, hamgan_baby, hamg
 from hamgan.errors import UserError
 
 
-def test_overrides_reach_nested_fields_with_their_types():
+def test_overrides_assign_nested_fields_with_their_types():
     config = override(
         digits(),
         ["model.generator.context.0.rank=3", "train.ema_decay=0.5", "train.deterministic=false", "data.data_dir=/x"],
@@ -28,13 +28,13 @@ def test_overrides_reach_nested_fields_with_their_types():
     assert config.data.data_dir == "/x"
 
 
-def test_none_switches_a_hamburger_off_in_one_network_only():
+def test_none_removes_the_hamburger_of_a_single_network():
     config = override(digits(), ["model.generator.context=none"])
     assert config.model.generator.context == ()
     assert config.model.discriminator.context == digits().model.discriminator.context
 
 
-def test_overrides_that_only_fit_together_are_validated_together():
+def test_overrides_are_validated_together():
     both = ["model.resolution=64", "model.generator.context.0.resolution=64"]
     assert override(digits(), both).model.generator.context[0].resolution == 64
     with pytest.raises(
@@ -60,7 +60,10 @@ def test_overrides_that_only_fit_together_are_validated_together():
         ("model.generator.context.first.rank=3", "expected model.generator.context.0 and so on"),
         ("model.generator.context.0.rnak=3", "unknown field 'model.generator.context.0.rnak'; did you mean 'rank'"),
         ("model.generator.context.0.module=humburger", "unknown context module 'humburger'; did you mean 'hamburger'"),
-        ("model.generator.context.1.rank=3", "add one by model.generator.context.1.module=NAME"),
+        (
+            "model.generator.context.1.rank=3",
+            "to append one, set model.generator.context.1.module to hamburger or self_attention",
+        ),
         ("model.generator.context.2.module=hamburger", "has 1 modules: the next one is model.generator.context.1"),
         ("train.steps=0", "train.steps must be positive, found 0"),
         ("train.ema_decay=1", r"train.ema_decay must be in \[0, 1\), found 1.0"),
@@ -73,12 +76,12 @@ def test_overrides_that_only_fit_together_are_validated_together():
         ("train.image_every=-1", "train.image_every must not be negative"),
     ],
 )
-def test_wrong_overrides_say_what_is_expected(assignment, message):
+def test_errors_of_overrides_say_what_is_expected(assignment, message):
     with pytest.raises(UserError, match=message):
         override(digits(), [assignment])
 
 
-def test_fields_of_a_module_that_does_not_exist_cannot_be_set():
+def test_fields_of_a_missing_module_cannot_be_assigned():
     with pytest.raises(UserError, match=r"'model\.generator\.context' has 0 modules and no"):
         override(digits(), ["model.generator.context=none", "model.generator.context.0.rank=3"])
 
@@ -109,7 +112,7 @@ def test_context_modules_are_added_and_replaced_by_name():
     assert again.model.generator.context == (HamburgerConfig(resolution=16),)
 
 
-def test_the_assignments_of_earlier_versions_are_read(caplog):
+def test_overrides_of_earlier_versions_are_accepted(caplog):
     caplog.set_level(logging.INFO, logger="hamgan")
     old = ["model.generator.hamburger.rank=3", "model.discriminator.hamburger=none"]
     old.append("model.generator.recomputed_blocks=2")
@@ -119,7 +122,7 @@ def test_the_assignments_of_earlier_versions_are_read(caplog):
     assert "model.generator.recomputed_blocks=2: ignored" in message
 
 
-def test_the_configs_of_earlier_versions_are_read(caplog):
+def test_configs_of_earlier_versions_are_accepted(caplog):
     caplog.set_level(logging.INFO, logger="hamgan")
     config = override(digits(), ["model.discriminator.context=none"])
     values = json.loads(to_json(config))
@@ -129,7 +132,7 @@ def test_the_configs_of_earlier_versions_are_read(caplog):
     del values["model"]["discriminator"]["context"]
     values["model"]["discriminator"]["hamburger"] = None
     assert experiment_from_json(json.dumps(values), "config.json") == config
-    assert caplog.messages == ["config.json: ignored settings that no longer exist: model.generator.recomputed_blocks"]
+    assert caplog.messages == ["config.json: ignored fields that no longer exist: model.generator.recomputed_blocks"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -160,7 +163,7 @@ def test_json_round_trip(name):
         ('{"name": "x", "model": {"generator": {"hamburger": 3}}}', r"context.0.module' expects .* found None"),
     ],
 )
-def test_damaged_json_is_refused(text, message):
+def test_invalid_json_is_rejected(text, message):
     with pytest.raises(UserError, match=message):
         experiment_from_json(text, "config.json")
 
@@ -170,7 +173,7 @@ def test_integers_in_json_are_accepted_for_float_fields():
     assert isinstance(config.train.ema_decay, float)
 
 
-def test_differences_are_named_by_dotted_path():
+def test_differences_have_dotted_paths():
     other = override(digits(), ["train.steps=7", "model.generator.context=none"])
     assert differences(digits(), other) == {
         "train.steps": (digits().train.steps, 7),
@@ -181,7 +184,7 @@ def test_differences_are_named_by_dotted_path():
     assert differences(digits(), digits()) == {}
 
 
-def test_published_presets_are_those_of_the_paper():
+def test_published_presets_match_the_paper():
     strong, baby = hamgan_strong(), hamgan_baby()
     for config in (strong, baby):
         assert config.model.resolution == 128
@@ -205,9 +208,9 @@ def test_published_presets_are_those_of_the_paper():
 def test_unknown_preset_suggests_the_nearest():
     with pytest.raises(UserError, match="unknown preset 'hamgan_stong'; did you mean 'hamgan_strong'"):
         get_preset("hamgan_stong")
-    with pytest.raises(UserError, match="there are hamgan_strong, hamgan_baby, digits"):
+    with pytest.raises(UserError, match="expected one of hamgan_strong, hamgan_baby, digits"):
         get_preset("xyz")
 
 
-def test_preset_names_are_their_configs_names():
+def test_presets_are_named_like_their_configs():
     assert all(isinstance(get_preset(name), ExperimentConfig) and get_preset(name).name == name for name in PRESETS)

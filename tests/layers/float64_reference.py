@@ -1,4 +1,4 @@
-"""SPEC sections 1 to 4 in float64 NumPy, channels first as written there, for the tests to compare with."""
+"""Reference implementations in float64 NumPy, channels first as in the paper."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ def relative_error(actual, expected):
 
 
 def l2_normalize(x, axis):
-    # The floor decides what becomes of a basis that softmax at temperature 1/100 leaves without members.
+    # The floor keeps bases finite that the softmax at temperature 1/100 leaves without positions.
     return x / np.sqrt(np.maximum((x**2).sum(axis, keepdims=True), 1e-12))
 
 

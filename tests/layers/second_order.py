@@ -1,4 +1,4 @@
-"""Second derivatives against finite differences of first ones, in float64."""
+"""Comparison of second derivatives with finite differences of first derivatives, in float64."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,11 +26,11 @@ def assert_right_to_second_order(
     direction for each, and compared with central differences.
 
     Args:
-        function: function of float64 tensors to one tensor.
-        inputs: where it is differentiated.
+        function: function of float64 tensors that returns a tensor.
+        inputs: values at which to differentiate.
         mode: "eager", "graph" or "xla".
-        tolerance: relative error allowed.
-        constants: indices of inputs that no gradient goes to.
+        tolerance: maximum relative error.
+        constants: indices of inputs without a gradient.
     """
     points = [tf.constant(each, tf.float64) for each in inputs]
     varied = [index for index in range(len(points)) if index not in constants]

@@ -10,7 +10,7 @@ VALUES = [-2.0, -0.0, 0.0, 1e-30, 0.5, 3.0, np.nan]
 
 @pytest.mark.parametrize("device", ["cpu", "gpu", "tpu"])
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
-def test_relu_is_tensorflows_on_every_device(device, dtype):
+def test_relu_equals_tensorflows_on_every_device(device, dtype):
     inputs = tf.constant(VALUES, dtype)
     upstream = tf.constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], dtype)
 
@@ -23,12 +23,12 @@ def test_relu_is_tensorflows_on_every_device(device, dtype):
     with execution(target=device):
         found = values_and_gradient(relu)
     for ours, expected in zip(found, values_and_gradient(tf.nn.relu), strict=True):
-        np.testing.assert_array_equal(ours[:-1], expected[:-1])  # The gradient at NaN is no matter.
+        np.testing.assert_array_equal(ours[:-1], expected[:-1])  # The gradient at NaN is unspecified.
     assert np.isnan(found[0][-1])
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
-def test_on_tpus_a_gradient_penalty_is_that_of_tensorflows_relu(mode):
+def test_gradient_penalty_on_tpus_equals_that_of_tensorflows_relu(mode):
     inputs = tf.constant([[-1.0, 0.5], [2.0, -3.0]])
     weights = tf.constant([[1.0, -2.0], [0.5, 3.0]])
 
@@ -46,9 +46,10 @@ def test_on_tpus_a_gradient_penalty_is_that_of_tensorflows_relu(mode):
     np.testing.assert_allclose(found, penalty_gradient(tf.nn.relu), rtol=1e-6)
 
 
-def test_on_tpus_the_gradient_reads_the_output_rounded():
+# Reads the graph, because the values do not depend on which tensor the gradient reads.
+def test_gradient_on_tpus_reads_the_rounded_output():
     def reads(device):
-        """The types of what the gradient compares."""
+        """The dtypes of the tensors that the gradient compares with zero."""
 
         @tf.function
         def gradient(inputs):

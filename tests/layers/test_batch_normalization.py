@@ -44,14 +44,14 @@ both_forms = pytest.mark.parametrize("conditional", [False, True])
 
 
 @both_forms
-def test_training_normalises_by_the_statistics_of_the_batch(conditional):
+def test_training_normalises_by_batch_statistics(conditional):
     layer = built_layer(conditional)
     expected = reference.batch_norm(images(), *affine(layer, conditional))
     assert reference.relative_error(call(layer, conditional, training=True), expected) < 1e-5
 
 
 @both_forms
-def test_gradients_are_those_of_the_formula(conditional):
+def test_gradients_match_automatic_differentiation(conditional):
     layer = built_layer(conditional, dtype="float64")
     inputs = tf.constant(images(), tf.float64)
     upstream = tf.constant(np.random.default_rng(2).normal(size=SHAPE))
@@ -101,7 +101,7 @@ def test_second_derivatives_are_right(conditional, training, mode):
     )
 
 
-def test_the_statistics_can_be_differentiated_too():
+def test_statistics_are_differentiable():
     gamma, beta = (tf.constant(value, tf.float64, (images().shape[-1],)) for value in (1.0, 0.0))
 
     def moments(inputs):
@@ -122,7 +122,7 @@ def test_the_statistics_can_be_differentiated_too():
     assert reference.relative_error(gradient(moments), gradient(expected_moments)) < 1e-13
 
 
-def test_a_gradient_penalty_equals_that_of_keras_own_layer():
+def test_gradient_penalty_equals_that_of_the_keras_layer():
     ours, theirs = BatchNormalization(dtype="float64"), keras.layers.BatchNormalization(epsilon=1e-3, dtype="float64")
     inputs = tf.constant(images(), tf.float64)
 
@@ -143,7 +143,7 @@ def test_a_gradient_penalty_equals_that_of_keras_own_layer():
 
 @pytest.mark.parametrize("shares", [(3, 2), (4, 3), (4, 0), (0, 0)])
 @both_forms
-def test_replicas_with_unequal_shares_normalise_as_one_device_does(conditional, shares, two_replicas):
+def test_replicas_with_unequal_batches_equal_a_single_device(conditional, shares, two_replicas):
     rng = np.random.default_rng(5)
     parts = [rng.normal(size=(share, *SHAPE[1:])) for share in shares]
     upstream = [rng.normal(size=part.shape) for part in parts]
@@ -179,7 +179,7 @@ def test_replicas_with_unequal_shares_normalise_as_one_device_does(conditional, 
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_pure_half_precision_averages_in_float32(dtype):
+def test_half_precision_layers_average_in_float32(dtype):
     layer = built_layer(conditional=False, dtype=dtype)
     inputs = tf.cast(images() + 30, dtype)
     outputs = layer(inputs, training=True)
@@ -192,7 +192,7 @@ def test_pure_half_precision_averages_in_float32(dtype):
 
 @both_forms
 @pytest.mark.parametrize("arguments", [{}, {"training": False}])
-def test_with_the_statistics_of_the_batch_evaluation_changes_nothing(conditional, arguments):
+def test_evaluation_with_batch_statistics_changes_no_state(conditional, arguments):
     layer = built_layer(conditional)
     before = layer.get_weights()
     expected = reference.batch_norm(images(), *affine(layer, conditional))
@@ -203,12 +203,12 @@ def test_with_the_statistics_of_the_batch_evaluation_changes_nothing(conditional
 
 
 @both_forms
-def test_accumulation_adds_the_weighted_statistics_of_the_batch(conditional):
+def test_accumulate_adds_weighted_batch_statistics(conditional):
     layer = built_layer(conditional)
     old_mean, old_variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
     x = images().astype(np.float64)
     expected = reference.batch_norm(images(), *affine(layer, conditional))
-    # In a graph, where nothing but the assignments' side effect asks for them.
+    # In a graph, which must run the assignments even if the outputs are unused.
     outputs = tf.function(lambda: call(layer, conditional, statistics=Accumulate(0.25)))()
     assert reference.relative_error(outputs, expected) < 1e-5
     np.testing.assert_allclose(layer.moving_mean, old_mean + 0.25 * x.mean((0, 1, 2)), rtol=1e-5, atol=1e-6)
@@ -217,7 +217,7 @@ def test_accumulation_adds_the_weighted_statistics_of_the_batch(conditional):
 
 @both_forms
 @pytest.mark.parametrize("statistics", ["batch", Accumulate(0.5)])
-def test_the_statistics_of_evaluation_do_not_touch_training(conditional, statistics):
+def test_evaluation_statistics_do_not_affect_training(conditional, statistics):
     layer, other = built_layer(conditional), built_layer(conditional)
     outputs = call(layer, conditional, training=True)
     np.testing.assert_array_equal(outputs, call(other, conditional, training=True, statistics=statistics))
@@ -225,12 +225,12 @@ def test_the_statistics_of_evaluation_do_not_touch_training(conditional, statist
         np.testing.assert_array_equal(value, other_value)
 
 
-def test_unknown_statistics_are_refused():
+def test_unknown_statistics_are_rejected():
     with pytest.raises(ValueError, match=r"statistics must be one of \('moving', 'batch'\) .*, received 'bach'"):
         built_layer(conditional=False)(images(), statistics="bach")
 
 
-def test_all_batch_normalisations_of_a_network_are_found():
+def test_batch_normalization_layers_finds_all_layers_of_a_network():
     block = GeneratorBlock(4, num_classes=NUM_CLASSES)
     assert batch_normalization_layers(block) == [block.norm1, block.norm2]
     hamburger = Hamburger(latent_dim=6, rank=2, batch_norm="plain")
@@ -240,7 +240,7 @@ def test_all_batch_normalisations_of_a_network_are_found():
 
 @both_forms
 @pytest.mark.parametrize("momentum", [None, 0.9])
-def test_training_moves_the_averages_by_one_minus_the_decay(conditional, momentum):
+def test_training_updates_the_moving_averages(conditional, momentum):
     layer = built_layer(conditional, **({} if momentum is None else {"momentum": momentum}))
     decay = momentum or 0.999
     x = images().astype(np.float64)
@@ -253,7 +253,7 @@ def test_training_moves_the_averages_by_one_minus_the_decay(conditional, momentu
     np.testing.assert_allclose(layer.moving_variance, expected_variance, rtol=1e-5)
 
 
-def test_labels_pick_gamma_and_beta_but_do_not_change_the_statistics():
+def test_labels_select_gamma_and_beta_but_not_statistics():
     layer = built_layer(conditional=True)
     one, other = (layer(images(), np.full(4, label), training=True).numpy() for label in (0, 1))
     gamma, beta = layer.gamma.numpy(), layer.beta.numpy()
@@ -272,7 +272,7 @@ def test_initial_state_normalises_without_scale_or_offset(conditional):
 
 def test_constant_input_stays_finite():
     outputs = BatchNormalization()(np.full(SHAPE, 1000.1, np.float32), training=True)
-    # Rounding of E[x^2] - E[x]^2 at 1e6 is what the clip at zero is for.
+    # At 1e6, rounding can make E[x^2] - E[x]^2 negative.
     assert np.abs(outputs).max() < 10
 
 

@@ -16,26 +16,26 @@ def rows_and_gradient(table, labels, upstream):
     return rows, tape.gradient(rows, table, upstream)
 
 
-def test_class_rows_picks_one_row_per_label():
+def test_class_rows_returns_one_row_per_label():
     np.testing.assert_array_equal(class_rows(tf.constant(TABLE), tf.constant(LABELS)), TABLE[LABELS])
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(5,), (5, 1)])
-def test_labels_of_either_shape_and_any_exact_dtype_are_taken(dtype, shape):
+def test_both_shapes_and_all_exact_dtypes_are_accepted(dtype, shape):
     labels = class_labels(np.reshape(LABELS, shape).astype(dtype), 5, layer="mine", examples=tf.zeros((5, 2)))
     assert labels.dtype == tf.int32
     np.testing.assert_array_equal(labels, LABELS)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1), (4,), (1, 5), (5, 2), (5, 1, 1)])
-def test_labels_of_other_shapes_are_refused(shape):
-    # None of them may be broadcast to the batch.
+def test_other_shapes_are_rejected(shape):
+    # Labels are never broadcast.
     with pytest.raises(ValueError, match=r"mine expects labels of shape \(5,\) or \(5, 1\), received \("):
         class_labels(np.zeros(shape, np.int32), 5, layer="mine", examples=tf.zeros((5, 2)))
 
 
-def test_a_wrong_number_of_labels_is_found_when_the_graph_runs_too():
+def test_a_wrong_number_of_labels_is_rejected_when_a_graph_runs():
     function = tf.function(
         lambda labels, examples: class_labels(labels, 5, layer="mine", examples=examples),
         input_signature=[tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, 2))],
@@ -45,7 +45,7 @@ def test_a_wrong_number_of_labels_is_found_when_the_graph_runs_too():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "bool", "string"])
-def test_labels_of_a_dtype_that_cannot_hold_every_class_are_refused(dtype):
+def test_dtypes_that_cannot_represent_every_class_are_rejected(dtype):
     labels = tf.constant(["a"]) if dtype == "string" else tf.cast([1], dtype)
     with pytest.raises(ValueError, match=rf"mine expects labels as integers, or .*, received {dtype}"):
         class_labels(labels, 5, layer="mine")
@@ -53,7 +53,7 @@ def test_labels_of_a_dtype_that_cannot_hold_every_class_are_refused(dtype):
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("wrong", [-1, 5, 2**40, 1.5, float("nan")])
-def test_labels_out_of_range_are_an_error_that_says_so(mode, wrong):
+def test_labels_out_of_range_are_rejected(mode, wrong):
     labels = tf.constant([0, wrong], tf.float64 if isinstance(wrong, float) else tf.int64)
     function = class_labels if mode == "eager" else tf.function(class_labels)
     error = ValueError if mode == "eager" else tf.errors.InvalidArgumentError
@@ -62,7 +62,7 @@ def test_labels_out_of_range_are_an_error_that_says_so(mode, wrong):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_the_gradient_of_a_half_precision_table_is_summed_in_float32(dtype):
+def test_the_gradient_of_a_half_precision_table_is_accumulated_in_float32(dtype):
     labels = tf.zeros((4096,), tf.int32)
     _, gradient = rows_and_gradient(tf.ones((2, 1), dtype), labels, tf.ones((4096, 1), dtype))
     assert gradient.dtype == dtype
@@ -70,12 +70,12 @@ def test_the_gradient_of_a_half_precision_table_is_summed_in_float32(dtype):
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-def test_second_derivatives_are_right(mode):
+def test_second_derivatives_match_finite_differences(mode):
     assert_right_to_second_order(lambda table: tf.sin(class_rows(table, tf.constant(LABELS))), TABLE, mode=mode)
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-def test_gradient_is_dense_and_adds_up_repeated_labels(mode):
+def test_gradient_is_dense_and_sums_repeated_labels(mode):
     run = rows_and_gradient if mode == "eager" else tf.function(rows_and_gradient, jit_compile=mode == "xla")
     upstream = np.random.default_rng(2).normal(size=(len(LABELS), 3)).astype(np.float32)
     _, gradient = run(tf.constant(TABLE), tf.constant(LABELS), tf.constant(upstream))

@@ -22,7 +22,7 @@ def normal(*shape, seed=0):
 
 
 def as_written(images, kernel, resampling):
-    """Resampling and convolution, tap by tap."""
+    """Resampling and convolution in NumPy, tap by tap."""
     if resampling == "up":
         images = images.repeat(2, axis=1).repeat(2, axis=2)
     size = len(kernel)
@@ -40,7 +40,7 @@ def as_written(images, kernel, resampling):
 @pytest.mark.parametrize("form", CONVOLUTION_FORMS)
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
 @pytest.mark.parametrize("size", [1, 3])
-def test_every_form_is_the_convolution_as_written(form, resampling, size):
+def test_every_form_matches_the_definition(form, resampling, size):
     images, kernel = normal(2, 6, 4, 3), normal(size, size, 3, 5, seed=1)
     expected = as_written(images, kernel, resampling)
     exactly = convolve(tf.constant(images), tf.constant(kernel), resampling=resampling, form=form)
@@ -52,8 +52,8 @@ def test_every_form_is_the_convolution_as_written(form, resampling, size):
 @pytest.mark.parametrize("form", ["plain", "strided", "products"])
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
 @pytest.mark.parametrize("size", [1, 3])
-def test_gradients_are_the_adjoints_of_the_convolution_as_written(form, resampling, size):
-    # The convolution is bilinear: its gradients in one argument are told by its values with unit arguments.
+def test_gradients_are_the_adjoints_of_the_definition(form, resampling, size):
+    # The convolution is bilinear, so values for unit arguments give its gradients.
     images, kernel = normal(1, 4, 2, 2), normal(size, size, 2, 2, seed=1)
     upstream = normal(*as_written(images, kernel, resampling).shape, seed=2)
 
@@ -77,7 +77,7 @@ def test_gradients_are_the_adjoints_of_the_convolution_as_written(form, resampli
 
 
 def operations(images_shape, kernel_shape, resampling, form, dtype=tf.float32):
-    """The kinds of operations in the graph of a call."""
+    """The types of the operations in the graph of a call. A form is defined by its operations."""
 
     @tf.function
     def function(images, kernel):
@@ -88,7 +88,7 @@ def operations(images_shape, kernel_shape, resampling, form, dtype=tf.float32):
 
 
 def convolved_size(images_shape, kernel_shape, resampling, form):
-    """Height of the images that a convolution without stride puts out."""
+    """The output height of the convolution itself, without the resampling after it."""
 
     @tf.function
     def function(images, kernel):
@@ -103,7 +103,7 @@ WIDE, NARROW = (3, 3, 512, 256), (3, 3, 32, 64)
 
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-def test_each_form_is_what_it_says(resampling):
+def test_each_form_uses_its_own_operations(resampling):
     shape = (None, 8, 8, 32)
     products = operations(shape, NARROW, resampling, "products")
     assert not {"Conv2D", "Conv2DBackpropInput"} & products
@@ -124,7 +124,7 @@ def test_1x1_convolutions_commute_or_stride():
 
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-def test_auto_multiplies_matrices_on_a_cpu_where_kernels_are_wide(resampling):
+def test_auto_uses_products_for_wide_kernels_on_cpus(resampling):
     wide = operations((None, 8, 8, 512), WIDE, resampling, "auto")
     assert wide == operations((None, 8, 8, 512), WIDE, resampling, "products")
     narrow = operations((None, 8, 8, 32), NARROW, resampling, "auto")
@@ -133,14 +133,14 @@ def test_auto_multiplies_matrices_on_a_cpu_where_kernels_are_wide(resampling):
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
 @pytest.mark.parametrize("device", ["gpu", "tpu"])
-def test_auto_does_not_on_accelerators(resampling, device):
+def test_auto_uses_strided_kernels_on_accelerators(resampling, device):
     with execution(target=device):
         found = operations((None, 8, 8, 512), WIDE, resampling, "auto")
     assert found == operations((None, 8, 8, 512), WIDE, resampling, "strided")
 
 
 @pytest.mark.parametrize("resampling", ["up", "down"])
-def test_auto_commutes_1x1_convolutions_on_a_cpu_and_strides_narrow_ones_elsewhere(resampling):
+def test_auto_uses_products_for_1x1_kernels_on_cpus_and_strides_for_narrow_ones_elsewhere(resampling):
     def found(device, form, channels):
         with execution(target=device):
             return operations((None, 8, 8, channels), (1, 1, channels, 64), resampling, form)
@@ -154,7 +154,7 @@ def test_auto_commutes_1x1_convolutions_on_a_cpu_and_strides_narrow_ones_elsewhe
 @pytest.mark.parametrize("form", CONVOLUTION_FORMS)
 @pytest.mark.parametrize(("resampling", "shape"), [(None, (2, 5, 4, 3)), ("up", (2, 5, 3, 3)), ("down", (2, 4, 6, 3))])
 @pytest.mark.parametrize("size", [1, 3])
-def test_odd_and_unknown_sizes_are_convolved_too(form, resampling, shape, size):
+def test_odd_and_unknown_sizes_are_supported(form, resampling, shape, size):
     images, kernel = normal(*shape), normal(size, size, 3, 2, seed=1)
     expected = as_written(images, kernel, resampling)
     for known in (shape, (None, *shape[1:]), (None, None, None, shape[-1])):
@@ -167,7 +167,7 @@ def test_odd_and_unknown_sizes_are_convolved_too(form, resampling, shape, size):
 
 @pytest.mark.parametrize("form", ["plain", "strided", "products"])
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-def test_kernels_may_be_of_a_wider_type_than_images(form, resampling):
+def test_kernels_may_have_a_wider_dtype_than_images(form, resampling):
     images, kernel = tf.constant(normal(2, 4, 4, 8), tf.bfloat16), tf.constant(normal(3, 3, 8, 4, seed=1), tf.float32)
     with tf.GradientTape() as tape:
         tape.watch([images, kernel])
@@ -181,7 +181,7 @@ def test_kernels_may_be_of_a_wider_type_than_images(form, resampling):
 
 @pytest.mark.parametrize("form", ["strided", "products"])
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-def test_tensorflow_lite_computes_the_same(form, resampling):
+def test_tensorflow_lite_gives_the_same_results(form, resampling):
     images, kernel = normal(2, 4, 4, 8).astype(np.float32), normal(3, 3, 8, 4, seed=1).astype(np.float32)
     function = tf.function(
         lambda images: convolve(images, tf.constant(kernel), resampling=resampling, form=form),
@@ -193,7 +193,7 @@ def test_tensorflow_lite_computes_the_same(form, resampling):
     assert reference.relative_error(outputs, as_written(images, kernel, resampling)) < 1e-6
 
 
-def test_resampling_is_nearest_and_mean():
+def test_resampling_is_nearest_neighbour_and_average_pooling():
     images = normal(2, 4, 6, 3)
     np.testing.assert_array_equal(upsample(tf.constant(images)), images.repeat(2, axis=1).repeat(2, axis=2))
     mean = images.reshape(2, 2, 2, 3, 2, 3).mean(axis=(2, 4))
@@ -228,7 +228,7 @@ def test_layer_rejects_unknown_forms_and_resamplings():
     ],
 )
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-def test_second_derivatives_are_right(mode, form, resampling, size):
+def test_second_derivatives_match_finite_differences(mode, form, resampling, size):
     assert_right_to_second_order(
         lambda images, kernel, scale: tf.sin(convolve(images, kernel, scale=scale, resampling=resampling, form=form)),
         normal(2, 4, 2, 3),
@@ -239,7 +239,7 @@ def test_second_derivatives_are_right(mode, form, resampling, size):
 
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
-def test_third_derivatives_are_those_of_the_form_as_written(resampling):
+def test_third_derivatives_match_the_plain_form(resampling):
     def third(form):
         images, kernel = tf.constant(normal(1, 4, 2, 2)), tf.constant(normal(3, 3, 2, 2, seed=1))
         outputs = [images, kernel]

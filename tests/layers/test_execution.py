@@ -5,10 +5,11 @@ import tensorflow as tf
 
 from hamgan.layers import SNConv2D
 from hamgan.layers.execution import convolution_form, execution, target
+from hamgan.layers.spectral_normalization import spectrally_normalized_layers
 from hamgan.networks import Generator
 
 
-def test_the_target_is_the_device_unless_it_is_set(monkeypatch):
+def test_target_defaults_to_the_available_device(monkeypatch):
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [])
     assert target() == "cpu"
     with execution(target="tpu"):
@@ -35,10 +36,10 @@ def test_settings_nest_and_are_restored_after_an_error():
 
 
 def _forms(network):
-    return {layer.form for layer in network._flatten_layers() if isinstance(layer, SNConv2D)}
+    return {layer.form for layer in spectrally_normalized_layers(network) if isinstance(layer, SNConv2D)}
 
 
-def test_a_network_resolves_the_form_of_its_convolutions_when_it_is_built():
+def test_networks_choose_the_convolution_form_in_their_constructor():
     settings = {"resolution": 32, "num_classes": 3, "base_channels": 2}
     hamburger = {"module": "hamburger", "resolution": 8, "latent_dim": 4, "rank": 2}
     network = Generator(**settings, convolution_form="strided", context=[hamburger])
@@ -50,7 +51,7 @@ def test_a_network_resolves_the_form_of_its_convolutions_when_it_is_built():
 
 
 class BuiltInReplicas(keras.Layer):
-    """A layer whose convolution is created by its first call."""
+    """A layer that creates its convolution in the first call."""
 
     def build(self, input_shape):
         self.seen = (target(), convolution_form())
@@ -61,7 +62,7 @@ class BuiltInReplicas(keras.Layer):
         return self.conv(inputs)
 
 
-def test_the_replicas_of_a_strategy_see_what_is_set(two_replicas):
+def test_replicas_see_the_settings(two_replicas):
     with two_replicas.scope():
         layer = BuiltInReplicas()
 

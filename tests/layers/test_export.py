@@ -1,4 +1,4 @@
-"""Models with Hamburgers leave Keras: as SavedModels, for TFLite's own operations alone, and as ONNX."""
+"""Export of models with Hamburgers: SavedModel, TFLite with built-in operations only, and ONNX."""
 
 import float64_reference as reference
 import keras
@@ -20,7 +20,7 @@ def images(shape=SHAPE, seed=0):
 
 
 def functional(layer, batch=None):
-    """The layer as a functional model, at work, with the same weights whatever ran before."""
+    """A functional model of the layer with non-trivial, reproducible weights."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input(SHAPE, batch_size=batch)
     model = keras.Model(inputs, layer(inputs))
@@ -58,7 +58,7 @@ def network(name, **settings):
 def run_tflite(converter, *arrays):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     interpreter = tf.lite.Interpreter(model_content=converter.convert())
-    # Inputs are told apart by their rank; an interpreter gives them in an order of its own.
+    # The interpreter reorders inputs; they differ in rank.
     by_rank = {array.ndim: array for array in arrays}
     for details in interpreter.get_input_details():
         interpreter.resize_tensor_input(details["index"], by_rank[len(details["shape"])].shape)

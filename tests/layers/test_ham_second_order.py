@@ -1,4 +1,4 @@
-"""Second derivatives of the hams, whose iterations are constants, against float64 and against finite differences."""
+"""Second derivatives of the hams, compared with float64 references and finite differences."""
 
 import float64_reference as reference
 import numpy as np
@@ -30,7 +30,7 @@ def example(ham):
 
 
 def last_step(ham, x, bases):
-    """The last step in float64 TensorFlow as a function of X, its constants being those of the iterations at ``x``."""
+    """The last step as a float64 function of X; the iterations at ``x`` give its constants."""
     channels_first = reference.transpose(x.numpy())
     if ham == "nmf":
         a, c = reference.nmf_factors(channels_first, bases.numpy(), NUM_STEPS)
@@ -47,7 +47,7 @@ def last_step(ham, x, bases):
 
 
 def penalty(function, x):
-    """The squared norm of the gradient of a sum that is not linear in the function's outputs."""
+    """The squared gradient norm of a nonlinear function of the outputs."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(tf.tanh(function(x)))
@@ -67,7 +67,7 @@ def directional_difference(function, x, direction, step=1e-5):
 
 @pytest.mark.parametrize("ham", FUNCTIONS)
 @pytest.mark.parametrize("mode", MODES)
-def test_second_derivative_is_that_of_the_last_step(ham, mode):
+def test_second_derivative_matches_the_last_step(ham, mode):
     x, bases = example(ham)
     frozen = last_step(ham, x, bases)
 
@@ -81,8 +81,8 @@ def test_second_derivative_is_that_of_the_last_step(ham, mode):
     assert float(tf.reduce_sum(gradient * direction)) == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_vector_quantization_has_a_second_derivative_of_its_own():
-    """The upstream gradient is a constant here: what remains is the curvature of the softmax."""
+def test_vector_quantization_has_a_nonzero_second_derivative():
+    """The upstream gradient is constant, so only the curvature of the softmax contributes."""
     x, bases = example("vq")
     upstream, direction = np.random.default_rng(5).normal(size=(2, *x.shape))
     frozen = last_step("vq", x, bases)
@@ -104,7 +104,7 @@ def test_vector_quantization_has_a_second_derivative_of_its_own():
 
 @pytest.mark.parametrize("ham", FUNCTIONS)
 @pytest.mark.parametrize("mode", MODES)
-def test_unrolled_gradients_are_those_of_all_iterations(ham, mode):
+def test_unrolled_gradients_include_all_iterations(ham, mode):
     x, bases = example(ham)
 
     def function(x):
@@ -126,8 +126,8 @@ def test_unrolled_gradients_are_those_of_all_iterations(ham, mode):
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("mode", MODES)
-def test_hamburger_is_right_to_second_order(version, mode):
-    """Concept decomposition without iterations holds nothing constant that depends on the input."""
+def test_second_derivatives_of_hamburger_match_finite_differences(version, mode):
+    """Concept decomposition without iterations has no constants that depend on the input."""
     layer = Hamburger(4, 2, ham="cd", version=version, num_steps=0, batch_norm="plain", seed=0, dtype="float64")
     layer.build((None, None, None, 3))
     layer.sigma.assign(0.7)

@@ -85,17 +85,17 @@ NORMALIZATIONS = {
 @pytest.mark.parametrize("num_sections", [1, 2])
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("training", [False, True])
-def test_block_matches_float64_definition(version, ham, num_sections, normalization, training):
+def test_block_matches_the_float64_definition(version, ham, num_sections, normalization, training):
     layer = built_block(version=version, ham=ham, num_sections=num_sections, **NORMALIZATIONS[normalization])
     x, initial_bases = images(), bases(num_sections, ham)
     expected = expected_block(layer, x, initial_bases, training)
     labels = LABELS if normalization == "conditional" else None
     outputs = layer(x, labels, training=training, initial_bases=initial_bases)
-    # The residual alone would hide an error of the context.
+    # Compares the context alone: the residual would hide errors.
     assert reference.relative_error(outputs - x, expected - x) < 1e-5
 
 
-def test_sections_have_bases_of_their_own():
+def test_sections_have_separate_bases():
     layer = built_block(num_sections=2)
     x, initial_bases = images(), bases(2)
     swapped = initial_bases.copy()
@@ -107,7 +107,7 @@ def test_sections_have_bases_of_their_own():
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("training", [False, True])
-def test_block_starts_as_the_identity(version, training):
+def test_block_is_initially_the_identity(version, training):
     x = images()
     layer = Hamburger(LATENT_DIM, RANK, version=version, seed=0)
     np.testing.assert_array_equal(layer(x, training=training), x)
@@ -125,7 +125,7 @@ def test_initial_bases_depend_on_key_and_image_only(ham):
     assert (drawn.numpy().min() >= 0) == (ham == "nmf")
 
 
-def test_context_reaches_across_positions():
+def test_context_depends_on_all_positions():
     layer = built_block()
     x, given = images(), bases(1)
     changed = x.copy()
@@ -146,11 +146,11 @@ def test_batch_height_and_width_may_be_unknown(num_sections):
         x = np.random.default_rng(3).normal(size=(*shape, CHANNELS)).astype(np.float32)
         given = bases(num_sections, batch=shape[0])
         expected = expected_block(layer, x, given, training=False)
-        # Called, not predict(): with two sections the inputs differ in their first dimension, which predict() refuses.
+        # Not predict(): it rejects inputs with different first dimensions, as with two sections.
         assert reference.relative_error(model([x, given]), expected) < 1e-5
 
 
-def test_block_trains_in_a_functional_model_and_survives_saving(tmp_path):
+def test_block_trains_in_a_functional_model_that_can_be_saved(tmp_path):
     keras.utils.set_random_seed(0)
     inputs, labels = keras.Input((8, 8, 3)), keras.Input((), dtype="int32")
     initial_bases = keras.Input((LATENT_DIM, RANK))
@@ -175,7 +175,7 @@ def test_block_trains_in_a_functional_model_and_survives_saving(tmp_path):
 
 
 @pytest.mark.parametrize("evaluation_bases", ["random", "fixed"])
-def test_block_finds_bases_of_its_own_in_a_functional_model(tmp_path, evaluation_bases):
+def test_block_needs_no_initial_bases_in_a_functional_model(tmp_path, evaluation_bases):
     block = Hamburger(LATENT_DIM, RANK, num_steps=0, evaluation_bases=evaluation_bases, name="context")
     model = keras.Sequential([keras.Input((8, 8, 3)), block, keras.layers.Flatten()])
     model.compile("sgd", "mse")
@@ -222,17 +222,17 @@ def test_other_shapes_are_rejected(shape):
         Hamburger(LATENT_DIM, RANK).build(shape)
 
 
-def test_conditional_block_asks_for_labels():
+def test_conditional_block_requires_labels():
     with pytest.raises(ValueError, match="expects labels"):
         built_block(batch_norm="conditional", num_classes=NUM_CLASSES)(images())
 
 
-def test_labels_without_conditional_normalisation_are_refused():
+def test_labels_without_conditional_normalisation_are_rejected():
     with pytest.raises(ValueError, match="has batch_norm='plain' and expects no labels"):
         built_block(batch_norm="plain")(images(), LABELS)
 
 
-def test_inputs_of_another_rank_or_width_are_refused():
+def test_inputs_of_another_rank_or_width_are_rejected():
     layer = built_block()
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
         layer(images()[0])
@@ -242,7 +242,7 @@ def test_inputs_of_another_rank_or_width_are_refused():
 
 @pytest.mark.parametrize("num_sections", [1, 2])
 @pytest.mark.parametrize("rows", [1, BATCH, 2 * BATCH, 4 * BATCH])
-def test_initial_bases_of_another_number_of_sections_are_refused(num_sections, rows):
+def test_initial_bases_for_another_number_of_sections_are_rejected(num_sections, rows):
     layer = built_block(num_sections=num_sections)
     given = bases(1, batch=rows)
     if rows == BATCH * num_sections:

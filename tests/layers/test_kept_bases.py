@@ -1,4 +1,4 @@
-"""Where hams take their initial bases from, in training and in evaluation."""
+"""Sources of initial bases, in training and evaluation."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ def images():
 
 
 def functional_model(**settings):
-    """Two Hamburgers, whose layers have a name each."""
+    """A model with two named Hamburgers."""
     given = keras.Input((4, 4, 6))
     hidden = given
     for name in ("first", "second"):
@@ -45,7 +45,7 @@ def functional_model(**settings):
 
 
 @pytest.mark.parametrize(("bases", "evaluation_bases"), itertools.product(KINDS, KINDS))
-def test_each_kind_has_the_weights_that_it_needs(bases, evaluation_bases):
+def test_only_the_selected_kinds_of_bases_have_weights(bases, evaluation_bases):
     layer = built(bases=bases, evaluation_bases=evaluation_bases)
     assert not layer.trainable_weights
     kinds = {bases, evaluation_bases}
@@ -64,7 +64,7 @@ def test_each_kind_has_the_weights_that_it_needs(bases, evaluation_bases):
 
 @every_ham
 @pytest.mark.parametrize("kind", ["fixed", "running"])
-def test_kept_bases_start_every_image_and_each_section_has_its_own(ham, kind):
+def test_all_images_share_stored_bases_and_each_section_has_its_own(ham, kind):
     layer = built(ham, bases=kind, evaluation_bases=kind)
     weight = layer.fixed_bases if kind == "fixed" else layer.running_bases
     expected = layer(inputs(), initial_bases=np.tile(weight, (BATCH, 1, 1)), training=False)
@@ -73,7 +73,7 @@ def test_kept_bases_start_every_image_and_each_section_has_its_own(ham, kind):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_rows_that_are_no_whole_images_are_refused(training):
+def test_incomplete_sections_are_rejected(training):
     layer = built(bases="fixed", evaluation_bases="running")
     with pytest.raises(
         ValueError, match=r"inputs must have 2 rows, one for each section, for each image; received \(1, 6, 5\)"
@@ -92,7 +92,7 @@ def test_rows_that_are_no_whole_images_are_refused(training):
             call(inputs(1))
 
 
-def test_given_bases_win():
+def test_initial_bases_of_the_call_take_precedence():
     layer = built(bases="running", evaluation_bases="fixed")
     before = layer.running_bases.numpy()
     bases = np.random.default_rng(1).uniform(size=(BATCH * SECTIONS, LATENT_DIM, RANK)).astype(np.float32)
@@ -103,7 +103,7 @@ def test_given_bases_win():
 
 
 @every_ham
-def test_evaluation_may_take_other_steps(ham):
+def test_evaluation_may_have_another_number_of_steps(ham):
     bases = np.random.default_rng(1).uniform(size=(BATCH * SECTIONS, LATENT_DIM, RANK)).astype(np.float32)
     layer, shorter = built(ham, evaluation_steps=5), built(ham)
     given = {"initial_bases": bases}
@@ -113,7 +113,7 @@ def test_evaluation_may_take_other_steps(ham):
     assert np.abs(layer(inputs(), **given, training=False) - layer(inputs(), **given, training=True)).max() > 1e-4
 
 
-def test_fixed_bases_are_a_function_of_seed_and_name():
+def test_fixed_bases_depend_on_seed_and_name():
     first = built().fixed_bases.numpy()
     np.testing.assert_array_equal(built().fixed_bases, first)
     for other in (built(seed=2), built(name="other"), built(seed=None)):
@@ -146,7 +146,7 @@ def test_replicas_draw_different_random_bases_and_have_the_same_fixed_ones(two_r
 
 
 class Replica:
-    """The context of one of two replicas, whose reductions add what the other one would."""
+    """Replica context of the first of two replicas, with given values of the second one."""
 
     num_replicas_in_sync = 2
     replica_id_in_sync_group = 0
@@ -161,8 +161,8 @@ class Replica:
         return values if self.others is None else [a + b for a, b in zip(values, self.others, strict=True)]
 
 
-def test_running_bases_move_to_the_mean_over_all_replicas(monkeypatch):
-    """Three images on one replica, one on the other: each counts once."""
+def test_running_bases_move_towards_the_mean_over_all_replicas(monkeypatch):
+    """Three images on one replica and one on the other; each has the same weight."""
     whole = inputs(4)
     alone = built(num_sections=1, bases="running")
     start = alone.running_bases.numpy()
@@ -179,7 +179,7 @@ def test_running_bases_move_to_the_mean_over_all_replicas(monkeypatch):
     assert np.abs(spread.running_bases - start).max() > 1e-3
 
 
-def test_an_empty_batch_leaves_running_bases_as_they_are():
+def test_an_empty_batch_does_not_change_running_bases():
     layer = built("cd", bases="running")
     layer(inputs(), training=True)
     before = layer.running_bases.numpy()
@@ -188,7 +188,7 @@ def test_an_empty_batch_leaves_running_bases_as_they_are():
 
 
 @pytest.mark.parametrize("seed", [-1, -12345, 2**40 + 1])
-def test_seeds_of_any_size_draw_alike_with_and_without_xla(seed):
+def test_seeds_of_any_size_give_the_same_bases_with_and_without_xla(seed):
     drawn = []
     for jit_compile in (False, True):
         layer = built(seed=seed)
@@ -213,12 +213,12 @@ def test_seeds_of_any_size_draw_alike_with_and_without_xla(seed):
         ({"ham": "vq", "rectify": True}, "rectify is not a setting of ham 'vq', which has inverse_temperature"),
     ],
 )
-def test_wrong_settings_are_refused(settings, message):
+def test_invalid_arguments_are_rejected(settings, message):
     with pytest.raises(ValueError, match=message):
         Hamburger(LATENT_DIM, RANK, **settings)
 
 
-def test_hamburger_hands_its_settings_to_the_ham_and_its_config_keeps_them():
+def test_hamburger_passes_its_arguments_to_the_ham_and_its_config():
     settings = {
         "num_steps": 3,
         "evaluation_steps": 4,
@@ -250,7 +250,7 @@ OWN_SETTINGS = {
 
 
 @every_ham
-def test_the_config_of_a_ham_holds_all_settings(ham):
+def test_the_config_of_a_ham_has_all_arguments(ham):
     common = {"evaluation_steps": 4, "bases": "running", "bases_momentum": 0.2, "gradient": "unrolled"}
     layer = built(ham, **common, **OWN_SETTINGS[ham])
     assert set(OWN_SETTINGS[ham]) == set(HAMS[ham].settings)
@@ -264,7 +264,7 @@ def test_the_config_of_a_ham_holds_all_settings(ham):
 
 
 @pytest.mark.parametrize("cls", [Hamburger, NMF])
-def test_a_config_from_before_fixed_bases_gives_a_layer_without_them(cls):
+def test_configs_older_than_fixed_bases_mean_random_bases(cls):
     config = {"rank": RANK, "num_steps": 2, "seed": None, "name": "context"}
     if cls is Hamburger:
         config.update(latent_dim=LATENT_DIM, num_sections=1, ham="nmf", version="v1", batch_norm=None)
@@ -273,7 +273,7 @@ def test_a_config_from_before_fixed_bases_gives_a_layer_without_them(cls):
     assert cls(**config).get_config()["evaluation_bases"] == "fixed"
 
 
-def test_a_keras_file_from_before_fixed_bases_loads_without_them(tmp_path):
+def test_keras_files_older_than_fixed_bases_load_with_random_bases(tmp_path):
     model = functional_model(evaluation_bases="random")
     model.save(tmp_path / "new.keras")
     with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
@@ -293,7 +293,7 @@ def test_a_keras_file_from_before_fixed_bases_loads_without_them(tmp_path):
     np.testing.assert_array_equal(fixed.predict(images(), verbose=0), fixed.predict(images(), verbose=0))
 
 
-def test_a_trained_model_is_given_fixed_bases(tmp_path):
+def test_fix_bases_converts_a_trained_model(tmp_path):
     model = functional_model(evaluation_bases="random")
     model.compile("sgd", "mse")
     first, second = (model.predict(images(), verbose=0) for _ in range(2))
@@ -302,7 +302,7 @@ def test_a_trained_model_is_given_fixed_bases(tmp_path):
     fixed = fix_bases(model, seed=5)
     result = fixed.predict(images(), verbose=0)
     np.testing.assert_array_equal(fixed.predict(images(), verbose=0), result)
-    # As far from random bases as these from one another.
+    # Results with fixed bases are as close to those with random bases as the latter are to each other.
     assert np.abs(result - first).max() < 3 * np.abs(second - first).max()
     own = {"first/ham/fixed_bases", "second/ham/fixed_bases"}
     weights = {weight.path: weight.numpy() for weight in fixed.weights}
@@ -310,7 +310,7 @@ def test_a_trained_model_is_given_fixed_bases(tmp_path):
     for weight in model.weights:
         np.testing.assert_array_equal(weights[weight.path], weight)
     assert np.abs(weights["first/ham/fixed_bases"] - weights["second/ham/fixed_bases"]).max() > 0.1
-    # What has one answer already keeps it.
+    # Deterministic models keep their results.
     np.testing.assert_array_equal(fix_bases(fixed, seed=6).predict(images(), verbose=0), result)
     assert np.abs(fix_bases(model, seed=6).predict(images(), verbose=0) - result).max() > 1e-4
 
@@ -320,7 +320,7 @@ def test_a_trained_model_is_given_fixed_bases(tmp_path):
 
 
 @pytest.mark.parametrize("evaluation_bases", ["random", "running"])
-def test_bases_of_training_are_kept_where_evaluation_is_given_fixed_ones(evaluation_bases):
+def test_fix_bases_keeps_the_bases_of_training(evaluation_bases):
     model = functional_model(bases="fixed", evaluation_bases=evaluation_bases)
     fixed = fix_bases(model, seed=9)
     for name in ("first", "second"):
@@ -337,7 +337,7 @@ CONTEXT = [{"module": "hamburger", "resolution": 16, **HAMBURGER}]
 
 
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
-def test_networks_stay_as_published_and_can_be_given_fixed_bases(network):
+def test_networks_have_random_bases_as_published_and_support_fix_bases(network):
     if network == "generator":
         model = Generator(resolution=32, num_classes=3, base_channels=2, z_dim=4, context=CONTEXT)
         given = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
@@ -352,13 +352,13 @@ def test_networks_stay_as_published_and_can_be_given_fixed_bases(network):
     np.testing.assert_array_equal(fixed(given, labels), fixed(given, labels))
     assert len(fixed.weights) == len(model.weights) + 1
     assert fixed.context[0].ham.fixed_bases.path == f"{network}/hamburger/ham/fixed_bases"
-    # Bases that are given still win.
+    # Initial bases of the call still take precedence.
     bases = np.random.default_rng(1).uniform(size=(2, LATENT_DIM, RANK)).astype(np.float32)
     np.testing.assert_array_equal(fixed(given, labels, initial_bases=bases), model(given, labels, initial_bases=bases))
 
 
 class Opaque(keras.Model):
-    """A model whose configuration does not show its Hamburger."""
+    """A model whose config does not include its Hamburger."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -368,7 +368,7 @@ class Opaque(keras.Model):
         return self.context(inputs, training=training)
 
 
-def test_what_cannot_be_fixed_is_refused():
+def test_models_that_fix_bases_cannot_convert_are_rejected():
     dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="dense_only")
     with pytest.raises(ValueError, match="dense_only has no Hamburger and no matrix decomposition"):
         fix_bases(dense)
@@ -378,7 +378,7 @@ def test_what_cannot_be_fixed_is_refused():
         fix_bases(opaque)
 
 
-def test_networks_without_a_hamburger_refuse_bases():
+def test_networks_without_a_hamburger_reject_initial_bases():
     common = {"resolution": 32, "num_classes": 3, "base_channels": 2}
     bases = np.ones((2, LATENT_DIM, RANK), np.float32)
     for model, inputs in ((Generator(z_dim=4, **common), (2, 4)), (Discriminator(**common), (2, 32, 32, 3))):

@@ -26,7 +26,7 @@ BATCH, NUM_CLASSES = 3, 5
 
 
 def bfloat16_exact(array):
-    """Rounded to what bfloat16 holds, so that mixed precision starts from the same inputs."""
+    """Rounds to bfloat16, so that mixed precision gets the same inputs."""
     return tf.cast(tf.cast(array, tf.bfloat16), tf.float32).numpy()
 
 
@@ -47,14 +47,14 @@ def bases(ham, latent_dim, rank, num_sections=1):
 def decomposition_inputs(ham):
     tensors = {"inputs": np.random.default_rng(0).normal(size=(BATCH, 8, 6)), "initial_bases": bases(ham, 6, 2)}
     if ham == "vq":
-        # Near one direction, lest each position has one basis alone, at a gradient of zero.
+        # Close to one direction: otherwise each position has a single basis, and the gradient is zero.
         tensors = {name: 1 + 0.3 * value for name, value in tensors.items()}
     return {name: bfloat16_exact(value) for name, value in tensors.items()}
 
 
 HAMBURGER = {"latent_dim": 6, "rank": 2, "num_steps": 2, "seed": 5, "batch_norm_momentum": 0.9}
 
-# Name: class, arguments (none at its default, as far as one case can), the call's tensors.
+# Name: class, arguments (with values other than the defaults where possible), tensors of the call.
 CASES = {
     "nmf": (NMF, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("nmf")),
     "cd": (ConceptDecomposition, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("cd")),
@@ -126,7 +126,7 @@ def built_layer(case, **arguments):
     call(layer, tensors)
     rng = np.random.default_rng(2)
     for weight in layer.weights:
-        # sigma and the biases start at zero, where an error in what they multiply or add would not show.
+        # sigma and biases are initially zero, which would hide errors.
         weight.assign(np.abs(rng.normal(size=weight.shape)) + 0.1)
     return layer
 
@@ -137,11 +137,11 @@ def public_layer_classes():
     return {value for value in exported if inspect.isclass(value) and issubclass(value, keras.Layer)}
 
 
-def test_every_public_layer_is_under_the_contract():
+def test_cases_cover_every_public_layer():
     assert {cls for cls, _, _ in CASES.values()} == public_layer_classes()
 
 
-def test_output_shape_and_dtype_are_as_computed(case):
+def test_output_shape_and_dtype_match_compute_output_shape_and_spec(case):
     layer, tensors = built_layer(case), case[2]
     outputs = call(layer, tensors)
     shapes = [value.shape for name, value in tensors.items() if name in ("inputs", "labels")]
@@ -153,7 +153,7 @@ def test_output_shape_and_dtype_are_as_computed(case):
     assert spec.dtype == "float32"
 
 
-def test_config_holds_every_argument(case):
+def test_config_has_every_argument(case):
     cls, arguments, _ = case
     config = cls(**arguments).get_config()
     parameters = inspect.signature(cls.__init__).parameters.values()
@@ -196,7 +196,7 @@ def test_eager_graph_and_xla_agree(case):
             np.testing.assert_allclose(state, expected_value, rtol=1e-5, atol=1e-6)
 
 
-def test_functional_model_takes_any_batch_size(case):
+def test_functional_model_accepts_any_batch_size(case):
     layer, tensors = built_layer(case), case[2]
     inputs = {name: keras.Input(value.shape[1:], dtype=str(value.dtype), name=name) for name, value in tensors.items()}
     outputs = layer(**inputs)
@@ -225,11 +225,11 @@ def test_gradient_reaches_every_trainable_weight_and_the_input(case, training):
     for name, gradient in gradients.items():
         assert isinstance(gradient, tf.Tensor), name
         assert np.isfinite(gradient).all(), name
-        # Batch statistics cancel some biases; moving ones cancel nothing.
+        # Batch statistics cancel some biases; moving averages do not.
         assert training or np.abs(gradient).max() > 1e-6, name
 
 
-def test_other_weights_are_not_trained(case):
+def test_calls_do_not_change_trainable_weights(case):
     layer, tensors = built_layer(case), case[2]
     before = [weight.numpy() for weight in layer.trainable_weights]
     call(layer, tensors, training=True)

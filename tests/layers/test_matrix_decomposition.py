@@ -30,7 +30,7 @@ def example(ham):
     draw = rng.uniform if ham == "nmf" else rng.normal
     bases = draw(size=(BATCH, LATENT_DIM, RANK)).astype(np.float32)
     if ham == "vq":
-        # Near one direction, lest each position has one basis alone, at a gradient of zero.
+        # Close to one direction: otherwise each position has a single basis, and the gradient is zero.
         direction = rng.normal(size=LATENT_DIM).astype(np.float32)
         inputs = (direction + 0.3 * inputs) * rng.uniform(0.5, 2, (BATCH, POSITIONS, 1)).astype(np.float32)
         bases = direction[:, None] + 0.3 * bases
@@ -39,7 +39,7 @@ def example(ham):
 
 
 def one_step(ham, x, bases, num_steps):
-    """SPEC's last step in float64, differentiable in x (channels first); bases and coefficients are constants."""
+    """The last step in float64, differentiable in x (channels first); bases and coefficients are constants."""
     if ham == "nmf":
         a, c = reference.nmf_factors(x.numpy(), bases, num_steps)
         x = tf.nn.relu(x)
@@ -55,7 +55,7 @@ def one_step(ham, x, bases, num_steps):
     return tf.matmul(a, c, transpose_b=True)
 
 
-def test_hams_are_those_that_a_config_may_name():
+def test_hams_match_the_names_in_configs():
     assert LAYERS == HAMS
     assert tuple(HAMS) == HAM_NAMES
 
@@ -72,7 +72,7 @@ def test_decomposition_matches_float64_definition(ham, num_steps):
 @every_ham
 @every_num_steps
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
-def test_gradient_is_that_of_the_last_step_alone(ham, num_steps, dtype):
+def test_one_step_gradient_is_that_of_the_last_step(ham, num_steps, dtype):
     inputs, bases, upstream = (tf.cast(tensor, dtype) for tensor in example(ham))
     with tf.GradientTape() as tape:
         tape.watch(inputs)
@@ -84,7 +84,7 @@ def test_gradient_is_that_of_the_last_step_alone(ham, num_steps, dtype):
         tape.watch(x)
         expected_outputs = one_step(ham, x, bases.numpy(), num_steps)
     expected = tape.gradient(expected_outputs, x, tf.cast(tf.linalg.matrix_transpose(upstream), tf.float64))
-    # The softmax that is differentiated in vector quantisation amplifies rounding by its inverse temperature of 100.
+    # The softmax of vector quantisation amplifies rounding errors by its inverse temperature, 100.
     tolerance = 1e-12 if dtype == tf.float64 else 1e-4 if ham == "vq" else 1e-5
     assert reference.relative_error(gradient, reference.transpose(expected.numpy())) < tolerance
 
@@ -99,7 +99,7 @@ def test_nmf_passes_no_gradient_where_the_input_is_not_positive():
     np.testing.assert_array_equal(gradient != 0, inputs.numpy() > 0)
 
 
-def test_vector_quantization_takes_zeros():
+def test_vector_quantization_of_zeros_is_finite():
     inputs, bases, upstream = example("vq")
     inputs = tf.tensor_scatter_nd_update(inputs, [[0, 0]], tf.zeros((1, LATENT_DIM)))
     with tf.GradientTape() as tape:
@@ -126,8 +126,8 @@ def tensors_alive(kind):
 
 
 def tensors_alive_under_tape(function, inputs, num_steps):
-    """Returns how many tensors a call leaves behind while its gradient may still be asked for."""
-    before = tensors_alive(type(inputs))  # Holds what other tests left, so that none of it goes meanwhile.
+    """Returns the number of tensors that a call keeps alive for its gradient."""
+    before = tensors_alive(type(inputs))  # Keeps tensors of other tests alive meanwhile.
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = function(inputs, num_steps)
@@ -142,7 +142,7 @@ def unrolled(x, num_steps):
     return x
 
 
-def test_counting_live_tensors_sees_what_a_tape_keeps():
+def test_tensors_alive_includes_those_that_a_tape_keeps():
     inputs = tf.ones((2, 2))
     assert tensors_alive_under_tape(unrolled, inputs, 20) >= tensors_alive_under_tape(unrolled, inputs, 1) + 19
 
@@ -180,12 +180,15 @@ def test_graph_backward_does_not_grow_with_steps(ham):
     assert both[20] - forward[20] == both[1] - forward[1]
 
 
-# N >> D > R, and R * R > D: a product of two dimensions that no result should have is larger than the input.
+# N >> D > R and R * R > D, so that N * N, or D * D per position, would exceed the size of the input.
 COST_BATCH, COST_POSITIONS, COST_LATENT_DIM, COST_RANK = 2, 96, 8, 4
 
 
 def traced_cost(function, num_steps):
-    """Elements of the largest tensor of a call and its gradient, and bytes that the gradient takes from the call."""
+    """Reads the graph of a call and its gradient.
+
+    Returns the number of elements of the largest tensor, and the bytes that the forward pass keeps for the gradient.
+    """
     inputs = tf.TensorSpec((COST_BATCH, COST_POSITIONS, COST_LATENT_DIM))
     bases = tf.TensorSpec((COST_BATCH, COST_LATENT_DIM, COST_RANK))
     forward, gradients = set(), []
@@ -218,14 +221,14 @@ def traced_cost(function, num_steps):
 
 @tf.function
 def quadratic(x, bases, *, num_steps):
-    """A decomposition as it should not be: positions by positions, and differentiated through all steps."""
+    """A counterexample with quadratic memory, and a gradient through all steps."""
     del bases
     for _ in range(num_steps):
         x = tf.matmul(tf.nn.softmax(tf.matmul(x, x, transpose_b=True)), x)
     return x
 
 
-def test_the_cost_of_a_graph_is_seen():
+def test_traced_cost_detects_quadratic_memory():
     (largest, kept), (_, more_kept) = (traced_cost(quadratic, num_steps) for num_steps in (1, 3))
     assert largest == COST_BATCH * COST_POSITIONS**2
     assert more_kept > kept + 2 * 4 * largest
@@ -239,12 +242,12 @@ def test_no_intermediate_result_is_larger_than_the_input(ham):
 
 @every_ham
 @pytest.mark.parametrize("num_steps", [1, 20])
-def test_backward_pass_keeps_what_its_closed_form_needs(ham, num_steps):
+def test_backward_pass_keeps_a_minimum_of_tensors(ham, num_steps):
     bases, coefficients = 4 * COST_LATENT_DIM * COST_RANK, 4 * COST_POSITIONS * COST_RANK
     expected = {
-        "nmf": bases + coefficients + COST_POSITIONS * COST_LATENT_DIM,  # and where X is positive, in one byte each
+        "nmf": bases + coefficients + COST_POSITIONS * COST_LATENT_DIM,  # and the mask X > 0, one byte per element
         "cd": 2 * bases,  # A and A (A^T A + ridge)^-1
-        "vq": 2 * bases + coefficients + 4 * COST_POSITIONS,  # A and A_hat; and 100 / |X|
+        "vq": 2 * bases + coefficients + 4 * COST_POSITIONS,  # A, A_hat and 100 / |X|
     }
     _, kept = traced_cost(FUNCTIONS[ham], num_steps)
     assert kept == COST_BATCH * expected[ham]
@@ -252,7 +255,7 @@ def test_backward_pass_keeps_what_its_closed_form_needs(ham, num_steps):
 
 @every_ham
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-def test_layer_draws_fresh_bases_in_a_sequence_given_by_its_seed(ham, mode):
+def test_layer_draws_a_sequence_of_bases_that_its_seed_determines(ham, mode):
     inputs = example(ham)[0]
 
     def sequence(seed, mode):
@@ -307,20 +310,20 @@ WRONG_BASES = [
 
 @every_ham
 @pytest.mark.parametrize("shape", WRONG_BASES)
-def test_initial_bases_that_would_broadcast_are_refused(ham, shape):
+def test_initial_bases_that_would_broadcast_are_rejected(ham, shape):
     layer = LAYERS[ham](rank=RANK)
     with pytest.raises(
         ValueError, match=r"initial_bases must have shape \(batch, latent_dim, rank\), here \(3, 7, 4\)"
     ):
         layer(example(ham)[0], initial_bases=np.ones(shape, np.float32))
-    if shape != (BATCH, LATENT_DIM, 1):  # The function takes any rank.
+    if shape != (BATCH, LATENT_DIM, 1):  # The function accepts any rank.
         with pytest.raises(ValueError, match="initial_bases must have shape"):
             FUNCTIONS[ham](example(ham)[0], tf.ones(shape), num_steps=1)
 
 
 @pytest.mark.parametrize("shape", WRONG_BASES[:4])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_initial_bases_of_shapes_unknown_to_the_graph_are_refused_when_it_runs(shape, jit_compile):
+def test_initial_bases_of_unknown_shape_are_rejected_when_the_graph_runs(shape, jit_compile):
     layer = LAYERS["nmf"](rank=RANK)
     inputs, bases, _ = example("nmf")
     unknown = [tf.TensorSpec((None, None, LATENT_DIM)), tf.TensorSpec((None, None, None))]
@@ -332,7 +335,7 @@ def test_initial_bases_of_shapes_unknown_to_the_graph_are_refused_when_it_runs(s
 
 
 @every_ham
-def test_inputs_of_another_rank_are_refused(ham):
+def test_inputs_of_another_rank_are_rejected(ham):
     layer = LAYERS[ham](rank=RANK)
     layer(example(ham)[0])
     with pytest.raises(ValueError, match="expected ndim=3, found ndim=2"):
@@ -349,7 +352,7 @@ def test_inputs_of_another_rank_are_refused(ham):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("training", [False, True])
 def test_half_precision_is_computed_in_float32(ham, dtype, training):
-    """Also in a layer of half precision alone: no kernel of Cholesky's has it, and 1e-6 is nothing there."""
+    """Includes layers in pure half precision, which has no Cholesky kernel and rounds an epsilon of 1e-6 away."""
     inputs, bases, upstream = (tf.cast(tensor, dtype) for tensor in example(ham))
     settings = {"bases": "running", "evaluation_bases": "running", "seed": 0, "name": "ham"}
     layer, wide = (LAYERS[ham](rank=RANK, dtype=each, **settings) for each in (dtype, "float32"))
@@ -371,7 +374,7 @@ def test_half_precision_is_computed_in_float32(ham, dtype, training):
 
 
 def by_both_ways(inputs, bases, **settings):
-    """Concept decomposition in evaluation, from fixed bases and from the same ones given."""
+    """Concept decomposition outside training, with fixed bases, and with the same bases passed to the call."""
     layer = ConceptDecomposition(rank=bases.shape[-1], **settings)
     layer.build(inputs.shape)
     layer.fixed_bases.assign(bases)
@@ -381,8 +384,8 @@ def by_both_ways(inputs, bases, **settings):
 @pytest.mark.parametrize("ridge", [0.01, 0.1])
 @pytest.mark.parametrize(("latent_dim", "rank"), [(64, 32), (16, 4), (16, 64)])
 @pytest.mark.parametrize("spread", [0.0, 0.01, 0.1, 10.0])
-def test_regression_by_products_is_that_by_cholesky(ridge, latent_dim, rank, spread):
-    """With bases from all alike to unrelated."""
+def test_regression_by_products_matches_cholesky(ridge, latent_dim, rank, spread):
+    """Bases range from nearly identical to independent."""
     rng = np.random.default_rng(0)
     bases = rng.normal(size=(1, latent_dim, 1)) + spread * rng.normal(size=(1, latent_dim, rank))
     bases = (bases / np.linalg.norm(bases, axis=1, keepdims=True)).astype(np.float32)
@@ -399,7 +402,7 @@ def test_regression_by_products_is_exact_in_float64():
 
 
 @every_ham
-def test_functions_take_arrays(ham):
+def test_functions_accept_arrays(ham):
     inputs, bases, _ = example(ham)
     outputs = FUNCTIONS[ham](inputs.numpy(), bases.numpy().astype(np.float64), num_steps=2)
     np.testing.assert_array_equal(outputs, FUNCTIONS[ham](inputs, bases, num_steps=2))

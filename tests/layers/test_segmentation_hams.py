@@ -1,4 +1,4 @@
-"""The hams with the settings of HamNet and LightHamHead, against numbers measured on the published code."""
+"""Hams with the settings of HamNet and LightHamHead, compared with reference values of the published code."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def load(name):
 
 
 def own_settings(golden):
-    """The ham's name, and what only that ham is told."""
+    """The name of the ham and its specific settings."""
     ham = str(golden.get("ham", "NMF")).lower()
     if ham == "nmf":
         return ham, {"rectify": False, "normalize_bases": True}
@@ -48,7 +48,7 @@ def golden_layer(golden, **settings):
 
 
 def to_matrices(golden, images):
-    """``(batch, height, width, sections * dim)`` to ``(batch * sections, positions, dim)``; transposed, by channel."""
+    """Reshapes ``(batch, height, width, sections * dim)`` to ``(batch * sections, positions, dim)``."""
     batch, height, width, channels = images.shape
     sections = int(golden["S"])
     split = tf.reshape(images, (batch, height * width, sections, channels // sections))
@@ -71,7 +71,7 @@ def compiled(function, mode):
 
 @pytest.mark.parametrize("name", [*ONE_STEP, "ham_nmf_unrolled"])
 @pytest.mark.parametrize("mode", MODES)
-def test_ham_gives_the_published_numbers(name, mode):
+def test_ham_matches_the_published_code(name, mode):
     golden = load(name)
     layer = golden_layer(golden, gradient="unrolled" if "unrolled" in name else "one_step")
     for phase, training in (("train", True), ("eval", False)):
@@ -81,7 +81,7 @@ def test_ham_gives_the_published_numbers(name, mode):
 
         outputs, gradient = compiled(run, mode)()
         assert reference.relative_error(outputs, to_matrices(golden, golden[f"y_{phase}"])) < 1e-5
-        # At t = 100 the softmax that vector quantisation differentiates amplifies rounding.
+        # The softmax of vector quantisation amplifies rounding errors at t = 100.
         tolerance = 1e-3 if name == "ham_vq_t100_s2" else 1e-5
         assert reference.relative_error(gradient, to_matrices(golden, golden[f"dx_{phase}"])) < tolerance
 
@@ -94,8 +94,8 @@ def test_the_two_gradients_differ():
 
 @pytest.mark.parametrize("name", ["online_cd", "online_vq"])
 @pytest.mark.parametrize("mode", MODES)
-def test_running_bases_move_as_the_published_ones(name, mode):
-    """The published code moves them in evaluation, ours in training: there it takes evaluation's steps here."""
+def test_running_bases_match_the_published_code(name, mode):
+    """The published code updates them in evaluation, ours in training, here with the number of evaluation steps."""
     golden = load(name)
     layer = golden_layer(golden, bases="running", evaluation_bases="running", bases_momentum=1 - float(golden["eta"]))
     layer.num_steps = int(golden["eval_steps"])

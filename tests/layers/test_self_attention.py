@@ -21,7 +21,7 @@ def layer():
 
 
 def expected(layer, x):
-    """Self-attention in float64, with max pooling as Keras has it."""
+    """Self-attention in float64, with max pooling by Keras."""
     x = x.astype(np.float64)
 
     def convolve(images, part):
@@ -42,7 +42,7 @@ def expected(layer, x):
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 6), (4, 7), (3, 5), (2, 3)])
 @pytest.mark.parametrize("mode", ["eager", "xla", "unknown sizes"])
-def test_any_size_is_pooled_as_valid_max_pooling_does(layer, height, width, mode):
+def test_all_sizes_match_the_float64_definition_with_valid_max_pooling(layer, height, width, mode):
     x = images(height, width)
     call = layer
     if mode == "xla":
@@ -54,12 +54,12 @@ def test_any_size_is_pooled_as_valid_max_pooling_does(layer, height, width, mode
 
 
 @pytest.mark.parametrize("size", [(1, 4), (4, 1)])
-def test_what_cannot_be_pooled_is_refused(layer, size):
+def test_images_too_small_for_pooling_are_rejected(layer, size):
     with pytest.raises(ValueError, match="expects height and width of at least 2, received"):
         layer(images(*size))
 
 
-def test_other_ranks_and_channels_are_refused(layer):
+def test_other_ranks_and_channels_are_rejected(layer):
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
         layer(images(4, 4)[0])
     with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 8"):

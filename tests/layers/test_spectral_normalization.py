@@ -52,7 +52,7 @@ def dense_layer(*, norm_floor, scale):
 @pytest.mark.parametrize(
     ("norm_floor", "scale", "divides"), [(0.0, 3.0, True), (0.0, 0.01, True), (1.0, 3.0, True), (1.0, 0.01, False)]
 )
-def test_norm_floor_decides_whether_small_kernels_are_scaled_up(norm_floor, scale, divides):
+def test_norm_floor_determines_whether_small_kernels_are_scaled_up(norm_floor, scale, divides):
     layer = dense_layer(norm_floor=norm_floor, scale=scale)
     kernel = layer.kernel.numpy()
     norm, _, _ = reference.spectral_norm(kernel, layer.u.numpy())
@@ -83,7 +83,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_singular_vector_is_stored_by_training_calls_only(kind):
+def test_only_training_calls_update_the_singular_vector(kind):
     make, inputs = LAYERS[kind]
     layer = make()
     layer.build(inputs.shape)
@@ -101,7 +101,7 @@ def test_singular_vector_is_stored_by_training_calls_only(kind):
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_conv_is_conv2d_with_the_normalised_kernel(kernel_size, use_bias):
+def test_conv_equals_conv2d_with_the_normalised_kernel(kernel_size, use_bias):
     inputs = normal(2, 5, 4, 3)
     layer = SNConv2D(6, kernel_size, use_bias=use_bias)
     layer.build(inputs.shape)
@@ -117,7 +117,7 @@ def test_conv_is_conv2d_with_the_normalised_kernel(kernel_size, use_bias):
     assert reference.relative_error(layer(inputs), expected) < 1e-6
 
 
-def test_dense_is_a_product_with_the_normalised_kernel_and_a_bias():
+def test_dense_equals_a_product_with_the_normalised_kernel_plus_bias():
     layer = dense_layer(norm_floor=1.0, scale=2.0)
     inputs, bias = normal(3, 7, seed=3), normal(4, seed=4)
     layer.bias.assign(bias)
@@ -125,7 +125,7 @@ def test_dense_is_a_product_with_the_normalised_kernel_and_a_bias():
     assert reference.relative_error(layer(inputs), inputs @ (layer.kernel.numpy() / norm) + bias) < 1e-6
 
 
-def test_embedding_is_normalised_as_its_transpose():
+def test_embedding_normalises_the_transposed_table():
     layer = SNEmbedding(5, 6)
     layer.build((None,))
     table = normal(5, 6)
@@ -137,7 +137,7 @@ def test_embedding_is_normalised_as_its_transpose():
     assert reference.relative_error(layer(labels), table[labels] / norm) < 1e-6
 
 
-def test_layers_reject_wrong_shapes_and_arguments():
+def test_layers_reject_invalid_shapes_and_arguments():
     with pytest.raises(ValueError, match="expects"):
         SNConv2D(2, 3).build((None, 4, 4, None))
     with pytest.raises(ValueError, match="expects"):
@@ -161,7 +161,7 @@ WITH_BIAS = {
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("name", WITH_BIAS)
-def test_a_gradient_penalty_is_that_of_the_formula(name, mode):
+def test_gradient_penalty_matches_the_formula(name, mode):
     make, shape = WITH_BIAS[name]
     layer = make(dtype="float64", norm_floor=0.0)
     layer.build(shape)
@@ -170,7 +170,7 @@ def test_a_gradient_penalty_is_that_of_the_formula(name, mode):
     _, u, v = reference.spectral_norm(layer.kernel.numpy().reshape(-1, 3), layer.u.numpy())
 
     def formula(inputs):
-        # The singular vectors are constants; the norm's own dependence on the kernel is not.
+        # The singular vectors are constants, but the norm depends on the kernel.
         kernel = layer.kernel.value
         kernel = kernel / tf.reduce_sum(u * tf.matmul(tf.reshape(kernel, (-1, 3)), v))
         if name == "dense":
@@ -197,8 +197,8 @@ def test_a_gradient_penalty_is_that_of_the_formula(name, mode):
 @pytest.mark.parametrize("mode", ["graph", "xla"])
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["conv", "dense", "embedding"])
-def test_gradients_are_summed_in_float32(name, policy, mode):
-    # 4,096 ones: in bfloat16 a running sum stops at 256, in float16 at 2,048.
+def test_gradients_are_accumulated_in_float32(name, policy, mode):
+    # 4,096 ones: a running sum stops at 256 in bfloat16, and at 2,048 in float16.
     if name == "embedding":
         layer, inputs = SNEmbedding(2, 1, dtype=policy), tf.zeros((4096,), tf.int32)
     elif name == "dense":
@@ -207,7 +207,7 @@ def test_gradients_are_summed_in_float32(name, policy, mode):
         layer, inputs = SNConv2D(1, 1, dtype=policy), tf.zeros((1, 64, 64, 1))
     layer.build(inputs.shape)
     weight = layer.kernel if name == "embedding" else layer.bias
-    weight.assign(tf.ones_like(weight) * 2.0**-6)  # Below the norm's floor: rows are as they stand.
+    weight.assign(tf.ones_like(weight) * 2.0**-6)  # Below norm_floor, so rows are not scaled.
 
     def gradient():
         with tf.GradientTape() as tape:
@@ -220,7 +220,7 @@ def test_gradients_are_summed_in_float32(name, policy, mode):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_pure_half_precision_finds_the_norm_in_float32(dtype):
+def test_half_precision_layers_compute_the_norm_in_float32(dtype):
     layer = SNDense(4, norm_floor=0.0, dtype=dtype)
     layer.build((None, 7))
     layer.kernel.assign(normal(7, 4, scale=1e-3))
@@ -234,13 +234,13 @@ def test_pure_half_precision_finds_the_norm_in_float32(dtype):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_embedding_takes_labels_as_keras_inputs_give_them(policy):
+def test_embedding_accepts_labels_of_keras_inputs(policy):
     layer = SNEmbedding(990, 4, dtype=policy)
     labels = np.arange(990)
     expected = layer(labels)
     model_input = keras.Input((1,))
     model = keras.Model(model_input, layer(model_input))
     assert model.output_shape == (None, 4)
-    # As float32 of shape (batch, 1); bfloat16 would round every other one of them.
+    # As float32 of shape (batch, 1); bfloat16 would round every second label.
     np.testing.assert_array_equal(model(labels[:, None].astype(np.float32)), expected)
     np.testing.assert_array_equal(layer(labels.astype(np.float32)), expected)

@@ -53,7 +53,7 @@ def test_published_networks_have_the_published_number_of_parameters():
     assert num_parameters(Discriminator(**published, context=[hamburger(32, latent_dim=128, rank=16)])) == 39_475_906
 
 
-# A Hamburger in both networks, in either and in none, at different sizes.
+# Hamburgers in both networks, in one, and in none, at different resolutions.
 PLACEMENTS = [(32, 8, 16), (32, None, 4), (64, 64, None), (64, 16, 32), (128, None, None), (128, 32, 16), (256, 8, 128)]
 
 
@@ -79,7 +79,7 @@ def test_networks_run_with_and_without_hamburger(resolution, in_generator, in_di
 
 @pytest.mark.parametrize("make", [generator, discriminator])
 @pytest.mark.parametrize("size", [8, 16])
-def test_hamburger_stands_at_its_resolution(make, size):
+def test_hamburger_processes_features_of_its_resolution(make, size):
     network = make(context=[hamburger(size)])
     network.context[0].sigma.assign(1.0)
     seen = []
@@ -103,7 +103,7 @@ def test_other_resolutions_are_rejected(make, resolution):
 
 
 @pytest.mark.parametrize(("make", "size"), [(generator, 4), (generator, 64), (discriminator, 32), (discriminator, 2)])
-def test_hamburger_at_a_size_that_no_block_puts_out_is_rejected(make, size):
+def test_hamburger_at_a_resolution_of_no_block_is_rejected(make, size):
     with pytest.raises(ValueError, match=f"context resolution must be one of .*received {size}"):
         make(32, context=[hamburger(size)])
 
@@ -125,7 +125,7 @@ def test_weights_exist_after_construction():
         assert [weight.path for weight in network.weights] == paths
 
 
-def test_only_the_generator_normalises_batches():
+def test_only_the_generator_has_batch_normalisation():
     make_images, judge = (make(context=[hamburger(16)]) for make in (generator, discriminator))
     assert make_images.context[0].batch_norm == "conditional"
     assert judge.context[0].batch_norm is None
@@ -178,7 +178,7 @@ def test_several_context_modules_work_in_the_order_of_their_resolutions(make):
         module.sigma.assign(1.0)
         outputs.append(network(inputs, LABELS, initial_bases=initial_bases))
         assert np.abs(outputs[-1] - outputs[-2]).max() > 1e-4
-    # Initial bases reach the module that they are for.
+    # Each module receives its own bases.
     for index in range(2):
         changed = [bases + 0.5 * (index == place) for place, bases in enumerate(initial_bases)]
         assert np.abs(network(inputs, LABELS, initial_bases=changed) - outputs[-1]).max() > 1e-6
@@ -188,7 +188,7 @@ def test_several_context_modules_work_in_the_order_of_their_resolutions(make):
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
-def test_initial_bases_for_another_number_of_modules_are_refused(make):
+def test_initial_bases_for_another_number_of_modules_are_rejected(make):
     network, inputs = make(context=[hamburger(16)]), latents() if make is generator else images()
     (bases,) = bases_of(network)
     np.testing.assert_array_equal(
@@ -205,13 +205,13 @@ def test_initial_bases_for_another_number_of_modules_are_refused(make):
         ({"module": "hamburger", "latent_dim": 4, "rank": 2}, "needs a resolution"),
     ],
 )
-def test_context_modules_that_do_not_exist_are_refused(settings, message):
+def test_invalid_context_modules_are_rejected(settings, message):
     with pytest.raises(ValueError, match=message):
         generator(context=[settings])
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
-def test_configs_of_networks_with_one_hamburger_are_read(make):
+def test_configs_with_a_single_hamburger_are_accepted(make):
     network = make(context=[hamburger(16)])
     old = network.get_config()
     (module,) = old.pop("context")
@@ -224,7 +224,7 @@ def test_configs_of_networks_with_one_hamburger_are_read(make):
     assert without.context == ()
 
 
-def test_the_names_of_context_modules_are_those_of_the_configs():
+def test_context_modules_match_their_configs():
     assert CONTEXT_MODULES.keys() == CONTEXT_CONFIGS.keys()
     for name, config in CONTEXT_CONFIGS.items():
         arguments = dataclasses.asdict(config())
@@ -244,7 +244,7 @@ def test_labels_change_the_output(make):
     assert np.abs(one - other).max() > 1e-4
 
 
-def test_stages_at_128_pixels_are_the_published_ones():
+def test_stages_at_resolution_128_match_the_paper():
     assert architecture.generator_stages(128) == [(4, 16), (8, 16), (16, 8), (32, 4), (64, 2), (128, 1)]
     assert architecture.discriminator_stages(128) == [(64, 1), (32, 2), (16, 4), (8, 8), (4, 16)]
 
@@ -263,13 +263,13 @@ def test_stages_double_in_size_from_4_to_the_resolution_and_never_exceed_16_time
         assert widths == [min(16, 2**i) for i in range(len(widths))]
 
 
-def test_names_of_hams_are_known_without_tensorflow():
+def test_names_of_hams_match_the_layers():
     assert set(architecture.HAM_NAMES) == set(HAMS)
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_labels_of_keras_inputs_mean_the_same(make, policy):
+def test_labels_of_keras_inputs_give_the_same_results(make, policy):
     num_classes = 990
     arguments = {"resolution": 32, "num_classes": num_classes, "base_channels": 2, "dtype": policy}
     network = Generator(z_dim=Z_DIM, **arguments) if make is generator else Discriminator(**arguments)
@@ -287,7 +287,7 @@ def test_labels_of_keras_inputs_mean_the_same(make, policy):
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
-def test_inputs_that_would_broadcast_are_refused(make):
+def test_inputs_that_would_broadcast_are_rejected(make):
     network = make()
     inputs = latents() if make is generator else images()
     for labels in (np.array([1]), np.array([[1, 2]]), np.array(1), np.array([0, 1, 2])):
@@ -317,7 +317,7 @@ def penalty_gradients(network, inputs):
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
-def test_gradient_penalties_do_not_depend_on_the_form_of_convolutions(make):
+def test_gradient_penalties_do_not_depend_on_the_convolution_form(make):
     inputs = latents() if make is generator else images()
     found, state = {}, None
     for form in ("plain", "strided", "products"):
@@ -337,7 +337,7 @@ def test_gradient_penalties_do_not_depend_on_the_form_of_convolutions(make):
             )
 
 
-def test_a_gradient_penalty_of_the_discriminator_is_right_by_finite_differences():
+def test_gradient_penalty_of_the_discriminator_matches_finite_differences():
     network = discriminator(dtype="float64")
     kernel = network.blocks[1].conv2.kernel
     direction = np.random.default_rng(4).normal(size=kernel.shape)
@@ -349,7 +349,7 @@ def test_a_gradient_penalty_of_the_discriminator_is_right_by_finite_differences(
             value = tf.reduce_sum(network(inputs, LABELS))
         return tf.reduce_sum(inner.gradient(value, inputs) ** 2)
 
-    # The kernel of norm 1 or less is not scaled, so that its singular vectors, constants by design, have no part in it.
+    # Kernels with a norm below 1 are not scaled, so the singular vectors, which are constants, do not matter.
     kernel.assign(kernel * 0.01)
     with tf.GradientTape() as tape:
         loss = penalty()

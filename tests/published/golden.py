@@ -1,4 +1,4 @@
-"""The numbers measured on the published implementation, and the runs of a computation that they are compared with."""
+"""Reference values from the published implementation, and the modes in which tests compare with them."""
 
 import pathlib
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def official_checkpoint(name: str) -> str:
 
 
 def ham_overrides(name: str) -> list[str]:
-    """What the checkpoint of a set does not record."""
+    """Overrides with the settings that a checkpoint does not record."""
     arrays = load(f"{name}/networks.npz")
     settings = {
         "ham": str(arrays["ham_type"]).lower(),

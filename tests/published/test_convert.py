@@ -56,7 +56,7 @@ def test_a_round_trip_is_bit_identical(name, tmp_path):
     _assert_equal(_tensors(official_checkpoint(name)), _tensors(_back(tmp_path / "run", tmp_path / "official")))
 
 
-def test_the_architecture_is_read_off_the_shapes(tmp_path):
+def test_the_architecture_is_inferred_from_the_shapes(tmp_path):
     overrides = ham_overrides("v2_cd_s2")
     model = convert_official(official_checkpoint("v2_cd_s2"), str(tmp_path / "run"), overrides=overrides).config.model
     assert (model.resolution, model.num_classes, model.generator.z_dim) == (128, 10, 128)
@@ -76,7 +76,7 @@ def test_the_architecture_is_read_off_the_shapes(tmp_path):
         ["model.resolution=64", "model.discriminator.context.0.version=v2"],
     ],
 )
-def test_other_architectures_go_there_and_back(overrides, tmp_path):
+def test_other_architectures_round_trip(overrides, tmp_path):
     small = ["model.num_classes=3", "model.generator.base_channels=2", "model.discriminator.base_channels=2"]
     hams = [f"model.{network}.context.0.latent_dim=6" for network in ("generator", "discriminator")]
     config = override(override(hamgan_strong(), [*small, *hams]), overrides)
@@ -101,7 +101,7 @@ def test_other_architectures_go_there_and_back(overrides, tmp_path):
 
 
 def _float64_run(tmp_path):
-    """A run that trains in float64, and its variables."""
+    """A float64 run and its variables."""
     config = override(
         hamgan_strong(),
         [
@@ -120,7 +120,7 @@ def _float64_run(tmp_path):
     return run, config, variables
 
 
-def test_a_float64_run_is_written_in_float32_and_read_back_in_either(tmp_path):
+def test_float64_runs_are_converted_to_float32_and_back_to_either(tmp_path):
     run, config, variables = _float64_run(tmp_path)
     official = _back(run.path, tmp_path / "official")
     tensors = _tensors(official)
@@ -137,7 +137,7 @@ def test_a_float64_run_is_written_in_float32_and_read_back_in_either(tmp_path):
         _assert_equal(_tensors(official), _tensors(_back(converted.path, tmp_path / f"again {name}")))
 
 
-def test_paths_are_no_patterns(tensors, tmp_path):
+def test_paths_are_not_glob_patterns(tensors, tmp_path):
     folder = tmp_path / "published[1]*"
     folder.mkdir()
     path = _write(folder / "model.ckpt-5", tensors)
@@ -152,16 +152,16 @@ def test_paths_are_no_patterns(tensors, tmp_path):
     _assert_equal({**tensors}, _tensors(str(copied / back.split("/")[-1])))
 
 
-def test_an_out_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch):
+def test_unwritable_output_folders_are_rejected_first(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     monkeypatch.setattr(tf.train, "load_checkpoint", None)
-    with pytest.raises(UserError, match=r"--out .*file/below: nothing can be written there"):
+    with pytest.raises(UserError, match=r"--out .*file/below is not writable"):
         convert_official(official_checkpoint("v1_nmf"), str(tmp_path / "file" / "below"))
-    with pytest.raises(UserError, match=r"--out .*file/below: nothing can be written there"):
+    with pytest.raises(UserError, match=r"--out .*file/below is not writable"):
         convert_to_official(hamgan_strong(), str(tmp_path / "ckpt-1"), str(tmp_path / "file" / "below"), step=1)
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_partial_files(tmp_path, monkeypatch):
     run, _, _ = _float64_run(tmp_path)
     rename = tf.io.gfile.rename
 
@@ -176,7 +176,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     assert list((tmp_path / "official").iterdir()) == []
 
 
-def test_optimiser_slots_are_listed_as_ignored(tensors, tmp_path):
+def test_optimizer_slots_are_listed_as_ignored(tensors, tmp_path):
     kernel = "Generator/generator/g_snh0/dense/kernel"
     extra = {f"{kernel}/Adam": tensors[kernel], f"{kernel}/Adam_1": tensors[kernel]}
     extra.update(
@@ -198,14 +198,14 @@ def test_optimiser_slots_are_listed_as_ignored(tensors, tmp_path):
         ),
         (
             lambda t: t.update({"Discriminator/discriminator/d_sn_linear/dense/bias": np.zeros(2, np.float32)}),
-            r"misshapen: Discriminator/discriminator/d_sn_linear/dense/bias is \(2,\), expected \(1,\)",
+            r"misshapen: Discriminator/discriminator/d_sn_linear/dense/bias \(expected \(1,\), found \(2,\)\)",
         ),
         (lambda t: t.pop("Generator/generator/g_snh0/dense/kernel"), "lacks Generator/generator/g_snh0/dense/kernel"),
         (lambda t: t.pop("Discriminator/discriminator/d_ops/sn_lower_bread/weights"), "lacks .*sn_lower_bread/weights"),
-        (lambda t: [t.pop(name) for name in list(t) if name.startswith("G")], "expected a checkpoint of the published"),
+        (lambda t: [t.pop(name) for name in list(t) if name.startswith("G")], "expected a published HamGAN checkpoint"),
     ],
 )
-def test_what_does_not_fit_is_listed_and_nothing_is_written(tensors, change, message, tmp_path):
+def test_mismatched_variables_are_listed_and_nothing_is_written(tensors, change, message, tmp_path):
     changed = dict(tensors)
     change(changed)
     path = _write(tmp_path / "model.ckpt-5", changed)
@@ -214,17 +214,17 @@ def test_what_does_not_fit_is_listed_and_nothing_is_written(tensors, change, mes
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith("run")]
 
 
-def test_a_preset_is_checked(tmp_path):
-    with pytest.raises(UserError, match=r"another architecture: model.num_classes is 10 in it, expected 1000; "):
+def test_presets_are_compared_with_the_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=r"another architecture: expected model.num_classes 1000, found 10; "):
         convert_official(official_checkpoint("v1_nmf"), str(tmp_path / "run"), preset=hamgan_strong())
 
 
-def test_an_override_of_what_is_recorded_is_checked(tmp_path):
-    with pytest.raises(UserError, match=r"model\.num_classes is 10 in it, expected 12"):
+def test_overrides_are_compared_with_the_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=r"expected model\.num_classes 12, found 10"):
         convert_official(official_checkpoint("v1_nmf"), str(tmp_path / "run"), overrides=["model.num_classes=12"])
 
 
-def test_without_global_step_the_name_gives_the_step(tensors, tmp_path):
+def test_without_global_step_the_step_comes_from_the_name(tensors, tmp_path):
     del (without := dict(tensors))["global_step"]
     path = _write(tmp_path / "model.ckpt-42", without)
     assert convert_official(path, str(tmp_path / "run"), overrides=ham_overrides("v1_nmf")).step == 42
@@ -262,7 +262,7 @@ def test_the_command_converts_samples_and_converts_back(tmp_path, capsys):
         (["--to-official", "--run", "x", "--out", "{tmp}/x", "--preset", "digits"], "go with --official"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, capsys):
+def test_invalid_input_is_reported_in_one_line_with_exit_code_2(arguments, message, tmp_path, capsys):
     try:
         code = main(["convert", *(argument.format(tmp=tmp_path) for argument in arguments)])
     except SystemExit as stop:
@@ -273,7 +273,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, cap
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bucket_that_refuses_is_a_clear_error(tmp_path, monkeypatch):
+def test_a_bucket_without_access_is_a_clear_error(tmp_path, monkeypatch):
     exists = tf.io.gfile.exists
 
     def refuse(path):
@@ -286,7 +286,7 @@ def test_a_bucket_that_refuses_is_a_clear_error(tmp_path, monkeypatch):
         convert_official("gs://bucket/model.ckpt-1", str(tmp_path / "run"))
 
 
-def test_nothing_is_written_over(tmp_path):
+def test_existing_files_are_not_overwritten(tmp_path):
     run = tmp_path / "run"
     convert_official(official_checkpoint("v1_nmf"), str(run), overrides=ham_overrides("v1_nmf"))
     _back(run, tmp_path / "official")
@@ -294,7 +294,7 @@ def test_nothing_is_written_over(tmp_path):
         _back(run, tmp_path / "official")
 
 
-def test_networks_that_the_published_implementation_does_not_have_are_refused(tmp_path):
+def test_unsupported_networks_are_rejected(tmp_path):
     two = override(hamgan_strong(), ["model.generator.context.1.module=hamburger"])
-    with pytest.raises(UserError, match=r"one Hamburger or none; model.generator.context has hamburger, hamburger"):
+    with pytest.raises(UserError, match=r"at most one Hamburger; model.generator.context has hamburger, hamburger"):
         convert_to_official(two, str(tmp_path / "ckpt-1"), str(tmp_path / "official"), step=1)

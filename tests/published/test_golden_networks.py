@@ -1,4 +1,4 @@
-"""Networks, losses and gradients against numbers measured on the published implementation, in every mode."""
+"""Networks, losses and gradients against reference values from the published implementation, in every mode."""
 
 import numpy as np
 import pytest
@@ -15,15 +15,15 @@ from hamgan.training.losses import hinge_discriminator_loss, hinge_generator_los
 
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCES = {"v1_nmf": 1e-3, "v2_cd_s2": 5e-3}
-"""CD's temperature of 100 amplifies rounding."""
+"""Relative errors; the softmax of concept decomposition amplifies rounding errors."""
 
 ZERO_GRADIENT = 1e-5
-"""Norm below which a gradient is zero up to rounding: biases that batch normalisation cancels."""
+"""Norm below which a gradient is considered zero, for biases that batch normalisation cancels."""
 
 
 @pytest.fixture(scope="module", params=SETS)
 def converted(request, tmp_path_factory):
-    """A set's name and its two networks, by way of a converted run."""
+    """The name of a reference checkpoint, and the two networks of the converted run."""
     out = str(tmp_path_factory.mktemp("converted") / request.param)
     config = convert_official(official_checkpoint(request.param), out, overrides=ham_overrides(request.param)).config
     networks = (build_generator(config.model), build_discriminator(config.model))
@@ -58,7 +58,7 @@ def test_images_logits_losses_and_gradients(converted, mode):
         ]
         return outputs, gradients
 
-    # Training mode moves the state; every mode begins with the checkpoint's.
+    # Training calls change the state; each mode starts from the checkpoint.
     state = [(variable, variable.numpy()) for network in (generator, discriminator) for variable in network.weights]
     outputs, gradients = MODES[mode](run)()
     for variable, value in state:

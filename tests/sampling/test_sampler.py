@@ -20,12 +20,12 @@ STANDING = {"seed": 5, "batch": 6, "passes": 3}
 @pytest.fixture(scope="module")
 def generator(tiny):
     generator = build_generator(tiny.model)
-    # The Hamburger, and with it the initial bases, must take part.
+    # A non-zero sigma, so that the Hamburger and the initial bases have an effect.
     generator.context[0].sigma.assign(1.0)
     return generator
 
 
-def test_an_image_depends_on_seed_index_and_label_and_not_on_the_batch(generator):
+def test_images_depend_on_seed_index_and_label_but_not_on_the_batch(generator):
     labels = np.arange(7, dtype=np.int32)
     in_threes = np.concatenate(list(Sampler(generator, seed=1, batch=3).batches(labels)))
     at_once = np.concatenate(list(Sampler(generator, seed=1, batch=7).batches(labels)))
@@ -39,7 +39,7 @@ def test_an_image_depends_on_seed_index_and_label_and_not_on_the_batch(generator
 
 @pytest.fixture
 def own_generator(tiny, generator):
-    """One that a test may change, its statistics far from those of its samples."""
+    """A generator that a test may modify, with moving averages unlike the statistics of its samples."""
     copy = build_generator(tiny.model)
     _copy_weights(generator, copy)
     return copy
@@ -60,12 +60,12 @@ def _samples(generator, labels=LABELS, *, first=0, batch=7, **arguments):
 
 
 @pytest.mark.parametrize("labels", [[0, -1], [10, 3], [0.5, 1.0], [[1, 2], [3, 4]]])
-def test_labels_that_are_no_classes_are_refused_before_anything_is_sampled(generator, labels):
+def test_invalid_labels_are_rejected_before_sampling(generator, labels):
     with pytest.raises(ValueError, match="Sampler expects labels"):
         next(Sampler(generator, seed=1, batch=2).batches(np.array(labels)))
 
 
-def test_sampling_may_begin_at_any_image(generator):
+def test_sampling_may_start_at_any_image(generator):
     at_once = _samples(generator)
     for first in (2, 5):
         later = _samples(generator, LABELS[first:], first=first, batch=3)
@@ -75,7 +75,7 @@ def test_sampling_may_begin_at_any_image(generator):
     np.testing.assert_array_equal(sampler.random_labels(20, first=13), sampler.random_labels(33)[13:])
 
 
-def test_truncated_samples_are_those_of_truncated_latent_vectors(generator):
+def test_truncated_samples_use_truncated_latent_vectors(generator):
     key = random_streams.fold(1, Purpose.SAMPLES)
     z, _, bases = generator.draw_inputs(key, first=2, count=5, truncation=0.3)
     assert 0.2 < abs(z.numpy()).max() <= 0.3
@@ -93,7 +93,7 @@ def test_truncation_must_be_positive(generator):
         Sampler(generator, seed=1, batch=4, truncation=0)
 
 
-def test_with_the_statistics_of_the_batch_samples_are_those_of_training_and_change_nothing(own_generator):
+def test_batch_statistics_give_the_samples_of_training_and_change_no_state(own_generator):
     before = _values(own_generator)
     moving = _samples(own_generator)
     samples = _samples(own_generator, batch=7, statistics="batch")
@@ -106,7 +106,7 @@ def test_with_the_statistics_of_the_batch_samples_are_those_of_training_and_chan
 
 
 @pytest.mark.parametrize("truncation", [None, 0.5])
-def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator, truncation):
+def test_standing_statistics_are_the_mean_over_batches(own_generator, truncation):
     before = _values(own_generator)
     set_standing_statistics(own_generator, truncation=truncation, **STANDING)
     after = _values(own_generator)
@@ -121,7 +121,7 @@ def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator,
     )
     inputs = [own_generator.draw_inputs(key, first=first, count=6, truncation=truncation) for first in (0, 6, 12)]
 
-    # Of the first normalisation by hand.
+    # The first layer, computed explicitly.
     kernel, bias = (
         np.float64(value) for value in (own_generator.dense.normalized_kernel(False), after["generator/dense/bias"])
     )
@@ -130,7 +130,7 @@ def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator,
     np.testing.assert_allclose(first_norm.moving_mean, np.mean([stem.mean(0) for stem in stems], 0), atol=1e-6)
     np.testing.assert_allclose(first_norm.moving_variance, np.mean([stem.var(0) for stem in stems], 0), rtol=1e-5)
 
-    # Of all of them by what training with momentum 0 leaves.
+    # All layers, by the moving averages after training calls with momentum 0.
     sums = dict.fromkeys(statistics, 0.0)
     for layer in layers:
         layer.momentum = 0.0
@@ -143,7 +143,7 @@ def test_standing_statistics_are_the_mean_over_batches_of_samples(own_generator,
         np.testing.assert_allclose(after[path], sums[path] / 3, rtol=1e-4, atol=1e-6, err_msg=path)
 
 
-def test_with_standing_statistics_an_image_does_not_depend_on_its_batch(own_generator):
+def test_images_with_standing_statistics_do_not_depend_on_the_batch(own_generator):
     moving = _samples(own_generator)
     set_standing_statistics(own_generator, **STANDING)
     at_once, in_threes = _samples(own_generator), _samples(own_generator, batch=3)
@@ -193,7 +193,7 @@ except ValueError as error:
 
 
 def test_replicas_share_the_statistics(tiny, tmp_path):
-    """In a process of its own: TensorFlow admits one set of devices that reduce together per process."""
+    """In a separate process, because TensorFlow supports one set of communicating devices per process."""
     config_path = tmp_path / "config.json"
     config_path.write_text(to_json(tiny))
     command = [sys.executable, "-c", ON_TWO_REPLICAS, str(config_path)]
@@ -202,7 +202,7 @@ def test_replicas_share_the_statistics(tiny, tmp_path):
     assert "batch must be a positive multiple of the 2 replicas, received 5" in result.stdout
 
 
-def test_arguments_of_standing_statistics_are_checked_before_anything_changes(own_generator):
+def test_invalid_arguments_of_standing_statistics_change_nothing(own_generator):
     before = _values(own_generator)
     for arguments, message in (
         ({"passes": 0}, "passes must be positive, received 0"),
@@ -233,7 +233,7 @@ def test_image_grid_places_images_row_by_row():
     np.testing.assert_array_equal(grid[3, ::3, 0], [191, 255, 255])
 
 
-def test_grid_classes_are_spread_over_all():
+def test_grid_classes_are_evenly_spaced():
     assert grid_classes(10) == list(range(10))
     assert grid_classes(3) == [0, 1, 2]
     assert grid_classes(1000) == list(range(0, 1000, 100))

@@ -6,7 +6,10 @@ import tensorflow as tf
 from hamgan import random_streams
 from hamgan.config import override
 from hamgan.layers.execution import execution
+from hamgan.runs.checkpoints import latest_checkpoint, restore
+from hamgan.runs.directory import RunDirectory
 from hamgan.training.adam import FusedAdam
+from hamgan.training.loop import train
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep, make_train_function
 
@@ -19,8 +22,8 @@ def _batches(config, count=8):
     return tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch, drop_remainder=True).repeat()
 
 
-def _with_hamburgers_at_work(state):
-    # sigma begins at 0: nothing of the hams would be seen in a few steps.
+def _enable_context(state):
+    # sigma is 0 at first, which would hide the Hamburgers.
     for network in (state.generator, state.discriminator):
         network.context[0].sigma.assign(0.5)
 
@@ -36,31 +39,25 @@ def _changed(before, after):
 def _train(config, strategy, num_steps):
     with strategy.scope():
         state = TrainState(config)
-    _with_hamburgers_at_work(state)
-    train = make_train_function(TrainStep(state, config, strategy), strategy)
+    _enable_context(state)
+    take_steps = make_train_function(TrainStep(state, config, strategy), strategy)
     iterator = iter(strategy.experimental_distribute_dataset(_batches(config)))
-    taken = train(iterator, tf.constant(num_steps), random_streams.run_stream(config.train.seed))
+    taken = take_steps(iterator, tf.constant(num_steps), random_streams.run_stream(config.train.seed))
     assert int(taken.count) == num_steps
     assert int(taken.failed_step) == -1
     assert bool(taken.weights_are_finite)
     return state, {name: float(value) for name, value in taken.metrics.items()}
 
 
-@pytest.fixture(scope="module")
-def state_and_step(tiny):
-    state = TrainState(tiny)
-    _with_hamburgers_at_work(state)
-    return state, TrainStep(state, tiny, tf.distribute.get_strategy())
-
-
-def test_an_update_draws_nothing_before_the_one_before_it_has_its_gradients(tiny):
+# Reads the graph, because the order decides how much memory a step needs, and nothing else shows it on a CPU.
+def test_updates_start_after_the_gradients_of_the_previous_update(tiny):
     config = override(tiny, ["train.discriminator_updates=2"])
     step = TrainStep(TrainState(config), config, tf.distribute.get_strategy())
     batches = tuple(next(iter(_batches(config))) for _ in range(2))
     graph = tf.function(step).get_concrete_function(batches, tf.constant(0, tf.int64), tf.constant([1, 2])).graph
 
     def gradients_before(operation):
-        """How many of the networks' filter gradients an operation has to wait for."""
+        """The number of filter gradients that an operation depends on."""
         found, waiting = set(), [operation]
         while waiting:
             operation = waiting.pop()
@@ -76,27 +73,43 @@ def test_an_update_draws_nothing_before_the_one_before_it_has_its_gradients(tiny
     assert generators == 2 * second
 
 
-def test_a_discriminator_update_leaves_the_generators_weights(tiny, state_and_step):
-    state, step = state_and_step
-    generator, discriminator = _weights(state.generator), _weights(state.discriminator)
-    images, labels = next(iter(_batches(tiny)))
-    step._update_discriminator(images, labels, tf.constant([1, 2]))
+def _take_one_step(config, *, discriminator_learning_rate=None, generator_learning_rate=None):
+    """Takes one step from the same weights each time, and returns the state and the weights before the step."""
+    state = TrainState(config)
+    _enable_context(state)
+    for optimizer, learning_rate in (
+        (state.discriminator_optimizer, discriminator_learning_rate),
+        (state.generator_optimizer, generator_learning_rate),
+    ):
+        if learning_rate is not None:
+            optimizer.learning_rate = learning_rate
+    before = _weights(state.generator), _weights(state.discriminator)
+    batches = tuple(_batches(config).take(config.train.discriminator_updates))
+    step = TrainStep(state, config, tf.distribute.get_strategy())
+    step(batches, tf.constant(0), random_streams.run_stream(0))
+    return state, *before
+
+
+def test_discriminator_updates_leave_the_generators_weights(tiny):
+    state, generator, discriminator = _take_one_step(tiny, generator_learning_rate=0.0)
     trainable = {variable.path for variable in state.generator.trainable_variables}
     assert not _changed(generator, _weights(state.generator)) & trainable
     kernels = {path for path in discriminator if path.endswith("kernel")}
     assert kernels <= _changed(discriminator, _weights(state.discriminator))
 
 
-def test_a_generator_update_leaves_the_discriminator_as_it_is(state_and_step):
-    state, step = state_and_step
-    generator, discriminator = _weights(state.generator), _weights(state.discriminator)
-    step._update_generator(tf.constant([1, 2]))
-    assert not _changed(discriminator, _weights(state.discriminator))
+def test_generator_updates_leave_all_state_of_the_discriminator(tiny):
+    # The discriminator is updated first, so further generator updates must not change it.
+    (once, _, _), (thrice, generator, _) = (
+        _take_one_step(override(tiny, [f"train.generator_updates={updates}"])) for updates in (1, 3)
+    )
+    assert not _changed(_weights(once.discriminator), _weights(thrice.discriminator))
     kernels = {path for path in generator if path.endswith("kernel")}
-    assert kernels <= _changed(generator, _weights(state.generator))
+    assert kernels <= _changed(_weights(once.generator), _weights(thrice.generator))
+    assert kernels <= _changed(generator, _weights(once.generator))
 
 
-def test_a_step_makes_as_many_updates_as_configured(tiny):
+def test_a_step_takes_the_configured_number_of_updates(tiny):
     config = override(tiny, ["train.discriminator_updates=2", "train.generator_updates=3"])
     state = TrainState(config)
     images, labels = next(iter(_batches(config)))
@@ -107,17 +120,32 @@ def test_a_step_makes_as_many_updates_as_configured(tiny):
     assert int(state.generator_optimizer.iterations.numpy()) == 3
 
 
-def test_every_update_has_numbers_of_its_own(tiny, state_and_step):
-    _, step = state_and_step
-    keys = [tf.constant([1, 2]), tf.constant([1, 3])]
-    (first, _), (other, _) = (step._fake(key) for key in keys)
-    assert abs(first - other).numpy().max(axis=(1, 2, 3)).min() > 1e-4
+def test_every_update_of_every_step_draws_new_inputs(tiny):
+    config = override(tiny, ["train.discriminator_updates=2", "train.generator_updates=2"])
+    state = TrainState(config)
+    draw_inputs, drawn = state.generator.draw_inputs, []
+
+    def spy(*args, **kwargs):
+        drawn.append(draw_inputs(*args, **kwargs))
+        return drawn[-1]
+
+    state.generator.draw_inputs = spy
+    step = TrainStep(state, config, tf.distribute.get_strategy())
+    for number in range(2):
+        step(tuple(_batches(config).take(2)), tf.constant(number), random_streams.run_stream(0))
+    assert len(drawn) == 2 * (2 + 2)
+    for tensors in (
+        [inputs.z.numpy() for inputs in drawn],
+        [inputs.initial_bases[0].numpy() for inputs in drawn],
+    ):
+        rows = np.concatenate(tensors).reshape(len(drawn) * config.train.global_batch, -1)
+        assert len(np.unique(rows, axis=0)) == len(rows)
 
 
 def test_the_average_follows_the_generator(tiny):
     state, _ = _train(tiny, tf.distribute.get_strategy(), 1)
     fresh = TrainState(tiny)
-    _with_hamburgers_at_work(fresh)
+    _enable_context(fresh)
     initial = _weights(fresh.ema_generator)
     for average, weight in zip(state.ema_generator.weights, state.generator.weights, strict=True):
         decay = 0.1 if weight.trainable else 0.0  # (1 + 0) / (10 + 0): the warm-up's first step
@@ -135,7 +163,7 @@ def test_mixed_bfloat16_trains_close_to_float32_with_float32_state(tiny):
     for name in ("discriminator_loss", "generator_loss", "real_logits"):
         np.testing.assert_allclose(mixed_metrics[name], metrics[name], atol=0.05, err_msg=name)
         assert mixed_metrics[name] != metrics[name]
-    # A moving average with decay 0.999 moves: bfloat16 would not.
+    # In bfloat16, a moving average with decay 0.999 would not change.
     for layer, other in zip(mixed.generator.blocks, state.generator.blocks, strict=True):
         moved = layer.norm1.moving_variance.numpy()
         assert (moved != 1.0).all()
@@ -143,7 +171,7 @@ def test_mixed_bfloat16_trains_close_to_float32_with_float32_state(tiny):
 
 
 def _train_ten_steps(config, form):
-    # In float64, where rounding flips no relu: what differs then differs in the mathematics.
+    # In float64, because float32 rounding can change the sign of a relu's input.
     config = override(config, ["train.precision=float64", f"model.convolution_form={form}"])
     return _train(config, tf.distribute.get_strategy(), 10)
 
@@ -154,7 +182,7 @@ def ten_plain_steps(tiny):
 
 
 @pytest.mark.parametrize(("form", "device"), [("strided", "cpu"), ("products", "cpu"), ("auto", "tpu")])
-def test_ten_steps_are_the_same_however_convolutions_are_computed(tiny, ten_plain_steps, form, device):
+def test_ten_steps_do_not_depend_on_the_convolution_form(tiny, ten_plain_steps, form, device):
     plain, metrics = ten_plain_steps
     with execution(target=device):
         state, others = _train_ten_steps(tiny, form)
@@ -166,11 +194,11 @@ def test_ten_steps_are_the_same_however_convolutions_are_computed(tiny, ten_plai
         assert others[name] == pytest.approx(value, rel=1e-6), name
 
 
-def test_adam_in_one_operation_is_adam():
+def test_fused_adam_equals_keras_adam():
     rng = np.random.default_rng(0)
     start, gradients = rng.normal(size=(4, 3)), rng.normal(size=(5, 4, 3))
     results = []
-    # Decays that float32 holds exactly: Keras rounds them to it, also where the weights are float64.
+    # Keras rounds the decays to float32, even for float64 weights; these are exact.
     for optimizer in (FusedAdam, keras.optimizers.Adam):
         variable = keras.Variable(start, dtype="float64", name="kernel")
         adam = optimizer(learning_rate=0.1, beta_1=0.5, beta_2=0.875, epsilon=1e-8, name="adam")
@@ -185,7 +213,7 @@ def test_adam_in_one_operation_is_adam():
         np.testing.assert_allclose(fused[name], value, rtol=1e-12, err_msg=name)
 
 
-def test_singular_values_are_those_of_the_kernels(tiny):
+def test_singular_values_match_the_kernels(tiny):
     state = TrainState(tiny)
     step = TrainStep(state, tiny, tf.distribute.get_strategy())
     images, labels = next(iter(_batches(tiny)))
@@ -202,3 +230,31 @@ def test_singular_values_are_those_of_the_kernels(tiny):
     assert float(step.finite_share()) == 1.0
     state.generator_optimizer.variables[-1].assign(tf.fill(state.generator_optimizer.variables[-1].shape, np.nan))
     assert float(step.finite_share()) == 0.0
+
+
+def test_networks_with_several_context_modules_train_on_two_replicas(tiny, two_replicas, tmp_path):
+    config = override(
+        tiny,
+        [
+            "model.generator.context.1.module=self_attention",
+            "model.generator.context.1.resolution=8",
+            "model.discriminator.context.1.module=hamburger",
+            "model.discriminator.context.1.resolution=8",
+            "model.discriminator.context.1.latent_dim=4",
+            "model.discriminator.context.1.rank=2",
+            "train.steps=2",
+            "train.ema_decay=0",
+        ],
+    )
+    run = RunDirectory(str(tmp_path / "run"))
+    train(config, run, two_replicas)
+    state = TrainState(config)
+    networks = (state.generator, state.discriminator)
+    initial = [_weights(network) for network in networks]
+    restore(latest_checkpoint(run.checkpoints), state.variables())
+    (logged,) = run.read_metrics()
+    for network, before in zip(networks, initial, strict=True):
+        for module, name in zip(network.context, ("sigma", "sigma_2"), strict=True):
+            assert logged[f"{network.name}_{name}"] == pytest.approx(float(module.sigma.numpy()))
+            # The first step moves sigma away from 0, and the second one trains the other weights of the module.
+            assert {weight.path for weight in module.weights} <= _changed(before, _weights(network))

@@ -1,4 +1,4 @@
-"""Modules that add global context to images, with one contract; :class:`hamgan.layers.Hamburger` is another."""
+"""Context modules: layers that add global context to images. :class:`hamgan.layers.Hamburger` is one too."""
 
 from hamgan.layers.context.module import ContextModule
 from hamgan.layers.context.self_attention import SelfAttention

@@ -1,4 +1,4 @@
-"""The contract of context modules, which lets a network use any of them by name."""
+"""The interface of context modules, which lets networks use any of them by name."""
 
 from typing import ClassVar
 
@@ -7,15 +7,16 @@ import tensorflow as tf
 
 
 class ContextModule(keras.Layer):
-    """Base of layers that add global context to images, ``(batch, height, width, channels)`` to the same shape.
+    """Base class of layers that add global context to images: ``x + sigma * context(x)``.
 
-    ``call(inputs, training=None)`` is what all modules share. A module takes more where it says so here.
+    Inputs and outputs have shape ``(batch, height, width, channels)``. All modules implement
+    ``call(inputs, training=None)``. The class attributes declare further arguments.
 
     Attributes:
         has_batch_norm: whether the constructor takes ``batch_norm``, ``num_classes`` and ``batch_norm_momentum``, and
             ``call`` takes ``labels`` and ``statistics``.
         has_bases: whether ``call`` takes ``initial_bases``.
-        sigma: scale of the context, a scalar weight that starts at 0.
+        sigma: scale of the context, a trainable scalar, initially 0.
     """
 
     has_batch_norm: ClassVar[bool] = False
@@ -31,7 +32,7 @@ class ContextModule(keras.Layer):
             count: number of images.
 
         Returns:
-            What ``call`` takes as ``initial_bases``, or None for a module without random bases.
+            The ``initial_bases`` argument of ``call``, or None if the module has no bases.
         """
         return None
 

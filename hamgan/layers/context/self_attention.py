@@ -1,4 +1,4 @@
-"""Self-attention as in SAGAN."""
+"""Self-attention of SAGAN."""
 
 import keras
 import tensorflow as tf
@@ -13,16 +13,26 @@ VALUE_DIVISOR = 2
 
 @keras.saving.register_keras_serializable(package="hamgan")
 class SelfAttention(ContextModule):
-    """Global context by dot-product attention: ``x + sigma * attend(softmax(theta(x) phi(x)^T) g(x))``.
+    """Adds global context to images by self-attention: ``x + sigma * attend(softmax(theta(x) phi(x)^T) g(x))``.
 
-    theta, phi (C to C / 8), g (C to C / 2) and attend (C / 2 to C) are 1x1 convolutions without bias, divided by their
-    spectral norm; phi and g are max-pooled 2x2. sigma is a scalar, initially 0.
+    theta and phi (C to C / 8 channels), g (C to C / 2) and attend (C / 2 to C) are 1x1 convolutions without bias, with
+    kernels divided by the spectral norm. phi and g are followed by 2x2 max pooling, which drops the last row of an odd
+    height and the last column of an odd width. sigma is a trainable scalar, initially 0. Time and memory are quadratic
+    in the number of positions.
 
-    Input and output ``(batch, height, width, channels)``; height and width at least 2, perhaps unknown, and channels a
-    multiple of 8. Pooling leaves out the last row of an odd height and the last column of an odd width. Time and memory
-    grow with the square of the number of positions.
+    Inputs and outputs have shape ``(batch, height, width, channels)``. Height and width are at least 2 and may be
+    unknown; the number of channels is a multiple of 8.
+
+    Raises:
+        ValueError: if the inputs have another shape.
 
     Reference: Zhang et al., Self-Attention Generative Adversarial Networks (ICML 2019), section 3.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers import SelfAttention
+        >>> SelfAttention()(tf.random.normal((2, 8, 8, 16))).shape
+        TensorShape([2, 8, 8, 16])
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -43,7 +53,15 @@ class SelfAttention(ContextModule):
         self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Adds global context to ``inputs``."""
+        """Adds global context to ``inputs``.
+
+        Args:
+            inputs: tensor of shape ``(batch, height, width, channels)``.
+            training: whether to update the singular vectors.
+
+        Returns:
+            Tensor with the shape of the inputs.
+        """
         if 1 in inputs.shape[1:3]:
             raise ValueError(
                 f"{self.name} pools 2x2 and expects height and width of at least 2, received {inputs.shape}"
@@ -55,7 +73,7 @@ class SelfAttention(ContextModule):
             return tf.reshape(features, (batch, -1, features.shape[-1]))
 
         def pooled(features: tf.Tensor) -> tf.Tensor:
-            # As a maximum over 2x2 tiles: XLA has no deterministic gradient of max pooling.
+            # A maximum over 2x2 tiles, because XLA has no deterministic gradient of max pooling.
             if any(size is None or size % 2 for size in features.shape[1:3]):
                 features = features[:, : 2 * rows, : 2 * columns]
             tiles = tf.reshape(features, (batch, rows, 2, columns, 2, features.shape[-1]))

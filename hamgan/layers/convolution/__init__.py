@@ -1,15 +1,15 @@
-"""3x3 and 1x1 convolutions together with the resampling before or after them, in the form that costs least.
+"""3x3 and 1x1 convolutions with optional resampling, computed in the fastest of three forms.
 
-One function has three forms, equal but for rounding. A 3x3 convolution after nearest upsampling by two, or before 2x2
-average pooling, takes for four pixels of the larger image and each pair of channels
+The forms agree up to rounding. For a 3x3 convolution after nearest-neighbour upsampling by two, or before 2x2 average
+pooling, they need this many multiplications per pair of channels and four pixels of the larger image:
 
-- "plain", as the paper writes it, resampling and convolution one after the other: 36 multiplications;
-- "strided", one convolution with stride 2, transposed for upsampling: 16;
-- "products", matrix products: 9, and 16 instead of 36 without resampling.
+- "plain", resampling and convolution as separate operations: 36.
+- "strided", a convolution (transposed for upsampling) with stride 2: 16.
+- "products", matrix products: 9. Without resampling, it needs 16 instead of 36.
 
-A 1x1 convolution takes 4 in the plain and the strided form; "products" commutes it with the resampling, and it takes 1.
+A 1x1 convolution needs 4 in the plain and strided forms, and 1 in "products", which runs it at the smaller size.
 
-Every form can be differentiated any number of times.
+All forms can be differentiated to any order.
 """
 
 from hamgan.layers.convolution.choice import Resampling, convolve

@@ -1,8 +1,8 @@
-"""Linear and bilinear maps with given adjoints, right to every order of differentiation.
+"""Linear and bilinear maps with explicit adjoints, differentiable to any order.
 
-The gradient of a linear map is its adjoint, whose gradient is the map. A bilinear map T defines three contractions of
-the form <y, T(x, k)>: T itself, the one to x and the one to k. They are each other's derivatives. So each function
-here names others of its kind as its gradient, and the backward pass can be differentiated like the forward pass.
+The gradient of a linear map is its adjoint, and vice versa. A bilinear map T has three partial derivatives of
+<y, T(x, k)>: T itself with respect to y, and one each with respect to x and k. The derivatives of these three are
+again among the three. Each function here therefore uses the others as its gradient.
 """
 
 from collections.abc import Callable
@@ -10,23 +10,23 @@ from typing import Any
 
 import tensorflow as tf
 
-from hamgan.layers.gradients import custom_gradient
+from hamgan.layers.custom_gradient import custom_gradient
 
 Map = Callable[[tf.Tensor], tf.Tensor]
 Contraction = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def _constants(*tensors: tf.Tensor) -> list[tf.Tensor]:
-    """The tensors as constants: in eager mode an outer tape would record, and keep alive, what is made of them."""
+    """Stops gradients: in eager mode, an outer tape would otherwise record and keep all intermediate results."""
     return [tf.stop_gradient(tensor) for tensor in tensors]
 
 
 def linear(function: Map, adjoint: Map) -> Map:
-    """Returns a linear function whose gradient is ``adjoint``, whose gradient is the function.
+    """Returns a linear function with the given adjoint as its gradient.
 
     Args:
         function: linear function of one tensor.
-        adjoint: its adjoint, <y, function(x)> = <adjoint(y), x>.
+        adjoint: linear function with <y, function(x)> = <adjoint(y), x>.
     """
 
     @custom_gradient
@@ -41,18 +41,18 @@ def linear(function: Map, adjoint: Map) -> Map:
 
 
 def bilinear(forward: Contraction, to_images: Contraction, to_kernel: Contraction) -> Contraction:
-    """Returns a function of images, kernel and scale, scale * T(images, kernel), that can be differentiated.
+    """Returns a differentiable function of (images, kernel, scale) that computes scale * T(images, kernel).
+
+    The scale is a non-zero scalar in the dtype of the kernel.
 
     Args:
-        forward: images x, kernel k and scale s to s T(x, k).
-        to_images: y, k and s to the x' with <x', x> = <y, s T(x, k)> for every x.
-        to_kernel: x, y and s to the k' with <k', k> = <y, s T(x, k)> for every k, in the dtype of s.
-
-    The scale is a scalar other than zero, in the dtype of the kernel.
+        forward: function of (x, k, s) that returns s T(x, k).
+        to_images: function of (y, k, s) that returns x' with <x', x> = <y, s T(x, k)> for all x.
+        to_kernel: function of (x, y, s) that returns k' with <k', k> = <y, s T(x, k)> for all k, in the dtype of s.
     """
 
     def to_scale(factor: tf.Tensor, gradient: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        # The whole is proportional to the scale and to each factor.
+        # The result is linear in the scale as well as in the factor.
         return tf.reduce_sum(tf.cast(factor, scale.dtype) * tf.cast(gradient, scale.dtype)) / scale
 
     @custom_gradient

@@ -1,4 +1,4 @@
-"""Which form a convolution takes, and the one function that all layers call."""
+"""The convolution function that layers call, and its choice of a form."""
 
 from typing import Literal
 
@@ -10,15 +10,15 @@ from hamgan.layers.execution import target
 Resampling = Literal["up", "down"]
 
 PRODUCTS_MIN_CHANNELS = {None: 80, "up": 120, "down": 120}
-"""Harmonic sum of input and output channels from which "products" is the fastest form of 3x3 kernels on a CPU.
+"""Minimum of in * out / (in + out) channels for which "products" is the fastest form of a 3x3 kernel on CPUs.
 
-The multiplications saved grow with both, the sums around them with one. Measured by ``scripts/bench_layers.py``.
+The saved multiplications grow with in * out, the added sums with in + out.
 """
 
 STRIDED_1X1_MAX_CHANNELS = 256
-"""Input channels up to which "strided" is the form of 1x1 kernels on accelerators.
+"""Maximum number of input channels for which "strided" is the form of a 1x1 kernel on accelerators.
 
-It reads and writes less than a separate resampling, and multiplies more, in proportion to these channels.
+Compared with separate resampling, it accesses less memory, but multiplies more, in proportion to the channels.
 """
 
 
@@ -30,18 +30,20 @@ def convolve(
     resampling: Resampling | None = None,
     form: str = "auto",
 ) -> tf.Tensor:
-    """Convolves with stride 1 and zero padding to the same size, after upsampling or before pooling.
+    """Convolves images with stride 1 and same zero padding, after upsampling or before pooling.
 
     Args:
-        images: shape ``(batch, height, width, in_channels)``.
-        kernel: shape ``(size, size, in_channels, out_channels)``, in the images' dtype or a wider one.
-        scale: factor of the kernel, a scalar; some forms multiply with it where that takes no pass over the kernel.
-        resampling: "up" is nearest upsampling of the images by two, before; "down" is 2x2 average pooling, after.
-        form: one of :data:`hamgan.architecture.CONVOLUTION_FORMS`; "auto" chooses by shape and device. Where a form
-            does not apply ("strided" without resampling; odd, unknown or larger sizes), another one is taken.
+        images: tensor of shape ``(batch, height, width, in_channels)``.
+        kernel: tensor of shape ``(size, size, in_channels, out_channels)``, in the dtype of the images or a wider one.
+        scale: non-zero scalar factor of the kernel. "products" applies it without a pass over the kernel.
+        resampling: None, "up" (nearest-neighbour upsampling by two before the convolution) or "down" (2x2 average
+            pooling after it).
+        form: form of :data:`hamgan.architecture.CONVOLUTION_FORMS`; "auto" chooses by shape and device. If the form
+            does not support the shapes ("strided" without resampling; odd or unknown image sizes; kernels other than
+            1x1 and 3x3), the function uses another one.
 
     Returns:
-        Shape ``(batch, new_height, new_width, out_channels)``, dtype of the images.
+        Tensor of shape ``(batch, new_height, new_width, out_channels)`` in the dtype of the images.
     """
     form = _form_for(images, kernel, resampling, form)
     if form == "products" and kernel.shape[0] == 3:
@@ -57,7 +59,7 @@ def convolve(
     if form == "strided":
         return strided.convolve_downsample(images, kernel)
     kernel = tf.cast(kernel, images.dtype)
-    # A 1x1 convolution commutes with the resampling: it is computed at the smaller size.
+    # A 1x1 convolution commutes with resampling, so "products" computes it at the smaller size.
     before, after = ("down", "up") if form == "products" else ("up", "down")
     if resampling == before:
         images = _resample(images, before)
@@ -88,7 +90,7 @@ def _form_for(images: tf.Tensor, kernel: tf.Tensor, resampling: Resampling | Non
 
 
 def cpu_form(kernel_size: int, in_channels: int, out_channels: int, resampling: Resampling | None) -> str:
-    """Returns the form that is fastest on a CPU for a kernel of this size and these widths."""
+    """Returns the fastest form on CPUs for a kernel size, numbers of channels and resampling."""
     if kernel_size == 1:
         return "products"
     harmonic = in_channels * out_channels / (in_channels + out_channels)
@@ -96,5 +98,5 @@ def cpu_form(kernel_size: int, in_channels: int, out_channels: int, resampling: 
 
 
 def accelerator_form(kernel_size: int, in_channels: int) -> str:
-    """Returns the form that costs least where memory costs more than multiplications."""
+    """Returns the fastest form on accelerators, which are limited by memory rather than multiplications."""
     return "products" if kernel_size == 1 and in_channels > STRIDED_1X1_MAX_CHANNELS else "strided"

@@ -1,15 +1,15 @@
-"""Convolution and resampling as the paper writes them, one after the other."""
+"""Convolution and resampling as separate operations."""
 
 import tensorflow as tf
 
 
 def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Convolution with stride 1 and zero padding: ``(batch, h, w, in)`` to ``(batch, h, w, out)``."""
+    """Convolves with stride 1 and same zero padding: ``(batch, h, w, in)`` to ``(batch, h, w, out)``."""
     return tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
 
 
 def upsample(images: tf.Tensor) -> tf.Tensor:
-    """Nearest-neighbour upsampling by two: ``(batch, h, w, c)`` to ``(batch, 2h, 2w, c)``."""
+    """Upsamples by two with nearest neighbours: ``(batch, h, w, c)`` to ``(batch, 2h, 2w, c)``."""
     shape = tf.shape(images)
     height, width, channels = (
         shape[axis] if images.shape[axis] is None else images.shape[axis] for axis in range(1, 4)
@@ -19,5 +19,5 @@ def upsample(images: tf.Tensor) -> tf.Tensor:
 
 
 def downsample(images: tf.Tensor) -> tf.Tensor:
-    """Average pooling 2x2: ``(batch, h, w, c)`` to ``(batch, h / 2, w / 2, c)``."""
+    """Applies 2x2 average pooling: ``(batch, h, w, c)`` to ``(batch, h / 2, w / 2, c)``."""
     return tf.nn.avg_pool2d(images, ksize=2, strides=2, padding="VALID")

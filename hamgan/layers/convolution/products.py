@@ -1,19 +1,19 @@
-"""3x3 convolutions as few matrix products, together with the upsampling before or the pooling after them.
+"""3x3 convolutions with optional resampling, computed with the smallest number of matrix products.
 
-A convolution is bilinear in image and kernel. Along one axis each algorithm here takes k linear combinations of the
-image (analysis), k of the kernel's three taps, multiplies them pairwise, and puts the k products together (synthesis).
-In two dimensions that is k^2 matrix products over the channels. With x the image, w the taps, s = w0 + w1 + w2:
+A convolution is bilinear in image and kernel. Along one axis, each algorithm computes k linear combinations of the
+image (analysis) and k of the three kernel taps, multiplies them pairwise, and combines the k products (synthesis). In
+two dimensions, this takes k^2 matrix products over the channels. For image x, taps w and s = w0 + w1 + w2:
 
-- nearest upsampling, then convolution (k = 3, 9 products for 4 outputs instead of 36):
+- Nearest-neighbour upsampling, then convolution (k = 3, 9 products for 4 outputs instead of 36):
   y[2i] = w0 (x[i-1] - x[i]) + s x[i],  y[2i+1] = s x[i] + w2 (x[i+1] - x[i])
-- convolution, then average pooling (k = 3, 9 products for an output instead of 36):
+- Convolution, then average pooling (k = 3, 9 products for an output instead of 36):
   2 y[i] = w0 (x[2i-1] - x[2i+1]) + s (x[2i] + x[2i+1]) + w2 (x[2i+2] - x[2i])
-- convolution alone (k = 4, 16 products for 4 outputs instead of 36): Winograd's F(2, 3)
+- Convolution alone (k = 4, 16 products for 4 outputs instead of 36): Winograd's F(2, 3)
 
-Padding is with zeros, so that the size stays. The results are the convolutions' own but for rounding.
+Padding is "same" with zeros. The results equal those of a direct convolution up to rounding.
 
 Reference: Winograd, Arithmetic Complexity of Computations (1980); Lavin and Gray, Fast Algorithms for Convolutional
-Neural Networks (CVPR 2016). The first two are derived here.
+Neural Networks (CVPR 2016). The algorithms with resampling are this project's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,20 +28,20 @@ Fields = Sequence[tf.Tensor]
 
 
 class _Algorithm(NamedTuple):
-    """One axis. The functions take arrays and the axis, and are linear; each stands with its adjoint."""
+    """Algorithm along one axis; its functions are linear and take an array, or k of them, and the axis."""
 
     taps: np.ndarray
-    """What becomes of the kernel's three taps: ``(k, 3)``."""
+    """Coefficients of the kernel's combinations, shape ``(k, 3)``."""
     analyze: Callable[[tf.Tensor, int], Fields]
-    """The image along an axis to k fields."""
+    """Computes k fields of an image."""
     analyze_adjoint: Callable[[Fields, int], tf.Tensor]
     synthesize: Callable[[Fields, int], tf.Tensor] | None
-    """k products to the output along an axis; None is their sum."""
+    """Combines k products into the output; None means their sum."""
     synthesize_adjoint: Callable[[tf.Tensor, int], Fields] | None
 
 
 def _cut(x: tf.Tensor, axis: int, begin: int, end: int) -> tf.Tensor:
-    """All but the first ``begin`` and the last ``end``."""
+    """Removes the first ``begin`` and the last ``end`` elements."""
     first, size = [0] * x.shape.rank, [-1] * x.shape.rank
     first[axis], size[axis] = begin, x.shape[axis] - begin - end
     return tf.slice(x, first, size)
@@ -54,22 +54,22 @@ def _pad(x: tf.Tensor, axis: int, before: int, after: int) -> tf.Tensor:
 
 
 def _next(x: tf.Tensor, axis: int) -> tf.Tensor:
-    """x[i + 1], zero after the end."""
+    """Returns x[i + 1], with zero after the end."""
     return _pad(_cut(x, axis, 1, 0), axis, 0, 1)
 
 
 def _previous(x: tf.Tensor, axis: int) -> tf.Tensor:
-    """x[i - 1], zero before the beginning."""
+    """Returns x[i - 1], with zero before the start."""
     return _pad(_cut(x, axis, 0, 1), axis, 1, 0)
 
 
 def _reshape(x: tf.Tensor, shape: Sequence[int | None]) -> tf.Tensor:
-    """With None for the batch, which may be unknown."""
+    """Reshapes ``x``; None stands for an unknown batch size."""
     return tf.reshape(x, [-1 if extent is None else extent for extent in shape])
 
 
 def _split(x: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """x[2i] and x[2i + 1]."""
+    """Returns x[2i] and x[2i + 1]."""
     shape = list(x.shape)
     shape[axis : axis + 1] = [shape[axis] // 2, 2]
     return tf.unstack(_reshape(x, shape), num=2, axis=axis)
@@ -141,7 +141,7 @@ _AFTER_UPSAMPLING = _Algorithm(
     _upsampling_synthesize,
     _upsampling_synthesize_adjoint,
 )
-# Half along each axis: the mean of four.
+# One half along each axis gives the mean of four.
 _BEFORE_POOLING = _Algorithm(_ENDS_AND_SUM / 2, _pooling_analyze, _pooling_analyze_adjoint, None, None)
 _WINOGRAD = _Algorithm(
     np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
@@ -152,18 +152,18 @@ _WINOGRAD = _Algorithm(
 )
 TAPS = 3
 HEIGHT, WIDTH = -3, -2
-"""Axes, from the end: fields are stacked before the batch."""
+"""Axes counted from the end, because fields are stacked before the batch."""
 
 
 def _convolution(algorithm: _Algorithm) -> Contraction:
-    """The convolution of images with a kernel times a scale that an algorithm computes."""
+    """Returns the function of (images, kernel, scale) that an algorithm computes."""
     taps = np.kron(algorithm.taps, algorithm.taps)
     num_products, num_taps = taps.shape
     is_sum = algorithm.synthesize is None
 
     def transform(kernel: tf.Tensor, scale: tf.Tensor, needed_for: tf.Tensor) -> tf.Tensor:
-        """The kernel's combinations, ``(k^2, in_channels, out_channels)``, in the dtype of ``needed_for``."""
-        # It could be computed as soon as the weights are there; but those of all layers at once take much memory.
+        """Returns the kernel's combinations, ``(k^2, in_channels, out_channels)``, in the dtype of ``needed_for``."""
+        # Without the dependency, the transforms of all layers could run early and occupy memory at the same time.
         with tf.control_dependencies([needed_for]):
             combined = tf.matmul(tf.constant(taps, kernel.dtype) * scale, tf.reshape(kernel, (num_taps, -1)))
         return tf.reshape(tf.cast(combined, needed_for.dtype), (num_products, *kernel.shape[2:]))
@@ -173,15 +173,15 @@ def _convolution(algorithm: _Algorithm) -> Contraction:
         combined = tf.matmul(tf.constant(taps.T, scale.dtype) * scale, combined)
         return tf.reshape(combined, (TAPS, TAPS, *gradient.shape[1:]))
 
-    # Neither fields nor transformed kernel are kept for the gradient: they are larger than what they are made of.
+    # The backward pass recomputes fields and transformed kernel, which are larger than images and kernel.
 
     def multiply(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         fields = _analyze(images, algorithm)
         transformed = transform(kernel, scale, needed_for=images)
         if not is_sum:
             return _fields(tf.matmul(_matrices(fields), transformed), fields)
-        # The sum of all products, as one product of longer rows. The reshape of each field is for TensorFlow Lite: its
-        # converter mistakes tf.concat(tf.unstack()) alone for a reshape of the whole.
+        # Sums all products in one product of longer rows. The reshape of each field works around the TensorFlow Lite
+        # converter, which turns tf.concat(tf.unstack()) into a plain reshape.
         fields_in_a_row = tf.unstack(_reshape(fields, [num_products, *fields.shape[2:]]))
         rows = tf.concat([tf.reshape(field, (-1, field.shape[-1])) for field in fields_in_a_row], axis=-1)
         outputs = tf.matmul(rows, tf.reshape(transformed, (-1, transformed.shape[-1])))
@@ -200,7 +200,7 @@ def _convolution(algorithm: _Algorithm) -> Contraction:
         return transform_adjoint(tf.matmul(_matrices(fields), matrices_of(products), transpose_a=True), scale)
 
     def matrices_of(products: tf.Tensor) -> tf.Tensor:
-        # A sum is the same for all fields; the product broadcasts it.
+        # All fields share the gradient of a sum; the matrix product broadcasts it.
         return tf.reshape(products, (1, -1, products.shape[-1])) if is_sum else _matrices(products)
 
     products = bilinear(multiply, to_images, to_kernel)
@@ -213,12 +213,12 @@ def _convolution(algorithm: _Algorithm) -> Contraction:
 
 
 def _analyze(x: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
-    """The image to its k^2 fields, ``(k, k, batch, height, width, channels)``."""
+    """Returns the k^2 fields of an image, ``(k, k, batch, height, width, channels)``."""
     rows = tf.stack(algorithm.analyze(x, HEIGHT))
     return tf.stack(algorithm.analyze(rows, WIDTH), axis=1)
 
 
-# Below, height comes before width: taking a tensor apart along its first axis copies nothing.
+# Height before width below: unstacking along the first axis copies nothing.
 
 
 def _analyze_adjoint(fields: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
@@ -227,7 +227,7 @@ def _analyze_adjoint(fields: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
 
 
 def _synthesize(products: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
-    """k^2 products, ``(k, k, batch, height, width, channels)``, to the output."""
+    """Combines k^2 products, ``(k, k, batch, height, width, channels)``, into the output."""
     assert algorithm.synthesize is not None
     columns = algorithm.synthesize(tf.unstack(products), HEIGHT)
     return algorithm.synthesize(tf.unstack(columns), WIDTH)
@@ -240,7 +240,7 @@ def _synthesize_adjoint(y: tf.Tensor, algorithm: _Algorithm) -> tf.Tensor:
 
 
 def _matrices(fields: tf.Tensor) -> tf.Tensor:
-    """``(k, k, batch, height, width, channels)`` to ``(k^2, batch * height * width, channels)``."""
+    """Reshapes ``(k, k, batch, height, width, channels)`` to ``(k^2, batch * height * width, channels)``."""
     return tf.reshape(fields, (fields.shape[0] ** 2, -1, fields.shape[-1]))
 
 
@@ -254,30 +254,42 @@ _alone = _convolution(_WINOGRAD)
 
 
 def upsample_convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """3x3 convolution of the images after nearest upsampling by two.
+    """Upsamples images by two with nearest neighbours, then applies a 3x3 convolution.
 
     Args:
-        images: shape ``(batch, height, width, in_channels)``, all but the batch known.
-        kernel: shape ``(3, 3, in_channels, out_channels)``; its transform is computed in its own dtype.
-        scale: factor of the kernel, a scalar other than zero. It costs nothing: the taps' coefficients take it.
+        images: tensor of shape ``(batch, height, width, in_channels)``; only the batch size may be unknown.
+        kernel: tensor of shape ``(3, 3, in_channels, out_channels)``, transformed in its own dtype.
+        scale: non-zero scalar factor of the kernel, merged into the transform at no cost.
 
     Returns:
-        Shape ``(batch, 2 height, 2 width, out_channels)``, dtype of the images.
+        Tensor of shape ``(batch, 2 * height, 2 * width, out_channels)`` in the dtype of the images.
     """
     return _after_upsampling(images, kernel, tf.convert_to_tensor(scale, kernel.dtype))
 
 
 def convolve_downsample(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """2x2 average pooling of the images' 3x3 convolution; height and width even.
+    """Applies a 3x3 convolution, then 2x2 average pooling.
 
-    Args and returns as for :func:`upsample_convolve`, but ``(batch, height / 2, width / 2, out_channels)``.
+    Args:
+        images: tensor of shape ``(batch, height, width, in_channels)`` with even height and width.
+        kernel: kernel, see :func:`upsample_convolve`.
+        scale: factor of the kernel, see :func:`upsample_convolve`.
+
+    Returns:
+        Tensor of shape ``(batch, height / 2, width / 2, out_channels)`` in the dtype of the images.
     """
     return _before_pooling(images, kernel, tf.convert_to_tensor(scale, kernel.dtype))
 
 
 def convolve(images: tf.Tensor, kernel: tf.Tensor, scale: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """3x3 convolution; height and width even.
+    """Applies a 3x3 convolution.
 
-    Args and returns as for :func:`upsample_convolve`, but ``(batch, height, width, out_channels)``.
+    Args:
+        images: tensor of shape ``(batch, height, width, in_channels)`` with even height and width.
+        kernel: kernel, see :func:`upsample_convolve`.
+        scale: factor of the kernel, see :func:`upsample_convolve`.
+
+    Returns:
+        Tensor of shape ``(batch, height, width, out_channels)`` in the dtype of the images.
     """
     return _alone(images, kernel, tf.convert_to_tensor(scale, kernel.dtype))

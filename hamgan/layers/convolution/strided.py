@@ -1,6 +1,6 @@
-"""A convolution and the resampling beside it as one convolution with stride 2.
+"""Convolution and resampling merged into one convolution with stride 2.
 
-Its kernel is the given one convolved with ones(2, 2): 4x4 instead of 3x3, 2x2 instead of 1x1.
+Its kernel is the original one convolved with ones(2, 2): 4x4 instead of 3x3, 2x2 instead of 1x1.
 """
 
 import tensorflow as tf
@@ -21,32 +21,37 @@ def _sum_of_shifts_adjoint(gradient: tf.Tensor) -> tf.Tensor:
 
 
 _spread = linear(_sum_of_shifts, _sum_of_shifts_adjoint)
-"""The kernel convolved with ones(2, 2): ``(size, size, in, out)`` to ``(size + 1, size + 1, in, out)``."""
+"""Convolves a kernel with ones(2, 2): ``(size, size, in, out)`` to ``(size + 1, size + 1, in, out)``."""
 
-# Padding is "SAME" below, not explicit: only then does TensorFlow take oneDNN's kernels for the gradients.
+# Padding is "SAME" rather than explicit, because TensorFlow then uses oneDNN for the gradients.
 
 
 def upsample_convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Convolution of the images after nearest upsampling by two; height and width known.
+    """Upsamples images by two with nearest neighbours, then convolves them.
 
     Args:
-        images: shape ``(batch, height, width, in_channels)``.
-        kernel: shape ``(size, size, in_channels, out_channels)``; spread in its own dtype.
+        images: tensor of shape ``(batch, height, width, in_channels)`` with known height and width.
+        kernel: tensor of shape ``(size, size, in_channels, out_channels)``, in the dtype of the images or a wider one.
 
     Returns:
-        Shape ``(batch, 2 height, 2 width, out_channels)``, dtype of the images.
+        Tensor of shape ``(batch, 2 * height, 2 * width, out_channels)`` in the dtype of the images.
     """
     height, width = images.shape[1:3]
-    # As the kernel of the convolution that this one transposes: turned around, channels exchanged.
+    # conv2d_transpose expects the kernel of the forward convolution: flipped, with the channels swapped.
     turned = tf.transpose(_spread(kernel)[::-1, ::-1], (0, 1, 3, 2))
     output_shape = tf.stack([tf.shape(images)[0], 2 * height, 2 * width, kernel.shape[-1]])
     return tf.nn.conv2d_transpose(images, tf.cast(turned, images.dtype), output_shape, strides=2, padding="SAME")
 
 
 def convolve_downsample(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """2x2 average pooling of the images' convolution; height and width even.
+    """Convolves images, then applies 2x2 average pooling.
 
-    Args and returns as for :func:`upsample_convolve`, but ``(batch, height / 2, width / 2, out_channels)``.
+    Args:
+        images: tensor of shape ``(batch, height, width, in_channels)`` with even height and width.
+        kernel: tensor of shape ``(size, size, in_channels, out_channels)``, in the dtype of the images or a wider one.
+
+    Returns:
+        Tensor of shape ``(batch, height / 2, width / 2, out_channels)`` in the dtype of the images.
     """
     spread = tf.cast(_spread(kernel) / 4, images.dtype)
     return tf.nn.conv2d(images, spread, strides=2, padding="SAME")

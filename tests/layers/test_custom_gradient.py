@@ -1,7 +1,7 @@
 import tensorflow as tf
 
+from hamgan.layers.custom_gradient import custom_gradient
 from hamgan.layers.execution import execution
-from hamgan.layers.gradients import custom_gradient
 from hamgan.networks.blocks import GeneratorBlock
 
 
@@ -10,7 +10,7 @@ def product(x, y):
     return x * y, lambda upstream: (upstream * y, upstream * x)
 
 
-def test_it_is_a_custom_gradient_in_eager_mode_too():
+def test_custom_gradient_applies_in_eager_mode():
     x, y = tf.constant(3.0), tf.constant(5.0)
     with tf.GradientTape() as tape:
         tape.watch([x, y])
@@ -19,7 +19,8 @@ def test_it_is_a_custom_gradient_in_eager_mode_too():
     assert [float(gradient) for gradient in tape.gradient(outputs, [x, y])] == [5.0, 3.0]
 
 
-def test_gradients_carry_the_name_of_their_layer():
+# Profiles show the names of operations, so this test reads them.
+def test_gradients_are_named_after_their_layer():
     with execution(convolution_form="products"):
         block = GeneratorBlock(8, num_classes=3)
     block.build((2, 4, 4, 8))

@@ -1,9 +1,8 @@
-"""What the matrix decompositions share: the two gradients, and the checks of their operands.
+"""Input checks and the choice of gradient, shared by all matrix decompositions.
 
-With the one-step gradient everything that the iterations compute is a constant and only the last update of the
-coefficients is differentiated, so nothing of the iterations is kept for the backward pass and its cost does not depend
-on their number. That last update is made of plain operations on the inputs and those constants, and therefore has the
-derivatives of every order of the function that it is.
+With the one-step gradient, everything that the iterations compute is a constant; only the last update of the
+coefficients is differentiated. The backward pass then stores nothing from the iterations, and its cost does not depend
+on their number. The last update consists of plain TensorFlow operations, so derivatives of every order are exact.
 """
 
 from typing import Literal, get_args
@@ -13,7 +12,7 @@ import tensorflow as tf
 from hamgan.layers.precision import accumulation_dtype
 
 Gradient = Literal["one_step", "unrolled"]
-"""What is differentiated: the last update alone, or all iterations."""
+"""Part of the computation that is differentiated: the last update alone, or all iterations."""
 
 
 def check_gradient(gradient: str) -> None:
@@ -25,19 +24,19 @@ def check_gradient(gradient: str) -> None:
 def checked_operands(
     inputs: tf.Tensor, initial_bases: tf.Tensor, rank: int | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns both as tensors if there is one set of bases for each row of the inputs.
+    """Returns both arguments as tensors after checking that each row of the inputs has its own set of bases.
 
-    Other shapes would broadcast, or be multiplied into something else, without an error.
+    Without the check, some wrong shapes would broadcast silently.
 
     Args:
-        inputs: shape ``(batch, positions, latent_dim)``.
-        initial_bases: expected to have shape ``(batch, latent_dim, rank)``.
-        rank: number of bases R; any if absent.
+        inputs: tensor of shape ``(batch, positions, latent_dim)``.
+        initial_bases: tensor of shape ``(batch, latent_dim, rank)``.
+        rank: expected number of bases R; None accepts any.
 
     Raises:
-        ValueError: the shapes do not fit.
-        tf.errors.InvalidArgumentError: the same, where the shapes are unknown while a graph is traced. XLA knows them
-            when it compiles.
+        ValueError: if the static shapes do not match.
+        tf.errors.InvalidArgumentError: if shapes that are unknown during tracing do not match. XLA knows all shapes
+            and reports the mismatch when it compiles.
     """
     inputs, initial_bases = tf.convert_to_tensor(inputs), tf.convert_to_tensor(initial_bases)
     if inputs.shape.rank != 3:
@@ -53,17 +52,17 @@ def checked_operands(
         return inputs, initial_bases
     expected_shape = tf.stack([tf.shape(inputs)[0], tf.shape(inputs)[2], rank or tf.shape(initial_bases)[2]])
     check = tf.debugging.assert_equal(tf.shape(initial_bases), expected_shape, message=message)
-    # XLA drops the assertion; there the reshape refuses what does not fit.
+    # XLA drops assertions; the reshape still fails on a mismatch.
     with tf.control_dependencies([check] if check is not None else []):
         return inputs, tf.reshape(initial_bases, expected_shape)
 
 
-def whole_images(inputs: tf.Tensor, num_sections: int) -> tf.Tensor:
-    """Returns the number of images that the rows of the inputs are the sections of.
+def num_images(inputs: tf.Tensor, num_sections: int) -> tf.Tensor:
+    """Returns the number of images in inputs that have one row per section of an image.
 
     Raises:
-        ValueError: some image lacks sections.
-        tf.errors.InvalidArgumentError: the same, where the number of rows is unknown while a graph is traced.
+        ValueError: if the number of rows is not a multiple of ``num_sections``.
+        tf.errors.InvalidArgumentError: likewise, if the number of rows is unknown during tracing.
     """
     message = f"inputs must have {num_sections} rows, one for each section, for each image"
     rows = inputs.shape[0]
@@ -77,12 +76,12 @@ def whole_images(inputs: tf.Tensor, num_sections: int) -> tf.Tensor:
 
 
 def in_float32(x: tf.Tensor) -> tf.Tensor:
-    """Casts half precision to float32: there the denominators' epsilon is rounded away, or zero."""
+    """Casts half precision to float32, where the epsilon of the denominators does not vanish."""
     return tf.cast(x, accumulation_dtype(x.dtype))
 
 
-def constants(x: tf.Tensor, initial_bases: tf.Tensor, gradient: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns X and the initial bases as the iterations take them: X is a constant unless they are differentiated."""
+def iteration_inputs(x: tf.Tensor, initial_bases: tf.Tensor, gradient: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns X and the bases for the iterations: the bases are constants, and so is X for the one-step gradient."""
     check_gradient(gradient)
     bases = tf.stop_gradient(tf.cast(initial_bases, x.dtype))
     return (tf.stop_gradient(x) if gradient == "one_step" else x), bases
