@@ -80,7 +80,8 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
     from hamgan.distribution.strategies import is_chief
     from hamgan.runs.directory import RunDirectory
     from hamgan.training.collapse import TrainingDivergedError
-    from hamgan.training.loop import resolved, train
+    from hamgan.training.loop import train
+    from hamgan.training.start import resolved
 
     run_directory = RunDirectory(arguments.run)
     if preset is None and not run_directory.exists():

@@ -39,6 +39,7 @@ class ClassificationDataset:
         self.builder = open_dataset(config)
         self.image_key, self.label_key = feature_keys(self.builder, config.dataset)
         self.num_classes: int = self.builder.info.features[self.label_key].num_classes
+        self.class_names: list[str] = list(self.builder.info.features[self.label_key].names)
         self._folder = os.fspath(self.builder.data_path)
         self._decoder = ExampleDecoder(self.builder, self.image_key, self.label_key, config.dataset)
         self._configured_splits = tuple(dict.fromkeys((config.train_split, config.validation_split)))

@@ -1,18 +1,136 @@
-"""Checkpoints of a run scored once each; every result is a file in the run's folder."""
+"""Scores of a run's checkpoints; every result is a file in the run's folder."""
 
+import dataclasses
 import logging
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hamgan.config import protocols
+import tensorflow as tf
+
+from hamgan.config import ExperimentConfig, override, protocols
 from hamgan.distribution.strategies import agreed, is_chief
+from hamgan.errors import UserError
 from hamgan.evaluation.evaluator import Evaluator
+from hamgan.evaluation.features import DEFAULT_FOLDER
 from hamgan.runs.checkpoints import checkpoint_sha256
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.evaluation_results import ResultKey, key_of
+from hamgan.runs.report import write_report
 from hamgan.runs.score_table import one_line
+from hamgan.sampling.trained import Run, choose_weights, find_checkpoints
 
 _logger = logging.getLogger(__name__)
+
+
+OVERRIDABLE = ("data.", "evaluation.")
+"""Settings of a run that an evaluation may change."""
+
+
+def evaluate(
+    run: str | Run,
+    *,
+    checkpoint: str | None = None,
+    weights: str | None = None,
+    protocol: str | None = None,
+    classifier: str | None = None,
+    num_samples: int | None = None,
+    truncations: Sequence[float | None] = (None,),
+    data_dir: str | None = None,
+    cache_dir: str | None = None,
+    overrides: Iterable[str] = (),
+    strategy: tf.distribute.Strategy | None = None,
+) -> list[dict[str, Any]]:
+    """Scores checkpoints of a run and writes the results and the report into the run's folder.
+
+    Results that exist already, made the same way, are returned as they are.
+
+    Args:
+        run: folder of the run, or a loaded run.
+        checkpoint: "latest", "best", "all", a step, or the path of a checkpoint; by default, the latest one, or the one
+            that was loaded.
+        weights: the generator's weights, "ema" (the moving average) or "raw"; by default, "ema" if the run keeps one,
+            or those that were loaded.
+        protocol: name of an evaluation protocol; by default, the settings of the run.
+        classifier: TF-Hub handle or SavedModel; by default, that of the run.
+        num_samples: number of images to generate, and the most real images to use; by default, that of the run.
+        truncations: truncations of the latent vectors, with one result each; None is the run's own.
+        data_dir: folder of the TFDS data sets; by default, that of the run.
+        cache_dir: local folder of features; by default, ``~/.cache/hamgan/features``.
+        overrides: assignments to settings of ``data`` and ``evaluation``, such as ``evaluation.bootstrap=100``.
+        strategy: strategy whose replicas share the work; by default, the current one.
+
+    Returns:
+        A result for each truncation and checkpoint, with "step", "scores" ("fid", "inception_score", ...), "real" (the
+        scores of the real images), "card" (how it was made) and more. Empty in processes other than the chief.
+
+    Raises:
+        UserError: the run, a checkpoint, the data or the classifier is missing or unusable, or a setting is wrong.
+        FailedError: results cannot be written.
+
+    Reference: Heusel et al., GANs Trained by a Two Time-Scale Update Rule (NeurIPS 2017), for FID.
+
+    Example:
+        >>> import hamgan
+        >>> (result,) = hamgan.evaluate("runs/digits", classifier="classifier", data_dir="data")
+        >>> sorted(result["scores"])[:3]
+        ['accuracy', 'coverage', 'density']
+    """
+    if isinstance(run, Run):
+        checkpoint = run.checkpoint if checkpoint is None else checkpoint
+        weights = run.weights if weights is None else weights
+        run = run.path
+    directory = RunDirectory(run)
+    config = evaluation_config(
+        directory.read_config(),
+        protocol=protocol,
+        classifier=classifier,
+        num_samples=num_samples,
+        data_dir=data_dir,
+        overrides=overrides,
+    )
+    checkpoints = find_checkpoints(directory, checkpoint or "latest")
+    weights = choose_weights(config, weights)
+    strategy = strategy or tf.distribute.get_strategy()
+    if is_chief(strategy):
+        directory.check_takes_results()  # Before the work, not after it.
+    evaluator = Evaluator(config, strategy, cache_dir or DEFAULT_FOLDER)
+    results = []
+    for truncation in truncations:
+        results += evaluate_checkpoints(evaluator.at_truncation(truncation), directory, checkpoints, weights)
+    if is_chief(strategy):
+        write_report(directory)
+    return results
+
+
+def evaluation_config(
+    config: ExperimentConfig,
+    *,
+    protocol: str | None = None,
+    classifier: str | None = None,
+    num_samples: int | None = None,
+    data_dir: str | None = None,
+    overrides: Iterable[str] = (),
+) -> ExperimentConfig:
+    """Returns a run's config with the settings of an evaluation; see :func:`evaluate` for the arguments.
+
+    Raises:
+        UserError: a setting is wrong, or one that an evaluation may not change.
+    """
+    if protocol is not None:
+        settings = dataclasses.replace(protocols.get_protocol(protocol), batch=config.evaluation.batch)
+        config = dataclasses.replace(config, evaluation=settings)
+    options = {
+        "data.data_dir": data_dir,
+        "evaluation.classifier": classifier,
+        "evaluation.num_samples": num_samples,
+    }
+    assignments = [f"{path}={value}" for path, value in options.items() if value is not None]
+    for assignment in overrides:
+        if not assignment.startswith(OVERRIDABLE):
+            raise UserError(f"an evaluation can override {' and '.join(OVERRIDABLE)} fields only, found '{assignment}'")
+        assignments.append(assignment)
+    return override(config, assignments)
 
 
 def evaluate_checkpoints(

@@ -5,24 +5,24 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from hamgan.config import ExperimentConfig, protocols
+from hamgan.config import ExperimentConfig
 from hamgan.config.class_lists import parse_classes
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.data.preprocessing import PREPROCESSING
 from hamgan.distribution.replicas import on_all_replicas
 from hamgan.distribution.strategies import agreed, is_chief
 from hamgan.errors import PreemptedError, UserError, reason_of
+from hamgan.evaluation.card import CardMaker, extras_of, images_used
 from hamgan.evaluation.classifier import Classifier
 from hamgan.evaluation.features import DEFAULT_FOLDER, Features, FeatureStore
-from hamgan.evaluation.metrics import all_finite
 from hamgan.evaluation.neighbors import DENSITY_NEIGHBORS
+from hamgan.evaluation.row_blocks import all_finite
 from hamgan.evaluation.scores import RealReference, score_repeats
 from hamgan.networks import Generator
 from hamgan.runs.checkpoints import checkpoint_sha256
@@ -30,11 +30,8 @@ from hamgan.sampling.batch_statistics import set_standing_statistics
 from hamgan.sampling.sampler import Sampler
 from hamgan.sampling.trained import load_generator
 
-EXTRAS = ("bootstrap", "fid_infinity", "intra_classes")
-"""Settings that ask for scores beside the others, and change none of them."""
 SMALLEST_COUNT = 2
 """Images that a covariance takes."""
-_PACKAGES = ("hamgan", "tensorflow", "tensorflow-gan", "keras", "numpy")
 
 Batches = Iterator[tuple[dict[str, np.ndarray], np.ndarray]]
 """Outputs of the classifier, and labels."""
@@ -124,61 +121,19 @@ class Evaluator:
         return None if real is None else real.scores
 
     def card(self, weights: str) -> dict[str, Any]:
-        """Returns how results for these weights, "ema" or "raw", are made: a protocol card.
-
-        It holds what changes a score, and the names of the data set and the classifier;
-        see :func:`hamgan.config.protocols.card_id`. The contents of the data set are digested the first time.
-        """
-        settings, data = self.settings, self.config.data
-        return {
-            "protocol": protocols.describe(settings),
-            **self._fakes_card(weights),
-            "repeats": settings.repeats,
-            "images": {
-                "fake": settings.num_samples,
-                "validation": self._count(data.validation_split),
-                "train": self._count(data.train_split),
-                "neighbors": settings.neighbors_samples,
-            },
-            "preprocessing": PREPROCESSING,
-            "validation": self._identity(data.validation_split),
-            "train": self._identity(data.train_split),
-        }
-
-    def _fakes_card(self, weights: str) -> dict[str, Any]:
-        """What the features of a checkpoint's fakes depend on."""
-        settings = self.settings
-        batch_norm = settings.batch_norm
-        if batch_norm != "moving":
-            passes = f"{settings.standing_passes} batches" if batch_norm == "standing" else "each batch"
-            batch_norm += f" ({passes} of {settings.batch})"
-        return {
-            "weights": weights,
-            "batch_norm": batch_norm,
-            "truncation": settings.truncation,
-            "seed": settings.seed,
-            "resolution": self.config.model.resolution,
-            "classifier": self.classifier.card(),
-        }
+        """Returns how results for these weights, "ema" or "raw", are made; see :class:`CardMaker`."""
+        return self._cards().card(weights)
 
     def provenance(self) -> dict[str, Any]:
-        """Returns what is recorded beside a card, for it changes no score: versions, the batch, where the data is."""
-        splits = {"validation": self.config.data.validation_split, "train": self.config.data.train_split}
-        return {
-            "versions": {name: metadata.version(name) for name in _PACKAGES},
-            "batch": self.settings.batch,
-            "data": {name: self.dataset.provenance(split) for name, split in splits.items()},
-        }
+        """Returns what is recorded beside a card; see :meth:`CardMaker.provenance`."""
+        return self._cards().provenance()
 
-    def _identity(self, split: str) -> dict[str, Any]:
-        """What the images of a split that are used are, by their contents."""
-        return self.dataset.identity(split, self._count(split), self.cache_dir)
+    def _cards(self) -> CardMaker:
+        return CardMaker(self.config, self.dataset, self.classifier, self.cache_dir)
 
     def _count(self, split: str) -> int:
-        """How many images of a split are used."""
-        if self.settings.wrap_validation and split == self.config.data.validation_split:
-            return self.settings.num_samples
-        return min(self.settings.num_samples, self.dataset.num_examples(split))
+        """Returns the number of images of a split that are used."""
+        return images_used(self.config, self.dataset, split)
 
     def evaluate(self, path: str, weights: str) -> dict[str, Any] | None:
         """Scores one checkpoint.
@@ -202,7 +157,7 @@ class Evaluator:
         checkpoint = checkpoint_sha256(path)
         self._generators[weights] = generator
         real = self._real_reference()
-        made_by = {**self._fakes_card(weights), "checkpoint": checkpoint, "batch": settings.batch}
+        made_by = {**self._cards().fakes_card(weights), "checkpoint": checkpoint, "batch": settings.batch}
         store = self._store(made_by, settings.num_samples * settings.repeats)
 
         def batches(first: int) -> Batches:
@@ -321,7 +276,7 @@ class Evaluator:
         store = None
         if is_chief(self.strategy):
             content = {
-                "real": self._identity(split)["sha256"],
+                "real": self._cards().identity(split)["sha256"],
                 "resolution": resolution,
                 "preprocessing": PREPROCESSING,
                 "classifier": self.classifier.card(),
@@ -358,9 +313,3 @@ def _with_labels(batches: Iterable[dict[str, np.ndarray]], labels: np.ndarray) -
 def _intra_classes(config: ExperimentConfig) -> list[int]:
     text = config.evaluation.intra_classes
     return parse_classes(text, config.model.num_classes, "evaluation.intra_classes") if text else []
-
-
-def extras_of(config: ExperimentConfig) -> dict[str, Any]:
-    """Returns the settings that ask for scores beside the others."""
-    settings = dataclasses.asdict(config.evaluation)
-    return {name: settings[name] for name in EXTRAS}

@@ -10,17 +10,11 @@ import numpy as np
 from hamgan.config import EvaluationConfig
 from hamgan.errors import UserError
 from hamgan.evaluation.features import Features
-from hamgan.evaluation.metrics import (
-    FrechetDistanceTo,
-    Moments,
-    all_finite,
-    class_conditional_accuracy,
-    frechet_distance,
-    inception_score,
-    intra_class_frechet_distances,
-    kernel_inception_distance,
-)
+from hamgan.evaluation.fid import FrechetDistance, Moments, intra_class_frechet_distances
+from hamgan.evaluation.inception_score import inception_score
+from hamgan.evaluation.kid import kernel_inception_distance
 from hamgan.evaluation.neighbors import precision_recall_density_coverage
+from hamgan.evaluation.row_blocks import all_finite
 from hamgan.evaluation.uncertainty import (
     bootstrap_frechet_distance,
     bootstrap_inception_score,
@@ -28,6 +22,11 @@ from hamgan.evaluation.uncertainty import (
 )
 
 _logger = logging.getLogger(__name__)
+
+
+def class_conditional_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Share, in [0, 1], of the images that the classifier assigns to the label asked for."""
+    return float(np.mean(np.argmax(logits, axis=1) == labels))
 
 
 class RealReference:
@@ -47,21 +46,14 @@ class RealReference:
         self.num_classes = num_classes
         self.distinct = validation.rows(0, len(validation.labels) if distinct is None else distinct)
         _logger.info("Scoring the real images")
-        self.validation_moments = Moments.of(validation.pool_3)
-        self.train_moments = Moments.of(train.pool_3)
+        train_moments = Moments.of(train.pool_3)
+        self.distance = FrechetDistance(Moments.of(validation.pool_3))
+        self.train_distance = FrechetDistance(train_moments)
         self.scores: dict[str, float | None] = {
-            "fid": frechet_distance(self.validation_moments, self.train_moments),
+            "fid": self.distance(train_moments),
             "inception_score": inception_score(validation.logits),
             "accuracy": self.accuracy(validation),
         }
-        self._distance: FrechetDistanceTo | None = None
-
-    @property
-    def distance(self) -> FrechetDistanceTo:
-        """FID to the validation split, for many at once."""
-        if self._distance is None:
-            self._distance = FrechetDistanceTo(self.validation_moments)
-        return self._distance
 
     def accuracy(self, features: Features) -> float | None:
         """Returns the share of images that the classifier assigns to their label, None if it knows other classes."""
@@ -95,8 +87,8 @@ def score(fakes: Features, real: RealReference, neighbors_samples: int) -> tuple
         _logger.warning("No KID: %s", error)
         kid, kid_error = None, None
     scores = {
-        "fid": frechet_distance(real.validation_moments, moments),
-        "fid_train": frechet_distance(real.train_moments, moments),
+        "fid": real.distance(moments),
+        "fid_train": real.train_distance(moments),
         "inception_score": inception_score(fakes.logits),
         "kid": kid,
         "accuracy": real.accuracy(fakes),

@@ -4,18 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hamgan.evaluation.metrics import (
-    FrechetDistanceTo,
-    InceptionScoreSums,
-    Moments,
-    check_matrix,
-    predictions,
-    row_blocks,
-)
+from hamgan.evaluation.fid import FrechetDistance, Moments
+from hamgan.evaluation.inception_score import InceptionScoreSums, predictions
+from hamgan.evaluation.row_blocks import check_matrix, row_blocks
 
 
 def bootstrap_frechet_distance(
-    distance: FrechetDistanceTo, fake_pool_3: np.ndarray, *, resamples: int, seed: int
+    distance: FrechetDistance, fake_pool_3: np.ndarray, *, resamples: int, seed: int
 ) -> float:
     """Standard error of the FID for the choice of fakes, by the bootstrap: the real features stay as they are.
 
@@ -29,14 +24,14 @@ def bootstrap_frechet_distance(
         seed: seed of the resamples.
 
     Raises:
-        ValueError: there are fewer than 2 resamples, or as ``frechet_distance``.
+        ValueError: there are fewer than 2 resamples, or :class:`FrechetDistance` raises.
 
     Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 6.
     """
     distances = []
     for weights in _resamples(len(fake_pool_3), resamples, seed):
         rows = np.flatnonzero(weights)
-        distances.append(distance(Moments.of(fake_pool_3, rows, weights[rows])))
+        distances.append(distance.fast(Moments.of(fake_pool_3, rows, weights[rows])))
     return float(np.std(distances, ddof=1))
 
 
@@ -49,7 +44,7 @@ def bootstrap_inception_score(logits: np.ndarray, *, resamples: int, seed: int) 
         seed: seed of the resamples; the same rows are drawn as by ``bootstrap_frechet_distance``.
 
     Raises:
-        ValueError: there are fewer than 2 resamples, or as ``inception_score``.
+        ValueError: there are fewer than 2 resamples, or no logits.
 
     Reference: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 6.
     """
@@ -78,7 +73,7 @@ def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def frechet_distance_infinity(
-    distance: FrechetDistanceTo, fake_pool_3: np.ndarray, *, seed: int, points: int = 15, smallest: int | None = None
+    distance: FrechetDistance, fake_pool_3: np.ndarray, *, seed: int, points: int = 15, smallest: int | None = None
 ) -> float:
     """FID extrapolated to infinitely many fakes: its bias is near linear in 1/N, so a line's intercept is free of it.
 
@@ -116,6 +111,6 @@ def frechet_distance_infinity(
     for size in sizes:
         # Sorted, they are read from disk in order.
         rows = np.sort(rng.choice(count, size, replace=False))
-        distances.append(distance(Moments.of(fake_pool_3, rows)))
+        distances.append(distance.fast(Moments.of(fake_pool_3, rows)))
     _, intercept = np.polyfit(1 / sizes, distances, 1)
     return float(intercept)

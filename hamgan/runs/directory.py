@@ -45,6 +45,7 @@ class RunDirectory:
         self.path = path
         self.config_path = os.path.join(path, "config.json")
         self.metrics_path = os.path.join(path, "metrics.jsonl")
+        self.class_names_path = os.path.join(path, "class_names.json")
         self.collapses_path = os.path.join(path, "collapses.json")
         self.checkpoints = os.path.join(path, "checkpoints")
         self.samples = os.path.join(path, "samples")
@@ -124,6 +125,28 @@ class RunDirectory:
         """
         with self._writing():
             write_atomically(self.config_path, to_json(config).encode())
+
+    def write_class_names(self, names: Sequence[str]) -> None:
+        """Writes the name of each class of the data set.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        with self._writing():
+            write_atomically(self.class_names_path, (json.dumps(list(names), indent=1) + "\n").encode())
+
+    def read_class_names(self) -> list[str] | None:
+        """Returns the name of each class; None for a run of an earlier version, which did not keep them.
+
+        Raises:
+            UserError: the file is damaged or cannot be read.
+        """
+        if not gfile.exists(self.class_names_path):
+            return None
+        names = read_json(self.class_names_path)
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise UserError(f"{self.class_names_path} is damaged (expected a list of names); delete it")
+        return names
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Adds a line per row to the metrics log."""

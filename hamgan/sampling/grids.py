@@ -3,6 +3,11 @@
 import numpy as np
 
 
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Returns images in [-1, 1] as uint8, rounded to the nearest value."""
+    return np.clip(np.round((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
 def image_grid(images: np.ndarray, *, columns: int) -> np.ndarray:
     """Arranges images in a grid, row by row.
 
@@ -15,8 +20,7 @@ def image_grid(images: np.ndarray, *, columns: int) -> np.ndarray:
     """
     count, height, width, channels = images.shape
     rows = count // columns
-    pixels = np.clip(np.round((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
-    tiles = pixels.reshape(rows, columns, height, width, channels)
+    tiles = to_uint8(images).reshape(rows, columns, height, width, channels)
     return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
 
 

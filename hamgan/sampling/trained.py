@@ -1,14 +1,17 @@
-"""A run's generator, for sampling and evaluation."""
+"""Trained networks: the checkpoints of a run, its generator and its discriminator."""
 
+import functools
 import os
 import re
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
-from hamgan.errors import UserError
-from hamgan.networks import Generator
-from hamgan.networks.build import build_generator
+from hamgan.errors import UserError, did_you_mean
+from hamgan.networks import Discriminator, Generator
+from hamgan.networks.build import build_discriminator, build_generator
 from hamgan.runs.checkpoints import (
     EMA_NAME,
     PREFIX,
@@ -19,8 +22,153 @@ from hamgan.runs.checkpoints import (
     restore,
 )
 from hamgan.runs.directory import RunDirectory
+from hamgan.sampling.grids import to_uint8
+from hamgan.sampling.sampler import Sampler
 
 WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
+
+
+class Run:
+    """A run with trained networks, from :func:`load`.
+
+    Attributes:
+        path: path of the run's folder.
+        config: config of the run, an :class:`hamgan.config.ExperimentConfig`.
+        step: training step of the checkpoint.
+        checkpoint: path of the checkpoint, without suffix.
+        weights: the generator's weights: "ema" (the moving average) or "raw".
+        class_names: name of each class; the numbers as text if the run does not know any.
+
+    Example:
+        >>> import hamgan
+        >>> run = hamgan.Run("runs/digits")
+        >>> inputs = run.generator.draw_inputs(seed=0, count=2)
+        >>> run.discriminator(run.generator(*inputs), inputs.labels).shape
+        TensorShape([2, 1])
+    """
+
+    def __init__(self, path: str, *, checkpoint: str = "latest", weights: str | None = None) -> None:
+        directory = RunDirectory(path)
+        self.path = path
+        self.config = directory.read_config()
+        self.step, self.checkpoint = find_checkpoint(directory, checkpoint)
+        self.weights = choose_weights(self.config, weights)
+        self.class_names = directory.read_class_names() or [str(i) for i in range(self.config.model.num_classes)]
+
+    def __repr__(self) -> str:
+        return f"Run({self.path!r}, step={self.step}, weights={self.weights!r})"
+
+    @functools.cached_property
+    def generator(self) -> Generator:
+        """The generator, a Keras model that maps z and labels to images in [-1, 1]."""
+        return load_generator(self.config, self.checkpoint, self.weights)
+
+    @functools.cached_property
+    def discriminator(self) -> Discriminator:
+        """The discriminator, a Keras model that maps images in [-1, 1] and labels to logits."""
+        network = build_discriminator(self.config.model, precision=weights_precision(self.config))
+        restore(self.checkpoint, network_variables(network), part=network.name)
+        return network
+
+    def labels(self, classes: Sequence[int | str]) -> list[int]:
+        """Returns the labels of classes.
+
+        Args:
+            classes: names of classes, or labels as integers or as text such as "#7". Text is a name first; a number as
+                text that is no name is a label.
+
+        Raises:
+            UserError: there is no such class.
+        """
+        return [self._label(item) for item in classes]
+
+    def _label(self, item: int | str) -> int:
+        num_classes = self.config.model.num_classes
+        if isinstance(item, str):
+            if item in self.class_names:
+                return self.class_names.index(item)
+            number = item.removeprefix("#")
+            if not number.isdecimal():
+                hint = did_you_mean(item, self.class_names) or f"; labels are 0 to {num_classes - 1}"
+                raise UserError(f"unknown class '{item}' of {self.path}{hint}")
+            item = int(number)
+        if not 0 <= item < num_classes:
+            raise UserError(f"classes of {self.path} are 0 to {num_classes - 1}, found {item}")
+        return int(item)
+
+    def sample(
+        self,
+        classes: Sequence[int | str] | None = None,
+        *,
+        per_class: int = 1,
+        seed: int = 0,
+        truncation: float | None = None,
+        batch: int = 50,
+    ) -> np.ndarray:
+        """Generates images; the same arguments give the same images.
+
+        Args:
+            classes: names or labels of the classes, see :meth:`labels`; by default, all.
+            per_class: number of images of each class.
+            seed: seed of the latent vectors, in [0, 2^31).
+            truncation: t, for latent vectors from the normal distribution truncated to [-t, t]; the smaller, the more
+                typical and the less varied the images.
+            batch: number of images that are generated at once.
+
+        Returns:
+            uint8 of shape ``(len(classes) * per_class, resolution, resolution, 3)``, one class after the other.
+
+        Raises:
+            UserError: there is no such class, or an argument is out of its range.
+        """
+        if per_class < 1 or batch < 1:
+            raise UserError(f"per_class and batch must be positive, found {per_class} and {batch}")
+        if not 0 <= seed < 2**31:
+            raise UserError(f"seed must be in [0, 2^31), found {seed}")
+        if truncation is not None and not truncation > 0:
+            raise UserError(f"truncation must be positive, found {truncation}")
+        chosen = range(self.config.model.num_classes) if classes is None else self.labels(classes)
+        labels = np.repeat(np.asarray(chosen, np.int32), per_class)
+        if not len(labels):
+            raise UserError("classes must name at least one class, found none")
+        sampler = Sampler(self.generator, seed=seed, batch=min(batch, len(labels)), truncation=truncation)
+        return np.concatenate([to_uint8(images) for images in sampler.batches(labels)])
+
+
+def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -> Run:
+    """Loads the trained networks of a run.
+
+    Args:
+        path: folder of the run, local or ``gs://``.
+        checkpoint: "latest", "best" (the lowest FID among those evaluated), a step, or the path of a checkpoint.
+        weights: the generator's weights, "ema" (the moving average) or "raw"; by default, "ema" if the run keeps one.
+
+    Raises:
+        UserError: there is no run or no such checkpoint, or the run keeps no average.
+
+    Example:
+        >>> import hamgan
+        >>> run = hamgan.load("runs/digits")
+        >>> run.sample(classes=["3", 7], per_class=8, seed=1, truncation=0.7).shape
+        (16, 32, 32, 3)
+    """
+    return Run(path, checkpoint=checkpoint, weights=weights)
+
+
+def choose_weights(config: ExperimentConfig, weights: str | None) -> str:
+    """Returns which of the generator's weights to use: those asked for, or the moving average if there is one.
+
+    Raises:
+        UserError: the run does not keep them, or there is no such choice.
+    """
+    has_average = config.train.ema_decay > 0
+    if weights is None:
+        return "ema" if has_average else "raw"
+    if weights not in WEIGHTS:
+        raise UserError(f"weights must be {' or '.join(WEIGHTS)}, found '{weights}'")
+    if weights == "ema" and not has_average:
+        raise UserError("the run keeps no moving average (train.ema_decay is 0): use the raw weights")
+    return weights
 
 
 def load_generator(config: ExperimentConfig, path: str, weights: str, generator: Generator | None = None) -> Generator:

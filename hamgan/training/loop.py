@@ -1,8 +1,6 @@
-"""The training loop: build, resume, step, log, save."""
+"""The training loop: take steps, log, save, and answer what goes wrong."""
 
-import dataclasses
 import logging
-import os
 import sys
 import time
 from typing import Any
@@ -12,41 +10,26 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hamgan import random_streams
-from hamgan.config import ExperimentConfig, differences
+from hamgan.config import ExperimentConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.distribution.strategies import (
     UNAVAILABLE,
-    agreed,
-    describe,
     distribute,
     is_chief,
     is_multi_worker,
     replica_batch,
 )
 from hamgan.errors import FailedError, PreemptedError, UserError, reason_of
-from hamgan.runs.checkpoints import checkpoint_path, restore, restore_newest
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
 from hamgan.training.collapse import TrainingDivergedError, describe_collapse
 from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
+from hamgan.training.start import begin, restore_on_all_workers, resume
 from hamgan.training.state import TrainState
 from hamgan.training.step import StepsTaken, TrainStep, make_train_function
 
 _logger = logging.getLogger(__name__)
-
-MAY_CHANGE = (
-    "data.data_dir",
-    "train.steps",
-    "train.steps_per_loop",
-    "train.checkpoint_every",
-    "train.max_to_keep",
-    "train.image_every",
-    "train.on_collapse",
-    "train.max_rollbacks",
-    "evaluation.",
-)
-"""Settings that a resumed run may change: the weights at a given step do not depend on them."""
 
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
 
@@ -82,8 +65,8 @@ def train(
     replica_batch(config.train.global_batch, strategy)
     try:
         with RunLock(run) as lock:
-            dataset, state = _begin(config, run, strategy, lock)
-            _resume(config, run, strategy, state)
+            dataset, state = begin(config, run, strategy, lock)
+            resume(config, run, strategy, dataset, state)
             _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
     except UNAVAILABLE as error:
         if not is_multi_worker(strategy):
@@ -91,82 +74,6 @@ def train(
         raise PreemptedError(
             f"a worker of the cluster is gone ({type(error).__name__}); start all workers again"
         ) from error
-
-
-def _begin(
-    config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy, lock: RunLock
-) -> tuple[ClassificationDataset, TrainState]:
-    """Builds everything, and makes the folder of a new run when nothing can be wrong with its settings any more."""
-    is_new = not run.exists()
-    if is_chief(strategy):
-        run.check_unused() if is_new else lock.acquire()
-    if not is_new:
-        _check_same_experiment(config, run)
-    dataset = ClassificationDataset(config.data)
-    check_classes(config, dataset)
-    with strategy.scope():
-        state = TrainState(config)
-    if is_new and is_chief(strategy):
-        lock.acquire()
-        if run.exists():
-            _check_same_experiment(config, run)
-        else:
-            run.create(config)
-    return dataset, state
-
-
-def _resume(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy, state: TrainState) -> None:
-    """Restores the newest checkpoint if there is one, and has the run's files say what follows from there."""
-    restored = _restore(run, state, strategy)
-    step = int(state.step.numpy())
-    if step > config.train.steps:
-        raise UserError(f"{run.path} is at step {step}, beyond train.steps {config.train.steps}; override train.steps")
-    if is_chief(strategy):
-        run.write_config(config)
-        run.forget_metrics_after(step)
-        collapses = run.read_collapses()
-        if collapses and collapses[-1]["action"] == "stop":
-            # So that whoever watches the run sees that it has not ended.
-            run.write_collapses([*collapses[:-1], {**collapses[-1], "action": "resumed"}])
-        _logger.info(
-            "%s at step %d of %d on %s",
-            "Resuming" if restored else "Starting",
-            step,
-            config.train.steps,
-            describe(strategy),
-        )
-
-
-def _restore(run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy) -> str | None:
-    """Restores the newest checkpoint that the chief can read, on all workers; returns its path, or None."""
-    path = restore_newest(run.checkpoints, state.variables()) if is_chief(strategy) else None
-    step = agreed(strategy, -1 if path is None else int(state.step.numpy()))
-    if step >= 0 and not is_chief(strategy):
-        path = checkpoint_path(run.checkpoints, step)
-        restore(path, state.variables())
-    return path
-
-
-def check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> None:
-    """Raises UserError if the data set has another number of classes than the model."""
-    if dataset.num_classes != config.model.num_classes:
-        raise UserError(
-            f"data set '{config.data.dataset}' has {dataset.num_classes} classes, model.num_classes is "
-            f"{config.model.num_classes}; pass --override model.num_classes={dataset.num_classes}"
-        )
-
-
-def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
-    changed = {
-        path: values
-        for path, values in differences(run.read_config(), config).items()
-        if not path.startswith(MAY_CHANGE)
-    }
-    if changed:
-        listed = "; ".join(f"{path} is {there} there, {here} now" for path, (there, here) in changed.items())
-        raise UserError(
-            f"{run.path} was begun with other settings: {listed}. Choose another --run, or the same settings"
-        )
 
 
 class _Loop:
@@ -336,7 +243,7 @@ class _Loop:
         collapse["action"] = "rollback" if may_roll_back else "stop"
         if self.files is not None:
             self.files.checkpoints.settle()
-        path = _restore(self.run, self.state, self.strategy)
+        path = restore_on_all_workers(self.run, self.state, self.strategy)
         if path is None:
             raise TrainingDivergedError(f"{collapse['what']}; there is no checkpoint to go back to")
         self.step = int(self.state.step.numpy())
@@ -367,12 +274,3 @@ class _Loop:
         )
         self.progress.n = self.step * self.config.global_batch
         self._start_streams()
-
-
-def resolved(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns the config with a local data folder made absolute, so that a run can be used from anywhere."""
-    data_dir = config.data.data_dir
-    if data_dir is None or "://" in data_dir:
-        return config
-    data = dataclasses.replace(config.data, data_dir=os.path.abspath(data_dir))
-    return dataclasses.replace(config, data=data)

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from hamgan.config import override
+from hamgan.evaluation import row_blocks
 from hamgan.evaluation.evaluator import Evaluator
 from hamgan.runs.directory import RunDirectory
 from hamgan.training.loop import train
@@ -32,3 +34,31 @@ def make_evaluator(evaluation_config, cache_dir):
         return Evaluator(override(evaluation_config, overrides), strategy, cache_dir)
 
     return make
+
+
+WIDTH = 64
+ROWS = 5000
+
+
+@pytest.fixture(scope="session")
+def real():
+    rng = np.random.default_rng(0)
+    return np.maximum(rng.normal(size=(ROWS, WIDTH)) @ rng.normal(size=(WIDTH, WIDTH)) * 0.2, 0).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def fake():
+    rng = np.random.default_rng(1)
+    return np.maximum(rng.normal(size=(ROWS, WIDTH)) @ rng.normal(size=(WIDTH, WIDTH)) * 0.2 + 0.1, 0).astype(
+        np.float32
+    )
+
+
+@pytest.fixture(scope="session")
+def logits():
+    return (np.random.default_rng(2).normal(size=(ROWS, 100)) * 3).astype(np.float32)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(row_blocks, "_BLOCK_ROWS", 700)

@@ -16,7 +16,9 @@ from hamgan.evaluation import evaluate
 from hamgan.evaluation.classifier import Classifier
 from hamgan.evaluation.evaluate import evaluate_checkpoints
 from hamgan.evaluation.features import FeatureStore
-from hamgan.evaluation.metrics import frechet_inception_distance, inception_score, kernel_inception_distance
+from hamgan.evaluation.fid import frechet_inception_distance
+from hamgan.evaluation.inception_score import inception_score
+from hamgan.evaluation.kid import kernel_inception_distance
 from hamgan.evaluation.neighbors import precision_recall_density_coverage
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.report import write_report

@@ -1,0 +1,132 @@
+"""The start of training: a new run is created, or an earlier one resumed."""
+
+import dataclasses
+import logging
+import os
+
+import tensorflow as tf
+
+from hamgan.config import ExperimentConfig, differences
+from hamgan.data.dataset import ClassificationDataset
+from hamgan.distribution.strategies import agreed, describe, is_chief
+from hamgan.errors import UserError
+from hamgan.runs.checkpoints import checkpoint_path, restore, restore_newest
+from hamgan.runs.directory import RunDirectory
+from hamgan.runs.lock import RunLock
+from hamgan.training.state import TrainState
+
+_logger = logging.getLogger(__name__)
+
+MAY_CHANGE = (
+    "data.data_dir",
+    "train.steps",
+    "train.steps_per_loop",
+    "train.checkpoint_every",
+    "train.max_to_keep",
+    "train.image_every",
+    "train.on_collapse",
+    "train.max_rollbacks",
+    "evaluation.",
+)
+"""Settings that a resumed run may change: the weights at a given step do not depend on them."""
+
+
+def begin(
+    config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy, lock: RunLock
+) -> tuple[ClassificationDataset, TrainState]:
+    """Opens the data set and builds the networks; creates the folder of a new run once its settings have proved valid.
+
+    Raises:
+        UserError: the data set does not fit the model, the run has another config, its folder cannot be written, or
+            another process trains it.
+    """
+    is_new = not run.exists()
+    if is_chief(strategy):
+        run.check_unused() if is_new else lock.acquire()
+    if not is_new:
+        _check_same_experiment(config, run)
+    dataset = ClassificationDataset(config.data)
+    check_classes(config, dataset)
+    with strategy.scope():
+        state = TrainState(config)
+    if is_new and is_chief(strategy):
+        lock.acquire()
+        if run.exists():
+            _check_same_experiment(config, run)
+        else:
+            run.create(config)
+    return dataset, state
+
+
+def resume(
+    config: ExperimentConfig,
+    run: RunDirectory,
+    strategy: tf.distribute.Strategy,
+    dataset: ClassificationDataset,
+    state: TrainState,
+) -> None:
+    """Restores the newest checkpoint, if there is one, and drops what the run's files say of later steps.
+
+    Raises:
+        UserError: no checkpoint can be read, or the run is beyond ``train.steps`` already.
+    """
+    restored = restore_on_all_workers(run, state, strategy)
+    step = int(state.step.numpy())
+    if step > config.train.steps:
+        raise UserError(f"{run.path} is at step {step}, beyond train.steps {config.train.steps}; override train.steps")
+    if is_chief(strategy):
+        run.write_config(config)
+        run.write_class_names(dataset.class_names)
+        run.forget_metrics_after(step)
+        collapses = run.read_collapses()
+        if collapses and collapses[-1]["action"] == "stop":
+            # Continuous evaluation reads this: the run has not ended.
+            run.write_collapses([*collapses[:-1], {**collapses[-1], "action": "resumed"}])
+        _logger.info(
+            "%s at step %d of %d on %s",
+            "Resuming" if restored else "Starting",
+            step,
+            config.train.steps,
+            describe(strategy),
+        )
+
+
+def restore_on_all_workers(run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy) -> str | None:
+    """Restores the newest checkpoint that the chief can read, on every worker; returns its path, or None."""
+    path = restore_newest(run.checkpoints, state.variables()) if is_chief(strategy) else None
+    step = agreed(strategy, -1 if path is None else int(state.step.numpy()))
+    if step >= 0 and not is_chief(strategy):
+        path = checkpoint_path(run.checkpoints, step)
+        restore(path, state.variables())
+    return path
+
+
+def check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> None:
+    """Raises UserError if the data set has another number of classes than the model."""
+    if dataset.num_classes != config.model.num_classes:
+        raise UserError(
+            f"data set '{config.data.dataset}' has {dataset.num_classes} classes, model.num_classes is "
+            f"{config.model.num_classes}; pass --override model.num_classes={dataset.num_classes}"
+        )
+
+
+def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
+    changed = {
+        path: values
+        for path, values in differences(run.read_config(), config).items()
+        if not path.startswith(MAY_CHANGE)
+    }
+    if changed:
+        listed = "; ".join(f"{path} is {there} there, {here} now" for path, (there, here) in changed.items())
+        raise UserError(
+            f"{run.path} was begun with other settings: {listed}. Choose another --run, or the same settings"
+        )
+
+
+def resolved(config: ExperimentConfig) -> ExperimentConfig:
+    """Returns the config with a local data folder made absolute, so that a run can be used from anywhere."""
+    data_dir = config.data.data_dir
+    if data_dir is None or "://" in data_dir:
+        return config
+    data = dataclasses.replace(config.data, data_dir=os.path.abspath(data_dir))
+    return dataclasses.replace(config, data=data)

@@ -1,0 +1,8 @@
+import numpy as np
+
+from hamgan.evaluation.scores import class_conditional_accuracy
+
+
+def test_accuracy_is_the_share_of_labels_asked_for():
+    logits = np.array([[1, 2, 0], [3, 0, 1], [0, 0, 1], [5, 6, 7]])
+    assert class_conditional_accuracy(logits, np.array([1, 0, 1, 2])) == 0.75

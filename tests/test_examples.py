@@ -1,0 +1,104 @@
+"""Every example program, and every example in a docstring, runs."""
+
+import doctest
+import importlib
+import pathlib
+import pkgutil
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import hamgan
+
+ROOT = pathlib.Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+LONGEST = 60
+EARLIER_RUN = ROOT / "tests" / "runs" / "run_e872773"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_programs_are_short_and_say_how_to_run_them(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < LONGEST
+    assert f"python examples/{path.name}" in text
+
+
+def _run(name, *arguments, folder):
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_hamburger_in_a_classifier(tmp_path):
+    printed = _run("hamburger_classifier", "--epochs", "6", folder=tmp_path)
+    accuracy = float(printed.split("Test accuracy ")[1].rstrip("%\n"))
+    assert accuracy > 60
+
+
+def test_a_gan_by_keras_fit(tmp_path):
+    printed = _run("keras_fit_gan", "--epochs", "1", folder=tmp_path)
+    assert "discriminator: " in printed
+    assert "generator: " in printed
+    assert "nan" not in printed
+
+
+def test_sampling_and_scoring(tmp_path, digits_dir, classifier_path):
+    run = shutil.copytree(EARLIER_RUN, tmp_path / "run")
+    arguments = ("--classifier", classifier_path, "--data_dir", digits_dir)
+    printed = _run("sample_and_score", str(run), *arguments, folder=tmp_path)
+    assert "16 images of step 4, uint8 (16, 32, 32, 3): samples.npy" in printed
+    assert "FID " in printed
+    assert (tmp_path / "samples.npy").exists()
+
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(hamgan.__path__, "hamgan.")
+    # It ends its process.
+    if not module.name.endswith("__main__")
+)
+
+
+def _examples(module):
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    return [test for test in finder.find(module) if test.examples]
+
+
+@pytest.mark.parametrize("name", ["hamgan", *MODULES])
+def test_examples_in_docstrings(name, tmp_path, monkeypatch, digits_dir, classifier_path):
+    module = importlib.import_module(name)
+    examples = _examples(module)
+    if not examples:
+        return
+    monkeypatch.chdir(tmp_path)
+    # What the examples use: a run, data and a classifier, where the quickstart has them.
+    shutil.copytree(EARLIER_RUN, tmp_path / "runs" / "digits")
+    (tmp_path / "data").symlink_to(digits_dir)
+    (tmp_path / "classifier").symlink_to(classifier_path)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    runner = doctest.DocTestRunner(optionflags=flags)
+    for example in examples:
+        said = []
+        runner.run(example, out=said.append, clear_globs=False)
+        assert runner.failures == 0, "".join(said)
+
+
+@pytest.mark.parametrize("name", [name for name in hamgan.__all__ if name not in ("__version__", "layers")])
+def test_the_public_api_has_examples(name):
+    documented = getattr(hamgan, name)
+    assert any(example.name.endswith(f".{name}") for example in _examples(sys.modules[documented.__module__]))
+
+
+def test_importing_hamgan_loads_no_tensorflow():
+    code = "import sys, hamgan; dir(hamgan); hamgan.__version__; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_public_api_is_what_dir_lists():
+    assert dir(hamgan) == sorted(hamgan.__all__)
+    assert all(getattr(hamgan, name) is not None for name in hamgan.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'laod'"):
+        hamgan.laod  # noqa: B018
