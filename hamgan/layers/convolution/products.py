@@ -1,4 +1,4 @@
-"""3x3 convolutions with optional resampling, computed with the smallest number of matrix products.
+"""3x3 convolutions with optional resampling, computed with few matrix products.
 
 A convolution is bilinear in image and kernel. Along one axis, each algorithm computes k linear combinations of the
 image (analysis) and k of the three kernel taps, multiplies them pairwise, and combines the k products (synthesis). In
