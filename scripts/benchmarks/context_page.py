@@ -64,17 +64,12 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     variants = list(formulas)
     modes_and_quantities = [(mode, quantity) for quantity in QUANTITIES for mode in MODES]
     headers = [f"{mode}, {QUANTITIES[quantity]}" for mode, quantity in modes_and_quantities]
-
-    def cells(variant: str, size: int) -> list[str]:
-        return [_shown(by_key[variant, size, mode], quantity) for mode, quantity in modes_and_quantities]
-
-    main = [
+    formula = [
         [
             variant,
             f"{formulas[variant]['parameters']:,}",
             _engineering(_at(formulas[variant]["multiply_adds"], size)),
             _engineering(_at(formulas[variant]["ham_multiply_adds"], size)) if variant in HAMS else "",
-            *cells(variant, size),
         ]
         for variant in variants
     ]
@@ -94,19 +89,27 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
         [variant, *(_number(results["exponents"][mode][variant][quantity]) for mode, quantity in modes_and_quantities)]
         for variant in variants
     ]
-    every_size = [
-        [f"{size}x{size}", variant, *cells(variant, size)]
-        for size in sorted({row["size"] for row in rows})
-        for variant in variants
-    ]
+
+    def measured(sizes: Sequence[int]) -> str:
+        """One table per quantity, so that the tables stay narrow."""
+        return "\n\n".join(
+            _table(
+                ["size", "module", *(f"{mode}, {QUANTITIES[quantity]}" for mode in MODES)],
+                [
+                    [f"{size}x{size}", variant, *(_shown(by_key[variant, size, mode], quantity) for mode in MODES)]
+                    for size in sizes
+                    for variant in variants
+                ],
+            )
+            for quantity in QUANTITIES
+        )
+
+    formula_table = _table(["module", "parameters", "multiply-adds", "ham only"], formula)
     return {
-        f"At {size}x{size}": _table(
-            ["module", "parameters", "multiply-adds", "ham only", *headers],
-            main,
-        ),
+        f"At {size}x{size}": f"{formula_table}\n\n{measured([size])}",
         f"Hamburger over attention, at {size}x{size}": _table(["", *headers], ratios),
         "Exponents": _table(["module", *headers], fitted),
-        "At every size": _table(["size", "module", *headers], every_size),
+        "At every size": measured(sorted({row["size"] for row in rows})),
     }
 
 
