@@ -217,6 +217,9 @@ Training on an input of 1 x {size} x {size} x {results["context"]["config"]["cha
 
 {module_table}
 
+Hamburger never forms a matrix of positions by positions, stores nothing of its iterations for the backward pass, and
+computes its gradient in closed form.
+
 ## Preparing and reading ImageNet
 
 [Details](benchmarks/data.md).
