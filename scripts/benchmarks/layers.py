@@ -1,17 +1,17 @@
-"""Which form of each convolution is the fastest, and where does a training step's time go?
+"""Which form of each convolution is fastest?
 
-  python scripts/bench_layers.py [--presets hamgan_strong] [--batches 8 16] [--forms plain strided products]
+  python scripts/benchmarks/layers.py [--presets hamgan_strong] [--batches 8 16] [--forms plain strided products]
 
-For every convolution of a preset's networks, resampling included, in each form of hamgan/layers/convolution: the
-time of the forward pass, with the images' gradient, and with the kernel's too. The generator's are measured at the
-batch, the discriminator's at twice the batch, as in its own update. Each form and batch is a process of its own; they
-take turns, and reported are medians and ranges over the processes. The inputs are random.
+Measures all convolutions of a preset's networks, with resampling, in each form of hamgan/layers/convolution: the
+forward pass, the forward pass with the gradient of the images, and with the gradients of images and kernel. Layers of
+the generator use the batch, layers of the discriminator twice the batch, as in the discriminator update. Each form and
+batch has its own process; they are interleaved; the page reports medians and ranges over processes. Inputs are random.
 
-The page says, for each layer, which form is the fastest and which one "auto" takes on a CPU, what part of the machine's
-rate in 3x3 convolutions it reaches, and how long the layer takes in a whole step: with the generator forward twice and
-backward once, the discriminator forward and backward on two images and forward and back to the images on one.
+For each layer, the page gives the fastest form, the form that "auto" chooses on a CPU, the share of the machine's
+3x3 convolution rate, and the layer's time in a training step. A step runs the generator forward twice and backward
+once; it runs the discriminator forward and backward on two images, and forward and backward to the images on a third.
 
-Writes JSON, a page and, beside it, its figure. Nothing else should be running.
+Writes JSON, a page and a figure. Run it on an otherwise idle machine.
 """
 
 import argparse
@@ -33,7 +33,7 @@ FIGURE_INCHES = (9.0, 8.0)
 
 
 def convolutions(model: ModelConfig) -> dict[str, step_cost.Convolution]:
-    """Returns all convolutions but the Hamburgers', by network and name."""
+    """Returns the convolutions by network and name, without those of context modules."""
     networks = {
         "generator": step_cost.generator_convolutions(model),
         "discriminator": step_cost.discriminator_convolutions(model),
@@ -42,12 +42,12 @@ def convolutions(model: ModelConfig) -> dict[str, step_cost.Convolution]:
 
 
 def layer_batch(name: str, batch: int) -> int:
-    """Returns how many images a layer sees in the update of its own network."""
+    """Returns the number of images that a layer processes in the update of its network."""
     return batch if name.startswith("generator") else 2 * batch
 
 
 def measure(preset: str, batch: int, form: str, calls: int) -> dict[str, Any]:
-    """Measures every convolution in one form in this process: seconds of each pass, medians of some calls."""
+    """Measures all convolutions in one form in this process: median seconds of each pass."""
     model = get_preset(preset).model
     found: dict[tuple[Any, ...], dict[str, float]] = {}
     seconds = {}
@@ -96,9 +96,9 @@ def _measure_layer(layer: step_cost.Convolution, batch: int, form: str, calls: i
 
 
 def step_seconds(name: str, seconds: Mapping[str, float]) -> float:
-    """Returns how long a layer takes in a whole step, by its own passes.
+    """Returns the time of a layer in a training step.
 
-    The discriminator's pass on one image is taken as half of the measured one on two.
+    A pass of the discriminator on one image counts as half of the measured pass on two.
     """
     if name.startswith("generator"):
         return seconds["forward"] + seconds["to_both"]
@@ -106,7 +106,7 @@ def step_seconds(name: str, seconds: Mapping[str, float]) -> float:
 
 
 def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measures every form at every batch; returns what is written as JSON."""
+    """Measures all forms at all batches; returns the results."""
     models = {preset: get_preset(preset).model for preset in arguments.presets}
     script = [sys.executable, os.path.abspath(__file__)]
     asked = {
@@ -116,7 +116,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         for form in arguments.forms
     }
     commands = {name: [*script, "--measure", json.dumps(values)] for name, values in asked.items()}
-    machine = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_train.py")
+    machine = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train.py")
     commands["machine"] = [sys.executable, machine, "--measure", "machine"]
     runs = benchmarking.interleaved(commands, arguments.repeats)
     rows = []
@@ -167,9 +167,10 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         "",
         benchmarking.provenance(results),
         "",
-        f"The machine: {rate / 1e9:.0f} GFLOP/s in a 3x3 convolution. Milliseconds, medians of "
-        f"{results['config']['repeats']} processes: forward / with the images' gradient / with the kernel's too. "
-        "In bold the form that takes least in a whole step; share: of the machine's rate, by that form.",
+        f"The machine reaches {rate / 1e9:.0f} GFLOP/s in a 3x3 convolution. Times in ms: forward / forward and the "
+        "gradient of the images / forward and the gradients of images and kernel; medians of "
+        f"{results['config']['repeats']} processes. Bold: the fastest form in a step. Step: ms in a step with the form "
+        "of `auto`. Share: fraction of the machine's rate that the fastest form reaches.",
     ]
     for (preset, batch), layers in groups(results["measurements"]).items():
         forms = list(next(iter(layers.values())))
@@ -177,7 +178,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
             "",
             f"## {preset}, batch {batch}",
             "",
-            f"| layer | size | channels | {' | '.join(forms)} | auto | step, ms | share |",
+            f"| layer | size | channels | {' | '.join(forms)} | auto | step | share |",
             "|---|---|---|" + "---|" * len(forms) + "---|---|---|",
         ]
         total = 0.0
@@ -186,7 +187,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
             cells = [_cell(by_form[form], by_form[form] is best) for form in forms]
             taken = by_form.get(best["auto"], best)
             total += taken["step_seconds"]
-            # Forward twice and backward once are four passes of as many FLOP; the discriminator's as many of its own.
+            # Each layer needs the FLOP of four forward passes: forward twice and backward once, or the like.
             share = 4 * best["flops"] / best["step_seconds"] / rate
             resampling = {"up": " up", "down": " down", None: ""}[best["resampling"]]
             kernel = f"{best['kernel_size']}x{best['kernel_size']}"
@@ -194,7 +195,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
                 f"| {name} {kernel}{resampling} | {best['size']} | {best['channels'][0]} to {best['channels'][1]} "
                 f"| {' | '.join(cells)} | {best['auto']} | {taken['step_seconds'] * 1e3:.0f} | {share:.2f} |"
             )
-        lines += ["", f"All layers as auto takes them: {total:.2f} s a step."]
+        lines += ["", f"All layers with the forms of `auto`: {total:.2f} s per step."]
     return "\n".join([*lines, "", f"![time in a step]({figure})", ""])
 
 
@@ -204,7 +205,7 @@ def _cell(row: Mapping[str, Any], is_best: bool) -> str:
 
 
 def draw(results: Mapping[str, Any], path: str) -> None:
-    """Draws how long each layer takes in a step, in each form, at the first preset and batch."""
+    """Draws the time of each layer in a step, in each form, for the first preset and batch."""
     import matplotlib.pyplot as plt
 
     (preset, batch), layers = next(iter(groups(results["measurements"]).items()))
@@ -216,14 +217,14 @@ def draw(results: Mapping[str, Any], path: str) -> None:
         axes.barh(positions, [by_form[form]["step_seconds"] * 1e3 for by_form in layers.values()], height, label=form)
     axes.set_yticks([place + 0.4 - height / 2 for place in range(len(layers))], list(layers), fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel(f"ms in a step of {preset}, batch {batch}")
+    axes.set_xlabel(f"ms per step of {preset}, batch {batch}")
     axes.legend()
     figure.savefig(path)
     plt.close(figure)
 
 
 def main() -> None:
-    """Measures, and writes JSON, page and figure."""
+    """Measures, then writes JSON, page and figure."""
     parser = benchmarking.new_parser(__doc__, "layers")
     parser.add_argument(
         "--presets", nargs="+", default=["hamgan_strong"], metavar="NAME", help="default: hamgan_strong"
@@ -233,7 +234,7 @@ def main() -> None:
     )
     parser.add_argument("--forms", nargs="+", default=["plain", "strided", "products"], metavar="NAME")
     parser.add_argument(
-        "--calls", type=benchmarking.positive, default=5, metavar="N", help="in each process (default: 5)"
+        "--calls", type=benchmarking.positive, default=5, metavar="N", help="measured calls per process (default: 5)"
     )
     benchmarking.add_repeats(parser)
     parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)

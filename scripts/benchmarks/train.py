@@ -1,18 +1,18 @@
-"""How fast is a training step, how near the machine's limit, and what memory does it take?
+"""How fast is a training step relative to the machine, and how much memory does it need?
 
-  python scripts/bench_train.py [--presets hamgan_strong] [--batches 8 16] [--forms plain auto] [--repeats 5]
+  python scripts/benchmarks/train.py [--presets hamgan_strong] [--batches 8 16] [--forms plain auto] [--repeats 5]
 
-Measures whole steps of the real train function (a discriminator and a generator update each, on random images that wait
-in memory, or with "--inputs files" on the preset's data set, as training reads it): images/s, seconds from nothing to
-the first step done (and of that, building and tracing), and peak memory. Every variant of preset, resolution, batch,
-precision, convolution form, XLA, module and input is a process of its own; they take turns, and reported are medians
-and ranges over the processes. One more process in every round measures the machine: its rate in a 3x3 convolution
-(16 x 64 x 64 x 128 with 128 filters) and in a product of 4096 x 4096 matrices.
+Measures complete steps of the train function, each with a discriminator and a generator update: images/s, peak memory,
+and the time from the start of the process to the end of the first step, with the parts for building and tracing. Images
+are random and in memory, or with "--inputs files" read from the data set as in training. Each combination of preset,
+resolution, batch, precision, convolution form, XLA, context and input has its own process; they are interleaved; the
+page reports medians and ranges over processes. Another process in each round measures the machine: its rate in a 3x3
+convolution (16 x 64 x 64 x 128, 128 filters) and in a product of 4096 x 4096 matrices.
 
-FLOP per image are by formula: as the networks are written, and as they are computed. Images/s times the former, over
-the machine's rate in convolutions, is a figure that carries over between machines; the published graph's is 0.64.
+FLOP per image are computed by formula, for the networks as written and for the chosen form. The share as written,
+images/s x FLOP as written / convolution rate, can be compared between machines; the published graph reaches 0.64.
 
-Writes JSON, a page and, beside it, its figure. Nothing else should be running.
+Writes JSON, a page and a figure. Run it on an otherwise idle machine.
 """
 
 import argparse
@@ -35,19 +35,19 @@ CONVOLUTION = (16, 64, 64, 128)
 MATRIX_SIDE = 4096
 PEAK_CALLS = 10
 PUBLISHED_SHARE = 0.64
-"""Of the rate in convolutions: 0.89 images/s at 148 GFLOP where it was 206 GFLOP/s."""
+"""Share as written of the published graph: 0.89 images/s at 148 GFLOP on a machine of 206 GFLOP/s."""
 FIGURE_INCHES = (8.0, 4.5)
 
 
 def measure_machine() -> dict[str, Any]:
-    """Measures the rates of a convolution and of a matrix product in FLOP/s, medians of some calls."""
+    """Measures the rates of a convolution and a matrix product in FLOP/s, medians of several calls."""
     import tensorflow as tf
 
     images = tf.random.stateless_normal(CONVOLUTION, (0, 1))
     kernel = tf.random.stateless_normal((3, 3, CONVOLUTION[-1], CONVOLUTION[-1]), (0, 2))
     matrix = tf.random.stateless_normal((MATRIX_SIDE, MATRIX_SIDE), (0, 3))
 
-    # As arguments: what a function captures could be computed when it is compiled.
+    # Arguments, because captured constants could be folded at compile time.
     @tf.function
     def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
@@ -68,7 +68,7 @@ def measure_machine() -> dict[str, Any]:
 
 
 def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: str, steps: int) -> dict[str, Any]:
-    """Measures the train function in this process; ``steps`` are taken by one call, after one that is not counted."""
+    """Measures the train function in this process: one call of ``steps`` steps, after a warm-up step."""
     begun = time.perf_counter()
     import tensorflow as tf
 
@@ -77,7 +77,7 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
     from hamgan.training.step import TrainStep, make_train_function
 
     class CompiledStep(TrainStep):
-        """All of a step in one XLA program, as on TPUs."""
+        """A step compiled into one XLA program, as on TPUs."""
 
         __call__ = tf.function(TrainStep.__call__, jit_compile=True)
 
@@ -106,7 +106,7 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
 
 
 def random_batches(config: ExperimentConfig) -> Any:
-    """Returns an endless dataset of one batch of random images and labels, in memory."""
+    """Returns a dataset that repeats one batch of random images and labels."""
     import tensorflow as tf
 
     batch, resolution = config.train.global_batch, config.model.resolution
@@ -116,7 +116,7 @@ def random_batches(config: ExperimentConfig) -> Any:
 
 
 def read_batches(config: ExperimentConfig) -> Any:
-    """Returns the config's data set as training reads it."""
+    """Returns the training batches of the config's data set."""
     from hamgan.data.dataset import ClassificationDataset
 
     return ClassificationDataset(config.data).training_batches(
@@ -125,7 +125,7 @@ def read_batches(config: ExperimentConfig) -> Any:
 
 
 def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Returns every combination that was asked for, by name."""
+    """Returns all requested combinations by name."""
     found = {}
     data = [
         *([f"data.dataset={arguments.dataset}"] if arguments.dataset else []),
@@ -146,11 +146,11 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             f"train.precision={precision}",
             f"model.convolution_form={form}",
             *([f"model.resolution={resolution}"] if resolution else []),
-            *(["model.generator.hamburger=none", "model.discriminator.hamburger=none"] if module == "off" else []),
+            *(["model.generator.context=none", "model.discriminator.context=none"] if module == "off" else []),
             *(data if inputs == "files" else []),
         ]
         model = override(get_preset(preset), overrides).model
-        name = f"{preset} {model.resolution}px batch {batch} {precision} {form} XLA {xla} Hamburger {module} {inputs}"
+        name = f"{preset} {model.resolution}px batch {batch} {precision} {form} XLA {xla} context {module} {inputs}"
         found[name] = {
             "preset": preset,
             "resolution": model.resolution,
@@ -168,7 +168,7 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measures every variant and the machine; returns what is written as JSON."""
+    """Measures all variants and the machine; returns the results."""
     rows = variants(arguments)
     script = [sys.executable, os.path.abspath(__file__)]
     commands = {"machine": [*script, "--measure", "machine"]}
@@ -197,7 +197,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def labels(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str]]:
-    """Returns what all variants have in common, and what each is beside that."""
+    """Returns the settings common to all variants, and the other settings of each variant."""
     parts = [
         (
             row["preset"],
@@ -206,7 +206,7 @@ def labels(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str]]:
             row["precision"],
             row["form"],
             f"XLA {row['xla']}",
-            f"Hamburger {row['module']}",
+            f"context {row['module']}",
             f"images from {row.get('inputs', 'memory')}",
         )
         for row in rows.values()
@@ -226,14 +226,17 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         "",
         benchmarking.provenance(results),
         "",
-        f"The machine: {machine['convolution_flops']['median'] / 1e9:.0f} GFLOP/s in a 3x3 convolution, "
+        f"The machine reaches {machine['convolution_flops']['median'] / 1e9:.0f} GFLOP/s in a 3x3 convolution and "
         f"{machine['matmul_flops']['median'] / 1e9:.0f} GFLOP/s in a matrix product.",
-        f"Medians (and ranges) of {results['config']['repeats']} processes a variant, which took turns; "
-        f"{results['config']['steps']} steps each after the first. All of them: {common}.",
+        f"Medians (ranges) over {results['config']['repeats']} interleaved processes of "
+        f"{results['config']['steps']} steps each. All variants: {common}.",
         "",
-        "| variant | images/s | of the convolution rate, as written | GFLOP an image: computed (as written) "
-        "| of the convolution rate, computed | peak memory | to the first step (building and tracing) |",
-        "|---|---|---|---|---|---|---|",
+        "| variant | images/s | share as written | peak memory |",
+        "|---|---|---|---|",
+    ]
+    more = [
+        "| variant | GFLOP as written | GFLOP computed | share computed | tracing | first step |",
+        "|---|---|---|---|---|---|",
     ]
     for name, row in zip(names, results["variants"].values(), strict=True):
         images, peak = row["images_per_second"], row["peak_bytes"]
@@ -241,15 +244,22 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         lines.append(
             f"| {name} | {images['median']:.2f} ({images['min']:.2f}-{images['max']:.2f}) "
             f"| {row['share_as_written']:.2f} "
-            f"| {row['flop_per_image'] / 1e9:.1f} ({row['flop_per_image_as_written'] / 1e9:.1f}) "
+            f"| {peak['median'] / 1e9:.2f} GB |"
+        )
+        more.append(
+            f"| {name} | {row['flop_per_image_as_written'] / 1e9:.1f} | {row['flop_per_image'] / 1e9:.1f} "
             f"| {row['share_of_convolution_flops']:.2f} "
-            f"| {peak['median'] / 1e9:.2f} GB "
-            f"| {row['seconds_to_first_step']['median']:.0f} s ({tracing:.0f} s) |"
+            f"| {tracing:.0f} s | {row['seconds_to_first_step']['median']:.0f} s |"
         )
     lines += [
         "",
-        f"As written: images/s times the FLOP of the networks as written, over the machine's rate in 3x3 convolutions. "
-        f"The published graph's is {PUBLISHED_SHARE}.",
+        "Share as written: images/s x FLOP of the networks as written / rate of a 3x3 convolution. The published graph "
+        f"reaches {PUBLISHED_SHARE}.",
+        "",
+        *more,
+        "",
+        "GFLOP are per image. Share computed: the same share with the FLOP that the chosen form computes. Tracing "
+        "includes building the networks; the first step counts from the start of the process.",
         "",
         f"![images/s]({figure})",
         "",
@@ -258,7 +268,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
 
 
 def draw(results: Mapping[str, Any], path: str) -> None:
-    """Draws each variant's images/s, as a share of the machine's rate in convolutions."""
+    """Draws the share as written of each variant."""
     import matplotlib.pyplot as plt
 
     rows = results["variants"]
@@ -275,34 +285,45 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 
 def main() -> None:
-    """Measures, and writes JSON, page and figure."""
+    """Measures, then writes JSON, page and figure."""
     parser = benchmarking.new_parser(__doc__, "train")
     parser.add_argument(
         "--presets", nargs="+", default=["hamgan_strong"], metavar="NAME", help="default: hamgan_strong"
     )
     parser.add_argument(
-        "--resolutions", nargs="+", type=benchmarking.positive, default=[], metavar="N", help="default: the preset's"
+        "--resolutions",
+        nargs="+",
+        type=benchmarking.positive,
+        default=[],
+        metavar="N",
+        help="default: that of the preset",
     )
     parser.add_argument(
         "--batches", nargs="+", type=benchmarking.positive, default=[8, 16], metavar="N", help="default: 8 16"
     )
     parser.add_argument("--precisions", nargs="+", default=["float32"], metavar="NAME", help="default: float32")
     parser.add_argument(
-        "--forms", nargs="+", default=["plain", "strided", "auto"], metavar="NAME", help="default: all but products"
+        "--forms", nargs="+", default=["plain", "strided", "auto"], metavar="NAME", help="default: plain strided auto"
     )
-    parser.add_argument("--xla", nargs="+", choices=("off", "on"), default=["off"], help="one program for a step")
-    parser.add_argument("--modules", nargs="+", choices=("on", "off"), default=["on"], help="the Hamburgers")
-    parser.add_argument("--inputs", nargs="+", choices=("memory", "files"), default=["memory"])
-    parser.add_argument("--dataset", metavar="NAME", help="TFDS data set for --inputs files (default: the preset's)")
-    parser.add_argument("--data_dir", metavar="DIR", help="where it is")
     parser.add_argument(
-        "--steps", type=benchmarking.positive, default=3, metavar="N", help="measured in each process (default: 3)"
+        "--xla", nargs="+", choices=("off", "on"), default=["off"], help="compile each step into one XLA program"
+    )
+    parser.add_argument(
+        "--modules", nargs="+", choices=("on", "off"), default=["on"], help="networks with or without context modules"
+    )
+    parser.add_argument("--inputs", nargs="+", choices=("memory", "files"), default=["memory"])
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="TFDS data set for --inputs files (default: that of the preset)"
+    )
+    parser.add_argument("--data_dir", metavar="DIR", help="folder of the data set")
+    parser.add_argument(
+        "--steps", type=benchmarking.positive, default=3, metavar="N", help="measured steps per process (default: 3)"
     )
     benchmarking.add_repeats(parser)
     parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if (arguments.dataset or arguments.data_dir) and "files" not in arguments.inputs:
-        parser.error("--dataset and --data_dir are for --inputs files, which was not given")
+        parser.error("--dataset and --data_dir require --inputs files")
     if arguments.measure == "machine":
         print(json.dumps(measure_machine()))
     elif arguments.measure:

@@ -1,12 +1,12 @@
-"""How long does it take, and how much memory, to score features that are on disk?
+"""How much time and memory does it take to score features stored on disk?
 
-  python scripts/bench_eval.py [--images 50000] [--width 2048] [--classes 1008]
+  python scripts/benchmarks/eval.py [--images 50000] [--width 2048] [--classes 1008]
 
-Writes made-up features of both splits and of the fakes to disk, and scores them as "hamgan evaluate" does, with all
-that can be asked for. Times and peak memory are of the whole process, TensorFlow and what it maps from disk included.
+Writes random features of both splits and of generated images to disk, and scores them as "hamgan evaluate" does, with
+all optional scores. Times and peak memory are those of the whole process, including TensorFlow and memory-mapped files.
 
-Writes JSON, a page and, beside it, its figure. Nothing else should be running; takes some minutes at the default size,
-and 2.5 GB of disk.
+Writes JSON, a page and a figure. Needs several minutes at the default size, 2.5 GB of disk space and an otherwise idle
+machine.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FIGURE_INCHES = (8.0, 3.0)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Writes features, scores them, and returns what each stage took, with the most memory until its end."""
+    """Writes and scores features; returns seconds of each stage, and peak memory up to its end."""
     stages: dict[str, dict[str, float]] = {}
 
     def timed(name: str, function: Callable[[], Any]) -> Any:
@@ -41,7 +41,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         validation, train, fakes = timed(
-            "features written to disk", lambda: [_made_up(folder, arguments, seed) for seed in range(3)]
+            "features written to disk", lambda: [_random_features(folder, arguments, seed) for seed in range(3)]
         )
         real = timed("real images", lambda: RealReference(validation, train, arguments.classes))
         settings = EvaluationConfig(num_samples=arguments.images, neighbors_samples=arguments.neighbors)
@@ -64,9 +64,10 @@ def page(results: Mapping[str, Any], figure: str) -> str:
             "",
             benchmarking.provenance(results),
             "",
-            f"{config['images']:,} fakes and as many images of each split, pool_3 of {config['width']:,} and "
-            f"{config['classes']:,} logits, made up, on disk; precision and recall of {config['neighbors']:,}, "
-            f"{config['bootstrap']} resamples. Memory is the most until then, of the process. One run.",
+            f"{config['images']:,} generated images and as many images of each split, with random features on disk: "
+            f"pool_3 of width {config['width']:,} and {config['classes']:,} logits. Precision and recall use "
+            f"{config['neighbors']:,} images, the bootstrap {config['bootstrap']} resamples. Memory is the peak of the "
+            "process up to the end of the stage. One run.",
             "",
             "| stage | seconds | peak memory |",
             "|---|---|---|",
@@ -94,23 +95,27 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 
 def main() -> None:
-    """Measures, and writes JSON, page and figure."""
+    """Measures, then writes JSON, page and figure."""
     parser = benchmarking.new_parser(__doc__, "eval")
     parser.add_argument(
-        "--images", type=benchmarking.positive, default=50_000, metavar="N", help="of each split, and fakes"
+        "--images",
+        type=benchmarking.positive,
+        default=50_000,
+        metavar="N",
+        help="images of each split, and generated images",
     )
-    parser.add_argument("--width", type=benchmarking.positive, default=2_048, metavar="N", help="of pool_3")
-    parser.add_argument("--classes", type=benchmarking.positive, default=1_008, metavar="N", help="logits")
+    parser.add_argument("--width", type=benchmarking.positive, default=2_048, metavar="N", help="width of pool_3")
+    parser.add_argument("--classes", type=benchmarking.positive, default=1_008, metavar="N", help="number of logits")
     parser.add_argument(
         "--neighbors", type=benchmarking.positive, default=10_000, metavar="N", help="images for precision and recall"
     )
-    parser.add_argument("--bootstrap", type=benchmarking.positive, default=2, metavar="N", help="resamples")
+    parser.add_argument("--bootstrap", type=benchmarking.positive, default=2, metavar="N", help="bootstrap resamples")
     arguments = parser.parse_args()
     benchmarking.run(arguments, lambda: measure(arguments), page, draw)
 
 
-def _made_up(folder: str, arguments: argparse.Namespace, seed: int) -> Features:
-    """Non-negative features with correlations, like pool_3's, and logits that favour the labels."""
+def _random_features(folder: str, arguments: argparse.Namespace, seed: int) -> Features:
+    """Returns correlated non-negative features, like those of pool_3, and logits that favour the labels."""
     rng = np.random.default_rng(seed)
     mixing = np.random.default_rng(100).normal(size=(arguments.width, arguments.width)).astype(np.float32) * 0.02
     store = FeatureStore(folder, {"seed": seed}, arguments.images)

@@ -1,10 +1,10 @@
-"""For which part of the time do checkpoints keep the training waiting?
+"""What share of the training time do checkpoints block the training loop?
 
-  python scripts/bench_checkpointing.py --data_dir data --out bench_checkpointing.json [--preset digits] [--intervals 5]
+  python scripts/benchmarks/checkpointing.py --data_dir data --out checkpointing.json [--preset digits] [--intervals 5]
 
-Trains a preset over some of its checkpoint intervals, without pictures, and measures how long the loop waits for each
-checkpoint to be copied, and how long it is written beside the training. The first interval, in which the step is
-compiled, does not count. Nothing else should be running.
+Trains a preset for several checkpoint intervals, without sample images. Measures the time that the loop waits while a
+checkpoint is copied, and the time that the background thread takes to write it. The first interval, which compiles the
+step, is excluded. Run it on an otherwise idle machine.
 """
 
 import argparse
@@ -32,12 +32,12 @@ from hamgan.training.loop import train
 
 
 def main() -> None:
-    """Measures and writes JSON."""
+    """Measures, then writes JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", required=True, metavar="DIR", help="where the TFDS data sets are")
-    parser.add_argument("--out", required=True, metavar="FILE", help="where the JSON goes")
-    parser.add_argument("--preset", default="digits", metavar="NAME", help="the settings (default: digits)")
-    parser.add_argument("--intervals", type=int, default=5, metavar="N", help="how many are measured (default: 5)")
+    parser.add_argument("--data_dir", required=True, metavar="DIR", help="folder of the TFDS data sets")
+    parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
+    parser.add_argument("--preset", default="digits", metavar="NAME", help="preset to train (default: digits)")
+    parser.add_argument("--intervals", type=int, default=5, metavar="N", help="intervals to measure (default: 5)")
     arguments = parser.parse_args()
     check_output("--out", arguments.out)
 
@@ -68,7 +68,8 @@ def main() -> None:
         speeds = [row["images_per_second"] for row in run.read_metrics()]
         size = sum(os.path.getsize(os.path.join(run.checkpoints, name)) for name in os.listdir(run.checkpoints))
 
-    # From the end of one save to the end of the next; the first ends before the first step, the second after compiling.
+    # An interval lasts from the end of one save to the end of the next. The first save precedes the first step; the
+    # second follows compilation.
     intervals = [
         {"seconds": end - previous_end, "waited": end - begun, "part": (end - begun) / (end - previous_end)}
         for (_, previous_end), (begun, end) in itertools.pairwise(copied[1:])

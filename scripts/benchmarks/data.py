@@ -1,19 +1,19 @@
-"""How fast is ImageNet prepared, and how fast is it read?
+"""How fast does HamGAN prepare ImageNet, and how fast does it read each form?
 
-  python scripts/bench_data.py [--folder DIR] [--images 30000] [--repeats 5]
+  python scripts/benchmarks/data.py [--folder DIR] [--images 30000] [--repeats 5]
 
-Preparation: images/s of ``hamgan prepare imagenet`` (checking every image's structure, or decoding it) over those of
-the stock TFDS builder (which checks none), from the same tars, which are out of the page cache when each run begins.
-The clock runs from the call to its return, with the libraries imported.
+Preparation: images/s of ``hamgan prepare imagenet`` (which checks the structure of each image, or decodes it) relative
+to the TFDS builder (which checks nothing). All read the same tars, which are not in the page cache at the start of a
+run. Importing libraries is not timed.
 
-Reading: shuffled training images/s of ``imagenet_hamgan/128`` over those of ``imagenet2012``, at 128x128, in the page
+Reading: shuffled training images/s of ``imagenet_hamgan/128`` relative to ``imagenet2012``, at 128x128, from the page
 cache.
 
-The images are crops of two real photographs, of about ILSVRC 2012's mean size in pixels and in bytes. Each run is a
-process of its own; the variants take turns; reported are medians and ranges, and the ratios of medians.
+The images are crops of two real photographs with about the mean size of ILSVRC 2012 in pixels and bytes. Each run has
+its own process; variants are interleaved; the page reports medians, ranges and ratios of medians.
 
-Writes JSON, a page and, beside it, its figure. Needs about 5 times the size of the tars (105 KB an image) on disk, and
-nothing else running.
+Writes JSON, a page and a figure. Needs disk space of about 5 times the size of the tars (105 KB per image) and an
+otherwise idle machine.
 """
 
 import argparse
@@ -46,7 +46,7 @@ BATCH = 64
 WARM_UP_BATCHES = 20
 READ_SECONDS = 8.0
 PREPARATIONS = {
-    "stock": "TFDS's own builder, which checks nothing",
+    "stock": "TFDS builder, no checks",
     "hamgan_structure": "`hamgan prepare imagenet`",
     "hamgan_full": "`hamgan prepare imagenet --check full`",
 }
@@ -56,7 +56,7 @@ LABEL_WIDTH = 24
 
 
 def make_source(folder: str, classes: int) -> None:
-    """Writes tars of crops of scikit-learn's photographs."""
+    """Writes tars with crops of the photographs of scikit-learn."""
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
@@ -86,7 +86,7 @@ def make_source(folder: str, classes: int) -> None:
 
 
 def measure_preparation(variant: str, source: str, data_dir: str) -> dict[str, float]:
-    """Prepares the tars once, into a folder that is emptied before; returns images/s and peak memory."""
+    """Prepares the tars once, into an empty folder; returns images/s, seconds and peak memory."""
     shutil.rmtree(data_dir, ignore_errors=True)
     os.sync()
     from data_prep.local_workers import start_importing
@@ -122,7 +122,7 @@ def measure_preparation(variant: str, source: str, data_dir: str) -> dict[str, f
 
 
 def measure_reading(variant: str, data_dir: str) -> dict[str, float]:
-    """Reads training batches for a while; returns images/s."""
+    """Reads training batches for ``READ_SECONDS``; returns images/s."""
     from hamgan.config import DataConfig
     from hamgan.data.dataset import ClassificationDataset
 
@@ -138,7 +138,7 @@ def measure_reading(variant: str, data_dir: str) -> dict[str, float]:
 
 
 class _PeakMemory:
-    """Proportional memory of this process and all below it, sampled."""
+    """Samples the proportional memory of this process and its descendants."""
 
     def __init__(self) -> None:
         self._peak = 0
@@ -185,11 +185,11 @@ def _disk_bytes(source: str) -> int:
 
 
 def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Makes images, and measures preparing and reading them; returns what is written as JSON."""
+    """Creates images and measures preparation and reading; returns the results."""
     if not IMAGES_PER_CLASS <= arguments.images <= MOST_IMAGES:
         raise UserError(f"--images must be from {IMAGES_PER_CLASS} to {MOST_IMAGES}, found {arguments.images}")
     if arguments.folder and not os.path.isdir(arguments.folder):
-        raise UserError(f"--folder must be a folder that is there, found {arguments.folder}")
+        raise UserError(f"--folder must be an existing folder, found {arguments.folder}")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         return _measure_in(folder, arguments.images, arguments.repeats)
 
@@ -207,7 +207,7 @@ def _measure_in(folder: str, images: int, repeats: int) -> dict[str, Any]:
     command = ["prepare", "imagenet", "--source", source, "--data_dir", data_dir, "--form", "original", "128"]
     subprocess.run([sys.executable, "-c", "from hamgan.cli.main import run; run()", *command], check=True)
     reading_commands = {variant: _command("reading", variant, data_dir) for variant in READINGS}
-    benchmarking.interleaved(reading_commands, 1)  # into the page cache
+    benchmarking.interleaved(reading_commands, 1)  # fills the page cache
     reading = _summaries(benchmarking.interleaved(reading_commands, repeats))
     return {
         "config": {"images": images, "source_bytes": source_bytes, "repeats": repeats, "batch": BATCH},
@@ -224,12 +224,12 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         "",
         benchmarking.provenance(results),
         "",
-        f"{config['images']:,} images in tars of {config['source_bytes'] / 1e9:.1f} GB, out of the page cache when "
-        f"a run begins. Images/s: medians (and ranges) of {config['repeats']} processes, which took turns.",
+        f"{config['images']:,} images in tars of {config['source_bytes'] / 1e9:.1f} GB, not in the page cache at the "
+        f"start of a run. Medians (ranges) over {config['repeats']} interleaved processes.",
     ]
     for title, names, base in (("preparation", PREPARATIONS, "stock"), ("reading", READINGS, "original")):
         speeds = {variant: row["images_per_second"] for variant, row in results[title].items()}
-        lines += ["", f"| {title} | images/s | times as fast |", "|---|---|---|"]
+        lines += ["", f"| {title} | images/s | speedup |", "|---|---|---|"]
         lines += [
             f"| {names[variant]} | {speed['median']:,.0f} ({speed['min']:,.0f}-{speed['max']:,.0f}) "
             f"| {speed['median'] / speeds[base]['median']:.2f} |"
@@ -239,7 +239,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
 
 
 def draw(results: Mapping[str, Any], path: str) -> None:
-    """Draws images/s, preparing and reading."""
+    """Draws images/s of preparation and reading."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=FIGURE_INCHES, layout="constrained")
@@ -253,9 +253,9 @@ def draw(results: Mapping[str, Any], path: str) -> None:
 
 
 def main() -> None:
-    """Measures, and writes JSON, page and figure."""
+    """Measures, then writes JSON, page and figure."""
     parser = benchmarking.new_parser(__doc__, "data")
-    parser.add_argument("--folder", metavar="DIR", help="where to work (default: a temporary folder)")
+    parser.add_argument("--folder", metavar="DIR", help="working folder (default: a temporary folder)")
     parser.add_argument(
         "--images", type=benchmarking.positive, default=30_000, metavar="N", help="images to prepare (default: 30000)"
     )

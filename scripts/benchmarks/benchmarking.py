@@ -1,7 +1,7 @@
-"""What the benchmarks share: the machine, memory, variants in processes that take turns, medians, files.
+"""Shared parts of the benchmarks: machine description, memory, interleaved processes, summaries and files.
 
-A benchmark is run as ``python scripts/bench_NAME.py`` and imports this from its own folder. Each variant is measured in
-a process of its own, by a command that prints one JSON object as the last line of its standard output.
+Run a benchmark as ``python scripts/benchmarks/NAME.py``; it imports this module from its own folder. Each variant is
+measured in its own process, by a command that prints a JSON object as the last line of its standard output.
 """
 
 import argparse
@@ -29,47 +29,50 @@ from hamgan.program import run_program
 PACKAGES = ("tensorflow", "keras", "numpy")
 TAIL_LINES = 3
 KNOWN_BYTES = 2**26
-"""Result of the call that :func:`check_extra_memory` measures."""
+"""Size of the result of the call that :func:`check_extra_memory` measures."""
 PROCESS = "/proc/self"
 _KIB = 1024
 
 
 class BenchmarkError(FailedError):
-    """What could not be measured and why, in one line."""
+    """A failed measurement; the message gives the reason in one line."""
 
 
 def new_parser(description: str | None, name: str) -> argparse.ArgumentParser:
-    """Returns a parser with the options of every benchmark: where results go, and only to draw them again.
+    """Returns a parser with the common options of the benchmarks.
 
     Args:
-        description: the script's docstring.
-        name: of its files under ``docs/benchmarks/``.
+        description: docstring of the script.
+        name: base name of the output files in ``docs/benchmarks/``.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = f"docs/benchmarks/{name}"
-    parser.add_argument("--out", default=f"{default}.json", metavar="FILE", help=f"JSON (default: {default}.json)")
+    parser.add_argument("--out", default=f"{default}.json", metavar="FILE", help=f"JSON file (default: {default}.json)")
     parser.add_argument(
-        "--page", default=f"{default}.md", metavar="FILE", help=f"page, its figure beside it (default: {default}.md)"
+        "--page",
+        default=f"{default}.md",
+        metavar="FILE",
+        help=f"Markdown page; its figure has the same name (default: {default}.md)",
     )
-    parser.add_argument("--redraw", action="store_true", help="only page and figure, from the JSON that is there")
+    parser.add_argument("--redraw", action="store_true", help="write page and figure from an existing JSON file")
     return parser
 
 
 def positive(text: str) -> int:
-    """Returns the whole number that an option names, 1 or more; for argparse, which reports the ``ValueError``."""
+    """Parses a positive integer option; argparse reports the ``ValueError`` of other text."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, found {text}")
+        raise argparse.ArgumentTypeError(f"expected a positive integer, found {text}")
     return number
 
 
 def add_repeats(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that says how many processes measure each variant."""
-    parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="processes a variant (default: 5)")
+    """Adds ``--repeats``, the number of processes per variant."""
+    parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="processes per variant (default: 5)")
 
 
 def environment() -> dict[str, Any]:
-    """Returns the ``command`` of this process, its ``device``, a line of text each, and ``versions`` by name."""
+    """Returns the ``command`` of this process, a description of the ``device``, and package ``versions``."""
     import tensorflow as tf
 
     parts = [f"{_cpu_model()}, {len(_cores())} cores", f"{total_memory_bytes() / 1e9:.0f} GB of memory"]
@@ -85,9 +88,9 @@ def environment() -> dict[str, Any]:
 
 
 def provenance(results: Mapping[str, Any]) -> str:
-    """Returns what :func:`environment` found, as a sentence in Markdown."""
+    """Returns the result of :func:`environment` as a Markdown list."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    return f"`{results['command']}`, on {results['device']}; {versions}."
+    return f"- Command: `{results['command']}`\n- Device: {results['device']}\n- Versions: {versions}"
 
 
 def _cpu_model() -> str:
@@ -108,7 +111,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _proc_bytes(path: str, field: str) -> int | None:
-    """A field of ``/proc/meminfo`` or ``/proc/self/status``, given there in KiB."""
+    """Reads a field in KiB of ``/proc/meminfo`` or ``/proc/self/status``."""
     for line in _lines(path):
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * _KIB
@@ -116,20 +119,20 @@ def _proc_bytes(path: str, field: str) -> int | None:
 
 
 def total_memory_bytes() -> int:
-    """Returns the size of the machine's memory."""
+    """Returns the size of main memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def available_memory_bytes() -> int:
-    """Returns how much memory a new process can have without swapping; all that there is, where that is not told."""
+    """Returns the memory available without swapping, or the total where the system does not report it."""
     return _proc_bytes("/proc/meminfo", "MemAvailable") or total_memory_bytes()
 
 
 def peak_bytes(process: str = PROCESS) -> int:
-    """Returns the most memory that was resident since this process began, or since :func:`reset_peak`.
+    """Returns the peak resident memory since the start of the process, or since :func:`reset_peak`.
 
     Args:
-        process: folder in which Linux describes this process.
+        process: the process's folder in ``/proc``.
     """
     peak = _proc_bytes(f"{process}/status", "VmHWM")
     if peak is not None:
@@ -139,10 +142,10 @@ def peak_bytes(process: str = PROCESS) -> int:
 
 
 def reset_peak(process: str = PROCESS) -> bool:
-    """Sets the peak to what is resident now; returns whether this system can.
+    """Resets the peak to the current resident memory; returns whether the system supports it.
 
     Args:
-        process: folder in which Linux describes this process.
+        process: the process's folder in ``/proc``.
     """
     try:
         with open(f"{process}/clear_refs", "w") as file:
@@ -153,15 +156,16 @@ def reset_peak(process: str = PROCESS) -> bool:
 
 
 def extra_memory(function: Callable[[], Any]) -> dict[str, Any]:
-    """Calls ``function`` and returns by how much memory grew at most meanwhile, its result included.
+    """Calls ``function`` and returns the peak growth of memory during the call, including its result.
 
-    Where TensorFlow's allocator counts (on GPUs, and on CPUs with oneDNN, where it keeps freed memory to itself, so
-    that the process's memory tells nothing), of what it gave out on the first device, in pieces of up to twice what was
-    asked for, and with oneDNN without tensors of less than 256 KiB. Elsewhere of what was resident; memory that was
-    freed is returned to the system first, lest the call find it there.
+    Uses the statistics of TensorFlow's allocator on the first device where they exist: on GPUs and on CPUs with oneDNN,
+    whose allocator caches freed memory and so hides it from the process's resident memory. The allocator rounds
+    allocations up to at most twice their size, and with oneDNN it does not count tensors below 256 KiB. Elsewhere uses
+    resident memory, after freed memory was returned to the system.
 
     Returns:
-        ``extra_bytes``, None where nothing tells (on a TPU, or where no peak can be reset), and ``memory_of``, whose.
+        ``extra_bytes``, or None where memory cannot be measured (TPUs, systems that cannot reset the peak), and
+        ``memory_of``, the source of the figure.
     """
     import tensorflow as tf
 
@@ -181,10 +185,10 @@ def extra_memory(function: Callable[[], Any]) -> dict[str, Any]:
 
 
 def check_extra_memory() -> None:
-    """Measures a call whose memory is known.
+    """Checks :func:`extra_memory` with a call that needs a known amount of memory.
 
     Raises:
-        BenchmarkError: :func:`extra_memory` does not see it here.
+        BenchmarkError: if the measurement differs.
     """
     import tensorflow as tf
 
@@ -192,11 +196,11 @@ def check_extra_memory() -> None:
     seconds(lambda: tensor + tensor)
     found = extra_memory(lambda: tensor + tensor)
     extra = found["extra_bytes"]
-    # Resident memory shrinks a little when something else is freed; an allocator gives out up to twice the size.
+    # Other threads may free a little resident memory; an allocator rounds up to at most twice the size.
     if extra is not None and not 0.9 * KNOWN_BYTES <= extra <= 2.1 * KNOWN_BYTES:
         raise BenchmarkError(
-            f"expected a call that needs {KNOWN_BYTES:,} bytes to need up to twice that of {found['memory_of']}, "
-            f"found {extra:,}; memory cannot be measured here"
+            f"expected {found['memory_of']} to report 1 to 2 times the {KNOWN_BYTES:,} bytes of a known call, "
+            f"found {extra:,}; memory cannot be measured on this machine"
         )
 
 
@@ -212,11 +216,11 @@ def _return_free_memory() -> None:
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):
-        return  # another C library than glibc
+        return  # not glibc
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """Calls ``function`` and returns how long it took until its tensors were there."""
+    """Calls ``function`` and returns the seconds until its tensors were computed."""
     import tensorflow as tf
 
     begun = time.perf_counter()
@@ -228,19 +232,19 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 def interleaved(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str, list[dict[str, Any]]]:
-    """Runs each command so many times, in rounds that go there and back (A B C, C B A, ...).
+    """Runs each command ``repeats`` times, in rounds of alternating order (A B C, C B A, ...).
 
-    A machine that gets slower or faster meanwhile then does so for all variants alike.
+    Drifts in the speed of the machine then affect all variants alike.
 
     Args:
-        commands: by variant; each prints one JSON object as the last line of its standard output.
-        repeats: rounds.
+        commands: commands by variant; each prints a JSON object as the last line of its standard output.
+        repeats: number of rounds.
 
     Returns:
-        The objects of each variant, in the order of the rounds.
+        The JSON objects of each variant, in the order of the rounds.
 
     Raises:
-        BenchmarkError: a command failed or printed something else.
+        BenchmarkError: if a command fails or prints no JSON object.
     """
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
     with tqdm(total=repeats * len(commands), file=sys.stderr, unit="run") as progress:
@@ -254,12 +258,12 @@ def interleaved(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str
 
 def _run(name: str, command: Sequence[str]) -> dict[str, Any]:
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    # Bytes that are no text, in what a library writes when it crashes, must not hide the crash.
+    # A crashing library may write invalid UTF-8, which must not hide the crash.
     process = subprocess.run(command, capture_output=True, text=True, errors="replace", env=quiet, check=False)
     if process.returncode:
         how = f"exit code {process.returncode}"
         if process.returncode < 0:
-            how = f"signal {-process.returncode}" + (", as if memory had run out" if process.returncode == -9 else "")
+            how = f"signal {-process.returncode}" + (" (probably out of memory)" if process.returncode == -9 else "")
         raise BenchmarkError(f"{name} ended with {how}: {_tail(process.stderr)}")
     lines = process.stdout.splitlines()
     try:
@@ -268,13 +272,13 @@ def _run(name: str, command: Sequence[str]) -> dict[str, Any]:
         result = None
     if not isinstance(result, dict):
         found = repr(lines[-1]) if lines else "nothing"
-        raise BenchmarkError(f"expected {name} to print a JSON object in its last line, found {found}")
+        raise BenchmarkError(f"expected a JSON object in the last line of {name}, found {found}")
     return result
 
 
 def _tail(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-TAIL_LINES:]) or "nothing on standard error"
+    return " | ".join(lines[-TAIL_LINES:]) or "no error output"
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -283,12 +287,12 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def write_json(path: str, results: Mapping[str, Any]) -> None:
-    """Writes results as JSON, whole or not at all, and the folders above."""
+    """Writes results as JSON atomically, and creates the parent folders."""
     write_text(path, json.dumps(results, indent=1) + "\n")
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes text, whole or not at all, and the folders above."""
+    """Writes text atomically, and creates the parent folders."""
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.tmp"
     with open(temporary, "w", encoding="utf-8") as file:
@@ -302,13 +306,13 @@ def publish(
     page: Callable[[Mapping[str, Any], str], str],
     draw: Callable[[Mapping[str, Any], str], None],
 ) -> str:
-    """Writes the page of results, and its figure beside it; returns the page.
+    """Writes the page and its figure; returns the page.
 
     Args:
-        results: what was measured.
-        path: where the page goes.
-        page: of results and the figure's name, to Markdown.
-        draw: of results and the figure's path.
+        results: results of the benchmark.
+        path: path of the page; the figure has the same name with the extension ``.png``.
+        page: function of the results and the name of the figure that returns Markdown.
+        draw: function of the results and the path of the figure that draws it.
     """
     figure = f"{os.path.splitext(path)[0]}.png"
     text = page(results, os.path.basename(figure))
@@ -327,16 +331,16 @@ def run(
 
     Args:
         arguments: options of :func:`new_parser`.
-        measure: function that returns what was measured; :func:`environment` is put before it.
+        measure: function that returns the results; the JSON also holds those of :func:`environment`.
         page: see :func:`publish`.
-        draw: see there.
+        draw: see :func:`publish`.
 
     Raises:
-        UserError: settings are not understood, or the results could not be written.
-        BenchmarkError: a variant cannot be measured.
+        UserError: if settings are invalid or the results cannot be written.
+        BenchmarkError: if a measurement fails.
     """
     if arguments.redraw:
-        results = _read_json(arguments.out)
+        results = read_json(arguments.out)
     else:
         for option, path in (("--out", arguments.out), ("--page", arguments.page)):
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -348,15 +352,20 @@ def run(
 
 
 def run_script(main: Callable[[], None]) -> NoReturn:
-    """Runs a script's main function and exits; see :func:`hamgan.program.run_program`."""
+    """Runs the main function of a script and exits; see :func:`hamgan.program.run_program`."""
     run_program(os.path.basename(sys.argv[0]), lambda _: main())
 
 
-def _read_json(path: str) -> dict[str, Any]:
+def read_json(path: str) -> dict[str, Any]:
+    """Reads results.
+
+    Raises:
+        UserError: if the file cannot be read or is not JSON.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise UserError(f"expected the results to draw at {reason_of(error)}; measure first") from error
-    except ValueError as error:  # no JSON, or no text
-        raise UserError(f"expected results as JSON at {path}: {error}; measure again") from error
+        raise UserError(f"expected results in {reason_of(error)}; run the benchmark without --redraw") from error
+    except ValueError as error:  # invalid JSON or UTF-8
+        raise UserError(f"expected JSON in {path}: {error}; run the benchmark again") from error

@@ -1,7 +1,7 @@
-"""Multiplications of a training step, by formula: of the networks as written, and of the forms that are computed.
+"""FLOP of a training step by formula, for the networks as written and for each form of the convolutions.
 
-All counts are of convolutions and dense layers, in FLOP (two for each multiply-add), for one image of a generator and
-one of a discriminator update. Hamburgers, normalisation and everything elementwise are left out: they are about 2 %.
+Counts the convolutions in FLOP (two per multiply-add), for one image of the batch: one update of each network. Context
+modules, normalisation and elementwise operations are excluded; they are about 2 % of a step.
 """
 
 import dataclasses
@@ -15,16 +15,16 @@ PRODUCTS_PER_36 = {
     "strided": {"up": 16, "down": 16, None: 36},
     "products": {"up": 9, "down": 9, None: 16},
 }
-"""Multiplications for four pixels of the larger image, where the 3x3 convolution as written (plain) takes 36."""
+"""Multiplications per four pixels of the larger image, of 36 for the 3x3 convolution as written (plain)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
-    """One convolution of a network."""
+    """A convolution of a network."""
 
     name: str
     size: int
-    """Of the larger side: after upsampling, before pooling."""
+    """Height and width of the larger image: after upsampling, before pooling."""
     kernel_size: int
     in_channels: int
     out_channels: int
@@ -32,11 +32,11 @@ class Convolution:
 
     @property
     def flops_as_written(self) -> float:
-        """Forward, at the larger size: resampling and convolution in the order of the paper."""
+        """FLOP of the forward pass as in the paper, with the convolution at the larger size."""
         return 2.0 * self.size**2 * self.kernel_size**2 * self.in_channels * self.out_channels
 
     def flops(self, form: str) -> float:
-        """Forward, in a form of hamgan/layers/convolution; "auto" is what a CPU takes."""
+        """Returns the FLOP of the forward pass in a form of hamgan/layers/convolution; "auto" as on a CPU."""
         if form == "auto":
             form = self.form_on_cpu()
         if self.kernel_size == 1:
@@ -45,14 +45,14 @@ class Convolution:
         return self.flops_as_written * PRODUCTS_PER_36[form][self.resampling] / 36
 
     def form_on_cpu(self) -> str:
-        """What "auto" is there."""
+        """Returns the form that "auto" chooses on a CPU."""
         from hamgan.layers.convolution.choice import cpu_form
 
         return cpu_form(self.kernel_size, self.in_channels, self.out_channels, self.resampling)  # type: ignore[arg-type]
 
 
 def generator_convolutions(model: ModelConfig) -> list[Convolution]:
-    """Returns the generator's convolutions, first to last; without the Hamburger's."""
+    """Returns the convolutions of the generator in order, without context modules."""
     channels = model.generator.base_channels
     stages = [(size, width * channels) for size, width in generator_stages(model.resolution)]
     found = []
@@ -66,7 +66,7 @@ def generator_convolutions(model: ModelConfig) -> list[Convolution]:
 
 
 def discriminator_convolutions(model: ModelConfig) -> list[Convolution]:
-    """Returns the discriminator's convolutions, first to last; without the Hamburger's."""
+    """Returns the convolutions of the discriminator in order, without context modules."""
     channels = model.discriminator.base_channels
     stages = [(2 * size, width * channels) for size, width in discriminator_stages(model.resolution)]
     found, inputs = [], 3
@@ -85,20 +85,21 @@ def discriminator_convolutions(model: ModelConfig) -> list[Convolution]:
 
 
 def step_flops(model: ModelConfig, form: str = "plain") -> float:
-    """Returns the FLOP of a step per image of the batch: one update of each network.
+    """Returns the FLOP of a training step per image of the batch: one update of each network.
 
-    The generator runs forward twice and backward once; the discriminator forward on three images, backward to weights
-    and images on two, and to images alone on one. Backward is as much again for the weights and for the images.
+    The generator runs forward twice and backward once. The discriminator runs forward on three images, backward to
+    weights and images on two, and backward to the images on one. The gradients of weights and images each take as many
+    FLOP as the forward pass.
 
     Args:
-        model: the networks.
-        form: "plain" (as written), "strided", "products", "auto".
+        model: config of the networks.
+        form: "plain" (as written), "strided", "products" or "auto".
     """
 
     def count(convolutions: list[Convolution]) -> list[float]:
         return [convolution.flops(form) for convolution in convolutions]
 
     generator, discriminator = generator_convolutions(model), discriminator_convolutions(model)
-    # The images need no gradient in the discriminator's update.
-    needless = [c for c in discriminator if c.name in ("block1/conv1", "block1/shortcut")]
-    return 4 * sum(count(generator)) + 8 * sum(count(discriminator)) - 2 * sum(count(needless))
+    # The discriminator update needs no gradient of the images.
+    unneeded = [c for c in discriminator if c.name in ("block1/conv1", "block1/shortcut")]
+    return 4 * sum(count(generator)) + 8 * sum(count(discriminator)) - 2 * sum(count(unneeded))
