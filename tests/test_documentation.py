@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 import shlex
+import shutil
 
 import pytest
 
@@ -100,9 +101,17 @@ def test_python_examples_compile(page):
         compile(code, str(page), "exec")
 
 
-def test_layer_and_fixed_bases_examples_run():
+def test_sampling_example_runs(tmp_path, monkeypatch):
+    shutil.copytree(CHECKOUT / "tests" / "runs" / "run_e872773", tmp_path / "runs" / "digits")
+    monkeypatch.chdir(tmp_path)
     names = {}
     exec(blocks(CHECKOUT / "README.md", "python")[0], names)
+    assert names["images"].shape == (16, 32, 32, 3)
+
+
+def test_layer_and_fixed_bases_examples_run():
+    names = {}
+    exec(blocks(CHECKOUT / "README.md", "python")[1], names)
     exec(blocks(CHECKOUT / "docs" / "bases_and_export.md", "python")[0], names)
     assert names["fixed"].output_shape == names["model"].output_shape == (None, 10)
 

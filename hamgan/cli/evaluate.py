@@ -11,7 +11,6 @@ command resumes where it was when it is run again; SIGTERM ends it with exit cod
 """
 
 import argparse
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hamgan.cli.options import (
@@ -22,11 +21,9 @@ from hamgan.cli.options import (
     add_override,
     add_run,
     strategy_of,
-    weights_of,
-    with_assignments,
 )
 from hamgan.config import ExperimentConfig, to_json
-from hamgan.config.protocols import PROTOCOLS, describe, get_protocol
+from hamgan.config.protocols import PROTOCOLS, describe
 from hamgan.errors import UserError
 from hamgan.program import import_tensorflow_quietly
 from hamgan.training.preemption import PreemptionWatch
@@ -34,7 +31,6 @@ from hamgan.training.preemption import PreemptionWatch
 if TYPE_CHECKING:
     from hamgan.runs.directory import RunDirectory
 
-OVERRIDABLE = ("data.", "evaluation.")
 TIMEOUT_SECONDS = 24 * 3600.0
 
 
@@ -76,9 +72,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    for assignment in arguments.override:
-        if not assignment.startswith(OVERRIDABLE):
-            raise UserError(f"evaluation can override {' and '.join(OVERRIDABLE)} fields only, found '{assignment}'")
     truncations = _truncations(arguments.truncation)
     if arguments.timeout is not None and not arguments.watch:
         raise UserError("--timeout goes with --watch")
@@ -86,13 +79,21 @@ def _run(arguments: argparse.Namespace) -> None:
         raise UserError("--watch scores every checkpoint as it comes: leave out --checkpoint and --truncation")
 
     import_tensorflow_quietly()
+    from hamgan.evaluation.evaluate import evaluation_config
     from hamgan.runs.directory import RunDirectory
-    from hamgan.sampling.trained import find_checkpoints
+    from hamgan.sampling.trained import choose_weights, find_checkpoints
 
     run_directory = RunDirectory(arguments.run)
-    config = _settings(arguments, run_directory.read_config())
+    config = evaluation_config(
+        run_directory.read_config(),
+        protocol=arguments.protocol,
+        classifier=arguments.classifier,
+        num_samples=arguments.num_samples,
+        data_dir=arguments.data_dir,
+        overrides=arguments.override,
+    )
     checkpoints = [] if arguments.watch else find_checkpoints(run_directory, arguments.checkpoint)
-    weights = weights_of(arguments, config)
+    weights = choose_weights(config, arguments.weights)
     said = f"Protocol {describe(config.evaluation)}"
     if arguments.dry_run:
         which = "every checkpoint as it comes" if arguments.watch else ", ".join(str(step) for step, _ in checkpoints)
@@ -101,19 +102,6 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     print(said)
     _evaluate(arguments, config, run_directory, checkpoints, weights, truncations)
-
-
-def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> ExperimentConfig:
-    """The run's config with the evaluation that is asked for."""
-    if arguments.protocol:
-        protocol = dataclasses.replace(get_protocol(arguments.protocol), batch=config.evaluation.batch)
-        config = dataclasses.replace(config, evaluation=protocol)
-    options = {
-        "data.data_dir": arguments.data_dir,
-        "evaluation.classifier": arguments.classifier,
-        "evaluation.num_samples": arguments.num_samples,
-    }
-    return with_assignments(config, options, arguments.override)
 
 
 def _evaluate(

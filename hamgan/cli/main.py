@@ -5,6 +5,8 @@ import logging
 import sys
 from typing import Any, NoReturn
 
+import absl.logging
+
 from hamgan import __version__
 from hamgan.cli import convert, doctor, evaluate, prepare, sample, tpu_check, train
 from hamgan.program import EXIT_USER_ERROR, exit_code_of, run_program
@@ -18,6 +20,9 @@ COMMANDS = {
     "tpu-check": tpu_check,
     "doctor": doctor,
 }
+
+
+VERBOSITIES = ("debug", "info", "warning", "error")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,15 +52,37 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         command.add_arguments(subparser)
+        subparser.add_argument(
+            "--verbosity",
+            default="info",
+            choices=VERBOSITIES,
+            help="the least severe messages to show (default: info; debug includes TensorFlow's and TFDS's)",
+        )
     return parser
+
+
+def set_up_log(verbosity: str) -> None:
+    """Sends the messages of this project, of TensorFlow and of TFDS to one log on standard error.
+
+    Args:
+        verbosity: the least severe messages to show, one of :data:`VERBOSITIES`. Those of TensorFlow and TFDS are shown
+            from warnings on, or from "info" on with "debug".
+    """
+    # TensorFlow adds no handler of its own where the root logger has one; TFDS logs by absl.
+    logging.basicConfig(format="%(message)s")
+    level = VERBOSITIES.index(verbosity)
+    ours = getattr(logging, verbosity.upper())
+    theirs = getattr(logging, VERBOSITIES[max(level, 2) if level else 1].upper())
+    logging.getLogger().setLevel(theirs)
+    absl.logging.set_verbosity(absl.logging.converter.standard_to_absl(theirs))
+    for package in ("data_prep", "hamgan"):
+        logging.getLogger(package).setLevel(ours)
 
 
 def main(argv: list[str]) -> int:
     """Runs one command and returns the exit code; see :func:`hamgan.program.exit_code_of`."""
     arguments = build_parser().parse_args(argv)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    for package in ("data_prep", "hamgan"):
-        logging.getLogger(package).setLevel(logging.INFO)
+    set_up_log(arguments.verbosity)
     return exit_code_of(f"hamgan {arguments.command}", lambda: COMMANDS[arguments.command].run(arguments))
 
 

@@ -1,4 +1,4 @@
-"""Inputs of the networks."""
+"""Inputs of a generator."""
 
 from typing import NamedTuple
 

@@ -230,6 +230,37 @@ def test_sigterm_while_tensorflow_is_loaded_is_a_preemption(command, monkeypatch
     assert capsys.readouterr().err.endswith("; run the same command again to resume\n")
 
 
+@pytest.mark.parametrize(
+    ("verbosity", "shown"),
+    [
+        ("debug", ["hamgan debug", "absl info", "tensorflow info", "hamgan info", "absl warning"]),
+        ("info", ["hamgan info", "absl warning"]),
+        ("warning", ["absl warning"]),
+        ("error", []),
+    ],
+)
+def test_verbosity_rules_the_one_log(verbosity, shown):
+    code = """
+import sys
+import absl.logging
+import logging
+from hamgan.cli.main import set_up_log
+set_up_log(sys.argv[1])
+import tensorflow as tf
+import tensorflow_datasets
+logging.getLogger("hamgan.training").debug("hamgan debug")
+absl.logging.debug("absl debug")
+absl.logging.info("absl info")
+tf.get_logger().info("tensorflow info")
+logging.getLogger("hamgan.training").info("hamgan info")
+absl.logging.warning("absl warning")
+"""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", code, verbosity]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert [line for line in result.stderr.splitlines() if line.startswith(("hamgan", "absl", "tensorflow "))] == shown
+
+
 def test_a_report_that_cannot_be_written_does_not_make_the_training_fail(monkeypatch, run_path, capsys, caplog):
     def refuse(_):
         raise OSError(28, "No space left on device")
