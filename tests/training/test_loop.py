@@ -287,7 +287,7 @@ def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(tiny, tmp
             super().__init__(config)
             RunDirectory(str(tmp_path)).create(override(tiny, ["train.seed=9"]))
 
-    monkeypatch.setattr(loop, "TrainState", SlowState)
+    monkeypatch.setattr("hamgan.training.start.TrainState", SlowState)
     with pytest.raises(UserError, match=r"begun with other settings: train\.seed is 9 there, 0 now"):
         _train(tiny, tmp_path)
     assert RunDirectory(str(tmp_path)).read_config().train.seed == 9
