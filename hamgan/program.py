@@ -1,4 +1,4 @@
-"""How a program starts and ends: TensorFlow imported without its notes, exit codes, one line for each error."""
+"""Start and end of a program: a quiet import of TensorFlow, exit codes, one line for each error."""
 
 import errno
 import io
@@ -19,20 +19,20 @@ EXIT_PREEMPTED = 75
 """EX_TEMPFAIL of sysexits.h: run the same command again."""
 
 EXIT_READER_GONE = 141
-"""What a shell reports of a program that writes into a pipe that nobody reads, such as ``| head``."""
+"""Exit code of a program whose output nobody reads any more, as with ``| head``."""
 
 
 def import_tensorflow_quietly(*, start: bool = True) -> None:
-    """Imports TensorFlow with the process's standard error set aside; shows what was written if the import fails.
+    """Imports TensorFlow without the messages that it writes to standard error; an import that fails shows them.
 
     TensorFlow 2.21 logs its instruction sets and missing GPU libraries from C++, whatever its log level, when it is
-    imported and when it first looks for devices. The training loop says what it runs on.
+    imported and when it first looks for devices. The training loop logs its devices itself.
 
     Args:
-        start: whether to look for devices, which starts threads that do not survive a fork.
+        start: whether to look for devices too, which starts threads that do not survive a fork.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # tensorflow-hub 0.16 needs it, and pyproject.toml sees to a version of setuptools that has it.
+    # tensorflow-hub 0.16 imports it; pyproject.toml pins a version of setuptools that has it.
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     sys.stderr.flush()
     stderr = os.dup(2)
@@ -53,15 +53,15 @@ def import_tensorflow_quietly(*, start: bool = True) -> None:
 
 
 def exit_code_of(name: str, work: Callable[[], int | None]) -> int:
-    """Does a program's work and returns the exit code; says in one line on standard error why it was not done.
+    """Runs the work of a program and returns its exit code; an error is one line on standard error.
 
     Args:
-        name: name of the program, at the beginning of that line.
+        name: name of the program, which begins that line.
         work: function that does the work and may return an exit code.
 
     Returns:
-        What ``work`` returned or 0, or 1 (failed), 2 (the user's to put right), 75 (preempted: run it again), 130
-        (interrupted), 141 (nobody reads the output). Errors that are the program's own faults are raised.
+        The result of ``work`` or 0; on an error, 1 (failed), 2 (something for the user to fix), 75 (preempted: run it
+        again), 130 (interrupted) or 141 (nobody reads the output). Exceptions that show a bug are not caught.
     """
     try:
         return work() or 0
@@ -82,14 +82,14 @@ def exit_code_of(name: str, work: Callable[[], int | None]) -> int:
 
 
 def run_program(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
-    """Runs a program's main function on the command line's arguments and exits.
+    """Runs the main function of a program with the arguments of the command line, and exits.
 
-    Characters that standard output and error cannot encode are written as escapes. Output that is refused, by a full
-    disk or a pipe that nobody reads, is found before the interpreter ends, which would answer it with a traceback.
+    Characters that standard output and standard error cannot encode are escaped. Output that cannot be written, because
+    the disk is full or nobody reads the pipe, is noticed here and not by the interpreter, which would print a traceback.
 
     Args:
-        name: name of the program, at the beginning of what it says on standard error.
-        main: function from the arguments to an exit code.
+        name: name of the program, which begins its error messages.
+        main: function that maps the arguments to an exit code.
     """
     _prepare_output()
     arguments = sys.argv[1:]
@@ -113,7 +113,7 @@ class _OutputRefusedError(OSError):
 
 
 class _Output(io.FileIO):
-    """Standard output, which says of its errors that they are its own."""
+    """Standard output whose errors can be told from those of other files."""
 
     def write(self, data: Any) -> int:
         try:
@@ -123,7 +123,7 @@ class _Output(io.FileIO):
 
 
 class _Messages(io.FileIO):
-    """Standard error, which drops what is refused: no work is given up because nobody hears of its progress."""
+    """Standard error that drops what cannot be written: work does not fail because its progress cannot be shown."""
 
     def write(self, data: Any) -> int:
         try:
@@ -140,7 +140,7 @@ def _prepare_output() -> None:
             continue
         try:
             raw = kind(stream.fileno(), "w", closefd=False)
-        except OSError:  # no file, but something in memory
+        except OSError:  # a stream in memory
             continue
         prepared = io.TextIOWrapper(
             io.BufferedWriter(raw),

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by the scripts: makes .venv with the versions of constraints.txt and puts its programs first in PATH.
+# Sourced by the scripts: creates .venv with the versions of constraints.txt and puts its programs first in PATH.
 #
 #   PYTHON   the interpreter to use (default: the first of python3.13 ... python3.10, python3 that is new enough)
 
-# enter_checkout DEFAULT [FOLDER]: sets $folder, which is relative to where the user is (DEFAULT: to the checkout), and goes
-# to the checkout.
+# enter_checkout DEFAULT [FOLDER]: changes to the checkout, and sets $folder to FOLDER, relative to the user's folder, or to
+# DEFAULT, relative to the checkout.
 enter_checkout() {
   folder="${2:-}"
   case "$folder" in
@@ -28,7 +28,7 @@ find_python() {
   return 2
 }
 
-# make_environment [EXTRA]: installs this checkout, with an optional extra of pyproject.toml, unless that was done before.
+# make_environment [EXTRA]: installs this checkout, with an optional extra of pyproject.toml, unless it is installed already.
 make_environment() {
   local extra="${1:+[$1]}" python wanted
   wanted="$(cat pyproject.toml constraints.txt | cksum) ${extra:-[]}"

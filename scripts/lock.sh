@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Writes constraints.txt anew: the newest versions that pyproject.toml admits, for every Python that it admits.
+# Updates constraints.txt to the newest versions that pyproject.toml allows, for every Python that it allows.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 
-# Not in .venv: the old constraints may contradict what pyproject.toml asks for now.
+# Not in .venv, whose constraints may contradict the new pyproject.toml.
 workplace="$(mktemp -d)"
 trap 'rm -rf "$workplace"' EXIT
 "$(find_python)" -m venv "$workplace/venv"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# From a fresh clone to pictures: installs, prepares the embedded digits, trains HamGAN on them, scores it, draws samples.
-# Run it again to go on where it stopped.
+# Installs hamgan, prepares the embedded digits, trains HamGAN on them, evaluates it and draws samples.
+# If it is interrupted, run it again to resume.
 #
-#   scripts/quickstart.sh [FOLDER]     FOLDER holds data and run (default: runs/quickstart)
+#   scripts/quickstart.sh [FOLDER]     folder of data and run (default: runs/quickstart)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 enter_checkout runs/quickstart "$@"
@@ -20,7 +20,7 @@ echo "2/4  Training HamGAN on them"
 hamgan train --run "$run" --preset digits --data_dir "$data"
 
 echo
-echo "3/4  Scoring every checkpoint"
+echo "3/4  Evaluating every checkpoint"
 hamgan evaluate --run "$run" --checkpoint all --classifier "$data/digits_classifier"
 
 echo
@@ -31,7 +31,7 @@ cat << END
 
 Everything is in $folder:
   samples.png             samples of the trained generator, one class per row
-  digits/report.html      the page to look at: curves, scores, samples over time, config
+  digits/report.html      the report: curves, scores, samples over time, config
   digits/evaluations/     FID, IS and accuracy of each checkpoint, as JSON
   digits/metrics.jsonl    the training log; digits/tensorboard/ for 'tensorboard --logdir $run'
   digits/checkpoints/     the weights

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# On a machine with NVIDIA GPUs: makes .venv with hamgan and TensorFlow for CUDA.
+# On a machine with NVIDIA GPUs: creates .venv with hamgan and TensorFlow for CUDA.
 #
 #   scripts/setup_gpu.sh
 set -euo pipefail

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# On a TPU VM: makes .venv with hamgan and TensorFlow for TPUs. There, tensorflow-tpu takes the place of tensorflow, which
-# must not be installed beside it; it is one minor version behind, and what depends on TensorFlow follows it.
+# On a TPU VM: creates .venv with hamgan and TensorFlow for TPUs. tensorflow-tpu replaces tensorflow there: the two must not
+# be installed together. It is one minor version behind, and so are the packages that depend on TensorFlow.
 #
 #   scripts/setup_tpu_vm.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 TENSORFLOW_TPU=2.20.0
-LIBTPU=0.0.14 # later ones lack what TensorFlow 2.20 looks for in it
+LIBTPU=0.0.14 # later versions lack symbols that TensorFlow 2.20 needs
 
 python="$(find_python)"
 workplace="$(mktemp -d)"
 trap 'rm -rf "$workplace"' EXIT
 "$python" -m venv --clear .venv
 .venv/bin/python -m pip install --quiet uv
-# Whatever asks for tensorflow is not given it: tensorflow-tpu is there.
+# Packages that require tensorflow do not get it, because tensorflow-tpu provides it.
 cat > "$workplace/overrides.txt" << END
 tensorflow ; python_version < '3'
 tf-keras==${TENSORFLOW_TPU%.*}.*

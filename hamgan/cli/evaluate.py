@@ -1,8 +1,8 @@
-"""Score a run's checkpoints: FID, IS, KID, precision and recall, class-conditional accuracy.
+"""Score checkpoints of a run: FID, IS, KID, precision and recall, class accuracy.
 
-FID is against the validation split. Prints a table, writes a JSON file per result into the run's folder, with a card
-of how it was made, and writes report.html again. What was scored the same way before is not scored again. Killed, the
-command resumes where it was when it is run again; SIGTERM ends it with exit code 75.
+FID is against the validation split. The command prints a table, writes each result into the run folder as JSON with a
+card that says how it was made, and updates report.html. Results that exist already are not computed again. After an
+interruption, run the same command again to resume; SIGTERM ends it with exit code 75.
 
   hamgan evaluate --run runs/digits --checkpoint all --classifier data/digits_classifier
   hamgan evaluate --run runs/strong --protocol published
@@ -37,26 +37,30 @@ TIMEOUT_SECONDS = 24 * 3600.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
-    add_checkpoint(parser, "latest, best, all, a step, or a checkpoint's path")
+    add_checkpoint(parser, "latest, best, all, a step, or the path of a checkpoint")
     parser.add_argument(
-        "--protocol", metavar="NAME", help=f"{' or '.join(PROTOCOLS)} (default: the evaluation settings of the run)"
+        "--protocol", metavar="NAME", help=f"{' or '.join(PROTOCOLS)} (default: the settings of the run)"
     )
     parser.add_argument(
         "--classifier",
         metavar="HANDLE",
-        help="TF-Hub handle or SavedModel with outputs logits and pool_3 (default: TF-GAN's Inception)",
+        help="TF-Hub handle or SavedModel with outputs logits and pool_3 (default: the run's; in presets, TF-GAN's Inception)",
     )
-    parser.add_argument("--num_samples", type=int, metavar="N", help="images to generate, and most real images to use")
-    parser.add_argument("--truncation", metavar="LIST", help="such as 0.1,0.5,1.0: one result for each")
-    parser.add_argument("--watch", action="store_true", help="score checkpoints as training writes them, until it ends")
+    parser.add_argument(
+        "--num_samples", type=int, metavar="N", help="number of images to generate, and the most real images to use"
+    )
+    parser.add_argument("--truncation", metavar="LIST", help="one result for each truncation, such as 0.1,0.5,1.0")
+    parser.add_argument(
+        "--watch", action="store_true", help="score checkpoints while training writes them, until it ends"
+    )
     parser.add_argument(
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help=f"of --watch: without a new checkpoint (default: {TIMEOUT_SECONDS:.0f})",
+        help=f"end --watch after so long without a new checkpoint (default: {TIMEOUT_SECONDS:.0f})",
     )
     parser.add_argument(
-        "--cache_dir", metavar="DIR", help="local folder of features (default: ~/.cache/hamgan/features)"
+        "--cache_dir", metavar="DIR", help="local folder for features (default: ~/.cache/hamgan/features)"
     )
     add_data_dir(parser)
     add_override(parser)
@@ -66,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
-    # From the first moment: it takes a while until TensorFlow is loaded.
+    # From the start: TensorFlow takes a while to load.
     with PreemptionWatch("SIGTERM: the features so far are kept"):
         _run(arguments)
 
@@ -74,9 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     truncations = _truncations(arguments.truncation)
     if arguments.timeout is not None and not arguments.watch:
-        raise UserError("--timeout goes with --watch")
+        raise UserError("--timeout requires --watch")
     if arguments.watch and (arguments.truncation or arguments.checkpoint != "latest"):
-        raise UserError("--watch scores every checkpoint as it comes: leave out --checkpoint and --truncation")
+        raise UserError("--watch scores every new checkpoint; remove --checkpoint and --truncation")
 
     import_tensorflow_quietly()
     from hamgan.evaluation.evaluate import evaluation_config
@@ -96,7 +100,7 @@ def _run(arguments: argparse.Namespace) -> None:
     weights = choose_weights(config, arguments.weights)
     said = f"Protocol {describe(config.evaluation)}"
     if arguments.dry_run:
-        which = "every checkpoint as it comes" if arguments.watch else ", ".join(str(step) for step, _ in checkpoints)
+        which = "every new checkpoint" if arguments.watch else ", ".join(str(step) for step, _ in checkpoints)
         print(f"{said}; {weights} weights of steps {which}")
         print(to_json(config), end="")
         return
@@ -122,9 +126,9 @@ def _evaluate(
 
     strategy = strategy_of(arguments)
     if arguments.watch and is_multi_worker(strategy):
-        raise UserError("--watch runs in one process, but TF_CONFIG names several workers: unset TF_CONFIG")
+        raise UserError("--watch runs in one process, but TF_CONFIG names several workers; unset TF_CONFIG")
     if is_chief(strategy):
-        # Before the work, and not after it.
+        # Before the work, not after it.
         run_directory.check_takes_results()
     evaluator = Evaluator(config, strategy, arguments.cache_dir or DEFAULT_FOLDER)
     results: list[dict[str, Any]] = []
