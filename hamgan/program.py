@@ -85,7 +85,7 @@ def run_program(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
     """Runs the main function of a program with the arguments of the command line, and exits.
 
     Characters that standard output and standard error cannot encode are escaped. Output that cannot be written, because
-    the disk is full or nobody reads the pipe, is noticed here and not by the interpreter, which would print a traceback.
+    the disk is full or nobody reads the pipe, is noticed here; the interpreter would print a traceback.
 
     Args:
         name: name of the program, which begins its error messages.
