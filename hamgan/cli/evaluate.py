@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classifier",
         metavar="HANDLE",
-        help="TF-Hub handle or SavedModel with outputs logits and pool_3 (default: the run's, usually TF-GAN's Inception)",
+        help="TF-Hub handle or SavedModel with outputs logits and pool_3 (default: the run's)",
     )
     parser.add_argument(
         "--num_samples", type=int, metavar="N", help="number of images to generate, and the most real images to use"
