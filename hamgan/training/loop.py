@@ -1,4 +1,4 @@
-"""The training loop: take steps, log, save, and answer what goes wrong."""
+"""The training loop: takes steps, logs, saves, and handles interruptions and collapses."""
 
 import logging
 import sys
@@ -40,26 +40,26 @@ def train(
     strategy: tf.distribute.Strategy,
     watch: PreemptionWatch | None = None,
 ) -> None:
-    """Trains to ``config.train.steps``, from the newest checkpoint of the run if there is one.
+    """Trains to ``config.train.steps``, and resumes from the newest checkpoint of the run if there is one.
 
     Args:
-        config: the experiment. In a run that was begun before, only the fields of ``MAY_CHANGE`` may differ.
+        config: config of the experiment. When a run is resumed, only the fields in ``MAY_CHANGE`` may differ.
         run: folder of the run.
         strategy: strategy from :func:`hamgan.distribution.strategies.create_strategy`.
-        watch: watch for SIGTERM, entered; by default one that begins now.
+        watch: active watch for SIGTERM; by default, a new one.
 
     Raises:
-        UserError: the data set does not fit the model, the batch not the replicas, or the run has another config; the
-            data is damaged; the run's folder cannot be written, or another process trains the run.
-        PreemptedError: SIGTERM stopped it, and all is saved; or another worker is gone.
+        UserError: the data set does not fit the model, or the batch the replicas; the run has another config; the data
+            is damaged; the run folder cannot be written, or another process trains the run.
+        PreemptedError: SIGTERM stopped training after a checkpoint, or another worker failed.
         TrainingDivergedError: a loss or a weight is not finite.
-        CheckpointNotWrittenError: the last checkpoint could not be written.
+        CheckpointNotWrittenError: the last checkpoint cannot be written.
     """
     if watch is None:
         with PreemptionWatch() as watch:
             train(config, run, strategy, watch)
         return
-    # A TPU's operations repeat bit by bit as they are.
+    # Operations on a TPU are deterministic anyway.
     if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()
     replica_batch(config.train.global_batch, strategy)
@@ -77,7 +77,7 @@ def train(
 
 
 class _Loop:
-    """One process's run from the restored step to the last."""
+    """Training in one process, from the restored step to the last."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Loop:
         self.train_function = make_train_function(train_step, strategy, stop_requested)
         self.collapses = run.read_collapses()
         self._start_streams()
-        # Only one process writes the run's files.
+        # Only the chief writes files.
         self.files: RunFiles | None = None
         if is_chief(strategy):
             self.files = RunFiles(config, run, state, strategy)
@@ -121,11 +121,11 @@ class _Loop:
 
     @property
     def rollbacks(self) -> int:
-        """How often the run was rolled back."""
+        """Number of rollbacks so far."""
         return sum(collapse["action"] == "rollback" for collapse in self.collapses)
 
     def _start_streams(self) -> None:
-        """Enters the streams of noise and of data where the state's step is; they are others after a rollback."""
+        """Opens the streams of noise and data at the current step. Each rollback selects new streams."""
         self.stream = random_streams.run_stream(self.config.seed, self.rollbacks)
 
         def dataset_of_host(host: int, num_hosts: int) -> tf.data.Dataset:
@@ -142,17 +142,9 @@ class _Loop:
         self.iterator = iter(distribute(self.strategy, dataset_of_host))
 
     def run_to_the_end(self) -> None:
-        """Takes all steps left.
-
-        Raises:
-            PreemptedError: SIGTERM came; all is saved.
-            UserError: the data cannot be read.
-            FailedError: a step failed otherwise.
-            CheckpointNotWrittenError: the last checkpoint cannot be written.
-            TrainingDivergedError: something is not finite, and that was not to be, or could not be, put right.
-        """
+        """Takes all remaining steps; raises as :func:`train` does."""
         try:
-            # Messages above the progress bar, not in it.
+            # Messages must not break the progress bar.
             with logging_redirect_tqdm():
                 if self.files is not None and self.step == 0:
                     self.files.write_what_is_due(0)
@@ -169,14 +161,14 @@ class _Loop:
                 self.files.close()
 
     def _compile(self) -> None:
-        """Takes no step, which compiles the function and tells the singular values."""
+        """Compiles the train function by a call with zero steps, which also returns the singular values."""
         self.singular_values = self._singular_values(self._call(0))
 
     def _call(self, num_steps: int) -> StepsTaken:
         """Takes steps on the device."""
         try:
             taken = self.train_function(self.iterator, tf.constant(num_steps, tf.int32), self.stream)
-            taken.count.numpy()  # A device may raise only here.
+            taken.count.numpy()  # Some devices raise errors only here.
         except tf.errors.OpError as error:
             if is_multi_worker(self.strategy) and isinstance(error, UNAVAILABLE):
                 raise
@@ -253,7 +245,7 @@ class _Loop:
             try:
                 self.run.write_collapses(self.collapses)
             except (OSError, tf.errors.OpError) as error:
-                # Other noise follows from it: without it, the run cannot be resumed after this.
+                # The number of rollbacks selects the noise: without it, the run cannot be resumed.
                 raise TrainingDivergedError(
                     f"{collapse['what']}; that cannot be noted in {self.run.path} ({reason_of(error)})"
                 ) from error
