@@ -1,7 +1,4 @@
-"""The networks of HamGAN in a GAN with Keras's ``compile`` and ``fit``, on every device of this machine.
-
-python examples/keras_fit_gan.py --epochs 30
-"""
+"""A GAN of our networks with Keras's ``compile`` and ``fit``: python examples/keras_fit_gan.py --epochs 30"""
 
 import argparse
 
