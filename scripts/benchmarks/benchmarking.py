@@ -293,11 +293,10 @@ def write_json(path: str, results: Mapping[str, Any]) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Writes text atomically, and creates the parent folders."""
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = f"{path}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    # Not at the top: the time that TensorFlow takes to import is measured elsewhere.
+    from hamgan.files import write_atomically
+
+    write_atomically(path, text.encode())
 
 
 def publish(
