@@ -1,17 +1,17 @@
 """Convert checkpoints of the published implementation, in both directions.
 
 hamgan convert --official DIR/model.ckpt-STEP --out RUN [--preset hamgan_strong]
-    A published TF1 checkpoint becomes a run for 'hamgan sample' and 'hamgan evaluate'. The architecture is read off
-    the checkpoint, and checked if a preset is given. A ham's kind, rank, steps and sections are not recorded there:
-    they are the preset's (default: hamgan_strong's), or set by --override model.generator.hamburger.rank=16 and so on.
+    Turns a published TF1 checkpoint into a run for 'hamgan sample' and 'hamgan evaluate'. The architecture is that of
+    the checkpoint; a preset checks it. The kind, rank, steps and sections of a Hamburger are not recorded there: they
+    come from the preset (default: hamgan_strong), or from --override model.generator.context.0.rank=16 and so on.
 
 hamgan convert --to-official --run RUN [--checkpoint STEP] --out DIR
-    A run's networks are written as DIR/model.ckpt-STEP.
+    Writes the networks of a run as DIR/model.ckpt-STEP.
 """
 
 import argparse
 
-from hamgan.cli.options import add_checkpoint, add_override, weights_of
+from hamgan.cli.options import add_checkpoint, add_override
 from hamgan.errors import UserError
 from hamgan.program import import_tensorflow_quietly
 
@@ -19,12 +19,14 @@ from hamgan.program import import_tensorflow_quietly
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     direction = parser.add_mutually_exclusive_group(required=True)
-    direction.add_argument("--official", metavar="PATH", help="a published checkpoint, without suffix; local or gs://")
+    direction.add_argument(
+        "--official", metavar="PATH", help="path of a published checkpoint, without suffix; local or gs://"
+    )
     direction.add_argument("--to-official", action="store_true", help="write a published checkpoint")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make, or to write into")
-    parser.add_argument("--preset", metavar="NAME", help="with --official: the architecture to expect")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the new run, or folder to write into")
+    parser.add_argument("--preset", metavar="NAME", help="with --official: expected architecture")
     add_override(parser)
-    parser.add_argument("--run", metavar="DIR", help="with --to-official: the run's folder")
+    parser.add_argument("--run", metavar="DIR", help="with --to-official: run folder")
     add_checkpoint(parser, "with --to-official: latest, best, or a step")
 
 
@@ -43,7 +45,7 @@ def _from_official(arguments: argparse.Namespace) -> None:
         "--checkpoint": arguments.checkpoint != "latest",
     }
     for option in (option for option, is_given in given.items() if is_given):
-        raise UserError(f"{option} goes with --to-official; a published checkpoint is named by its path")
+        raise UserError(f"{option} requires --to-official; a published checkpoint is given by its path")
 
     from hamgan.config.presets import get_preset
 
@@ -62,17 +64,17 @@ def _from_official(arguments: argparse.Namespace) -> None:
 
 def _to_official(arguments: argparse.Namespace) -> None:
     if arguments.run is None:
-        raise UserError("--to-official expects --run, the folder of the run to convert")
+        raise UserError("--to-official requires --run, the folder of the run to convert")
     if arguments.preset is not None or arguments.override:
-        raise UserError("--preset and --override go with --official; a run's own config says what its networks are")
+        raise UserError("--preset and --override require --official; the config of a run describes its networks")
     import_tensorflow_quietly()
     from hamgan.published.convert import convert_to_official
     from hamgan.runs.directory import RunDirectory
-    from hamgan.sampling.trained import find_checkpoint
+    from hamgan.sampling.trained import choose_weights, find_checkpoint
 
     run_directory = RunDirectory(arguments.run)
     config = run_directory.read_config()
     step, path = find_checkpoint(run_directory, arguments.checkpoint)
-    # The average is not what a published checkpoint holds: it has to be asked for.
-    weights = weights_of(arguments, config) if arguments.weights else "raw"
+    # A published checkpoint holds the raw weights: the average must be requested.
+    weights = choose_weights(config, arguments.weights or "raw")
     print(f"Written  {convert_to_official(config, path, arguments.out, step=step, weights=weights)}")

@@ -1,8 +1,8 @@
-"""Check everything that training and evaluation need, before accelerator time is spent.
+"""Check everything that training and evaluation need, before you spend accelerator time.
 
-Versions, devices, a batch of the data as a picture, the real images' FID and IS, a checkpoint written into the run's
-folder and read back, some training steps. A line each; exit code 1 if one is red. Leaves the picture and the features
-of the real images, which evaluation then has, and nothing else.
+The checks: versions, devices, a batch of data as a picture, FID and IS of the real images, a checkpoint written to the
+run folder and read back, a few training steps. Each prints a line; the exit code is 1 if one fails. The picture and the
+features of the real images, which evaluation reuses, are the only files left behind.
 
   hamgan doctor --preset digits --run runs/digits --data_dir data --classifier data/digits_classifier
   hamgan doctor --preset hamgan_strong --run gs://bucket/runs/strong --data_dir gs://bucket/tfds --accelerator tpu
@@ -31,17 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from hamgan.config.presets import PRESETS
 
     add_run(parser)
-    parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: the run's own settings)")
+    parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: the settings of the run)")
     parser.add_argument("--dataset", metavar="NAME", help="any TFDS classification data set (default: the preset's)")
     parser.add_argument(
         "--classifier", metavar="HANDLE", help="TF-Hub handle or SavedModel (default: TF-GAN's Inception)"
     )
-    parser.add_argument("--num_samples", type=int, metavar="N", help="most real images to score of a split")
+    parser.add_argument("--num_samples", type=int, metavar="N", help="maximum number of real images per split")
     parser.add_argument(
-        "--out", default="doctor_data.png", metavar="PNG", help="the data batch's picture (default: doctor_data.png)"
+        "--out", default="doctor_data.png", metavar="PNG", help="picture of a batch of data (default: doctor_data.png)"
     )
     parser.add_argument(
-        "--cache_dir", metavar="DIR", help="local folder of features (default: ~/.cache/hamgan/features)"
+        "--cache_dir", metavar="DIR", help="local folder for features (default: ~/.cache/hamgan/features)"
     )
     add_data_dir(parser)
     add_override(parser)

@@ -10,7 +10,7 @@ from hamgan.errors import UserError
 
 
 def positive_integer(text: str) -> int:
-    """Parses an option's value; for ``type=``."""
+    """Parses the value of an option, as its ``type=``."""
     try:
         value = int(text)
     except ValueError:
@@ -21,14 +21,14 @@ def positive_integer(text: str) -> int:
 
 
 def check_output(option: str, path: str) -> None:
-    """Checks that a file can be written, before the work that it is for.
+    """Checks that a file can be written, before the work whose result it will hold.
 
     Args:
         option: name of the option that names the file.
         path: path of the file.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot be written.
     """
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
@@ -44,7 +44,7 @@ def check_output(option: str, path: str) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds ``--run``."""
-    parser.add_argument("--run", required=True, metavar="DIR", help="the run's folder")
+    parser.add_argument("--run", required=True, metavar="DIR", help="run folder")
 
 
 def add_override(parser: argparse.ArgumentParser) -> None:
@@ -65,12 +65,12 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
         "--data_dir",
         type=_folder,
         metavar="DIR",
-        help="where the TFDS data sets are (default: TFDS's own, ~/tensorflow_datasets)",
+        help="folder of the TFDS data sets (default: TFDS's own, ~/tensorflow_datasets)",
     )
 
 
 def _folder(text: str) -> str:
-    """A folder's path; one named "none" would be no value in the config, see :func:`with_assignments`."""
+    """Returns the path of a folder. In an assignment to a config, the name "none" would mean no value."""
     return os.path.join(os.curdir, text) if text.lower() == "none" else text
 
 
@@ -82,16 +82,18 @@ def add_accelerator(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="auto, cpu, gpu or tpu (default: auto: a TPU if --tpu names one, else GPUs if there are any)",
     )
-    parser.add_argument("--tpu", metavar="NAME", help="local on a TPU VM (default with --accelerator tpu), or a name")
-    parser.add_argument("--zone", help="of a TPU named by --tpu (default: this machine's)")
-    parser.add_argument("--project", help="of a TPU named by --tpu (default: this machine's)")
     parser.add_argument(
-        "--cpu_replicas", type=int, default=1, metavar="N", help="spread the batch over N virtual CPU devices"
+        "--tpu", metavar="NAME", help="name of a TPU, or local on a TPU VM (default with --accelerator tpu)"
+    )
+    parser.add_argument("--zone", help="zone of a TPU named by --tpu (default: this machine's)")
+    parser.add_argument("--project", help="project of a TPU named by --tpu (default: this machine's)")
+    parser.add_argument(
+        "--cpu_replicas", type=int, default=1, metavar="N", help="number of virtual CPU devices that share the batch"
     )
 
 
 def strategy_of(arguments: argparse.Namespace) -> Any:
-    """Returns the ``tf.distribute.Strategy`` asked for; call it before any other TensorFlow operation."""
+    """Returns the ``tf.distribute.Strategy`` that the options select; call it before any TensorFlow operation."""
     from hamgan.distribution.strategies import create_strategy
 
     return create_strategy(
@@ -105,9 +107,7 @@ def strategy_of(arguments: argparse.Namespace) -> Any:
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
     """Adds ``--dry_run``."""
-    parser.add_argument(
-        "--dry_run", action="store_true", help="print the settings that all this comes to, and do nothing"
-    )
+    parser.add_argument("--dry_run", action="store_true", help="print the resulting settings, and do nothing else")
 
 
 def add_checkpoint(parser: argparse.ArgumentParser, choices: str) -> None:
@@ -116,21 +116,13 @@ def add_checkpoint(parser: argparse.ArgumentParser, choices: str) -> None:
     parser.add_argument(
         "--weights",
         choices=("ema", "raw"),
-        help="the generator's moving average, or its own weights (default: ema if the run keeps one)",
+        help="moving average of the generator's weights, or the weights themselves (default: ema if the run keeps it)",
     )
-
-
-def weights_of(arguments: argparse.Namespace, config: ExperimentConfig) -> str:
-    """Returns which of the generator's weights to use."""
-    has_average = config.train.ema_decay > 0
-    if arguments.weights == "ema" and not has_average:
-        raise UserError("--weights ema: this run keeps no moving average (train.ema_decay is 0); use --weights raw")
-    return arguments.weights or ("ema" if has_average else "raw")
 
 
 def with_assignments(
     config: ExperimentConfig, assignments: dict[str, object], overrides: list[str]
 ) -> ExperimentConfig:
-    """Returns the config with the given options, those that are not None, and then the overrides applied."""
+    """Returns the config with the options that are not None, and then the overrides, applied."""
     given = [f"{path}={value}" for path, value in assignments.items() if value is not None]
     return override(config, [*given, *overrides])

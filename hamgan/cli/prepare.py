@@ -1,11 +1,11 @@
-"""Prepare a data set as TFDS records, or a classifier for one.
+"""Prepare a data set as TFDS records, or a classifier.
 
   digits     scikit-learn's 1,797 handwritten digits, enlarged to 32x32 RGB; nothing is downloaded
   imagenet   ImageNet (ILSVRC 2012) from the original tars or from folders
 
-  classifier a small classifier of any data set that is prepared, to score samples with where Inception cannot
+  classifier a small classifier of any prepared data set, to score samples where Inception is of no use
 
-What is prepared already is left as it is; a preparation that was stopped is resumed.
+Existing data sets are kept. An interrupted preparation resumes.
 """
 
 import argparse
@@ -23,8 +23,8 @@ SavedModel for 'hamgan evaluate --classifier'.
 
 _CLASSIFIER = """Train a small classifier to score samples with.
 
-A few convolutions, trained for minutes at most and exported as a SavedModel for 'hamgan evaluate --classifier'. Its
-scores compare runs on one data set; they are not the FID and IS of papers, which come from Inception.
+A few convolutions, trained within minutes and exported as a SavedModel for 'hamgan evaluate --classifier'. Use its
+scores to compare runs on one data set; they differ from the FID and IS of papers, which use Inception.
 """
 
 _IMAGENET = """Prepare ImageNet (ILSVRC 2012).
@@ -32,20 +32,19 @@ _IMAGENET = """Prepare ImageNet (ILSVRC 2012).
   hamgan prepare imagenet --source /data/ILSVRC2012 --data_dir /data/tfds
   hamgan prepare imagenet --train train.tar --validation val/ --form original 128 --data_dir gs://bucket/tfds
 
-The source is what you have: ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, or folders train/n01440764/*.JPEG and
-val/*.JPEG (also val/n01440764/*.JPEG), or the folder of the Kaggle challenge;
-local or in a bucket. Nothing is unpacked.
+The source is ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, or folders train/n01440764/*.JPEG and val/*.JPEG
+(also val/n01440764/*.JPEG), or the folder of the Kaggle challenge; local or in a bucket. Tars are read in place.
 
 Forms:
-  original   TFDS's own imagenet2012: the photographs, for 'hamgan train --dataset imagenet2012' (144 GiB)
+  original   TFDS's imagenet2012: the photographs, for 'hamgan train --dataset imagenet2012' (144 GiB)
   64, 128, 256
-             imagenet_hamgan/RESOLUTION: cropped and resampled, float32, the very pixels that training on the original
-             form sees, several times as fast to read (61, 244, 975 GiB)
+             imagenet_hamgan/RESOLUTION: cropped and resampled float32 images, with the same pixels as in training on
+             the original form, several times as fast to read (61, 244, 975 GiB)
 
-Every image is checked: its structure, by default, which decides whether TensorFlow decodes it; with --check full all of
-it is decoded, which takes about three times as long and also reports damage that TensorFlow decodes. What is odd is
-repaired or skipped and reported in preparation.json and preparation.html beside the records. Stop it at any moment; the
-same command resumes, and the records have the same bytes.
+Every image is checked. By default, the check covers the structure of the file, which shows whether TensorFlow can
+decode it. With --check full, it decodes the whole image, which takes about three times as long and also reports damage
+that TensorFlow tolerates. Faulty images are repaired or skipped, and reported in preparation.json and preparation.html
+beside the records. You can interrupt the command at any time; run it again to resume, to the same bytes.
 """
 
 
@@ -72,21 +71,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_digits_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--classifier", metavar="DIR", help="where the classifier goes (default: DATA_DIR/digits_classifier)"
+        "--classifier", metavar="DIR", help="folder of the classifier (default: DATA_DIR/digits_classifier)"
     )
 
 
 def _add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, metavar="NAME", help="any prepared TFDS classification data set")
-    parser.add_argument("--resolution", type=positive_integer, required=True, metavar="N", help="of its images")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the SavedModel goes; must not exist")
     parser.add_argument(
-        "--steps", type=positive_integer, default=600, metavar="N", help="training steps of 64 images (default: 600)"
+        "--resolution", type=positive_integer, required=True, metavar="N", help="resolution of its images"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the SavedModel, which must not exist")
+    parser.add_argument(
+        "--steps",
+        type=positive_integer,
+        default=600,
+        metavar="N",
+        help="number of training steps of 64 images (default: 600)",
     )
 
 
 def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", metavar="DIR", help="folder with both splits, under any of their usual names")
+    parser.add_argument("--source", metavar="DIR", help="folder with both splits, under their usual names")
     parser.add_argument("--train", metavar="PATH", help="tar or folder of the training images")
     parser.add_argument("--validation", metavar="PATH", help="tar or folder of the validation images")
     parser.add_argument(
@@ -97,16 +102,19 @@ def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
         help="any of original, 64, 128, 256 (default: original)",
     )
     parser.add_argument(
-        "--subset", metavar="SYNSETS", help="only these classes, such as n01440764,n02102040; labels stay the same"
+        "--subset", metavar="SYNSETS", help="classes to prepare, such as n01440764,n02102040; labels stay the same"
     )
     parser.add_argument(
-        "--per_class", type=positive_integer, metavar="N", help="at most N images of each class in each split"
+        "--per_class", type=positive_integer, metavar="N", help="maximum number of images of each class in each split"
     )
     parser.add_argument(
-        "--strict", action="store_true", help="refuse anything that is odd instead of repairing or skipping it"
+        "--strict", action="store_true", help="refuse faulty images instead of repairing or skipping them"
     )
     parser.add_argument(
-        "--check", default="structure", metavar="HOW", help="structure or full, see above (default: structure)"
+        "--check",
+        default="structure",
+        metavar="HOW",
+        help="extent of the check, structure or full (default: structure)",
     )
     parser.add_argument(
         "--workers", type=positive_integer, metavar="N", help="processes (default: one more than there are cores)"

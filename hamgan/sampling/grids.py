@@ -4,7 +4,9 @@ import numpy as np
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Returns images in [-1, 1] as uint8, rounded to the nearest value."""
+    """Returns images in [-1, 1] as uint8, rounded to the nearest value; uint8 images are returned as they are."""
+    if images.dtype == np.uint8:
+        return images
     return np.clip(np.round((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
@@ -12,7 +14,8 @@ def image_grid(images: np.ndarray, *, columns: int) -> np.ndarray:
     """Arranges images in a grid, row by row.
 
     Args:
-        images: float array in [-1, 1], shape ``(n, height, width, 3)``, where n is a multiple of ``columns``.
+        images: uint8 array, or float array in [-1, 1], of shape ``(n, height, width, 3)``, where n is a multiple of
+            ``columns``.
         columns: number of images per row.
 
     Returns:

@@ -143,7 +143,7 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
         (["train", "--run", "x", "--stpes", "3"], "unrecognized arguments: --stpes"),
         (["train", "--run", "x", "--preset", "digit"], "did you mean 'digits'"),
         (["train", "--run", "x", "--preset", "digits", "--override", "train.stpes=3"], "did you mean 'steps'"),
-        (["train", "--run", "{tmp}/x"], "a new one needs --preset"),
+        (["train", "--run", "{tmp}/x"], "a new run needs --preset"),
         (["train", "--run", "{tmp}/x", "--preset", "digits", "--data_dir", "{tmp}"], "not prepared"),
         (["train", "--run", "{tmp}/x", "--preset", "digits", "--dataset", "nope", "--data_dir", "{tmp}"], "'nope'"),
         (["train", "--run", "{run}", "--override", "train.seed=4"], "train.seed is 0 there, 4 now"),

@@ -255,11 +255,11 @@ def test_the_command_converts_samples_and_converts_back(tmp_path, capsys):
         (["--official", "{tmp}/model.ckpt-1", "--out", "{tmp}/run"], "there is no"),
         (["--official", "x", "--out", "{tmp}"], "exists; choose another --out"),
         (["--official", "x", "--out", "{tmp}/run", "--preset", "hamgan_babi"], "did you mean 'hamgan_baby'"),
-        (["--official", "x", "--out", "{tmp}/run", "--run", "y"], "--run goes with --to-official"),
-        (["--official", "x", "--out", "{tmp}/run", "--checkpoint", "3"], "--checkpoint goes with --to-official"),
-        (["--to-official", "--out", "{tmp}/run"], "expects --run"),
+        (["--official", "x", "--out", "{tmp}/run", "--run", "y"], "--run requires --to-official"),
+        (["--official", "x", "--out", "{tmp}/run", "--checkpoint", "3"], "--checkpoint requires --to-official"),
+        (["--to-official", "--out", "{tmp}/run"], "--to-official requires --run"),
         (["--to-official", "--run", "{tmp}/none", "--out", "{tmp}/x"], "no run in"),
-        (["--to-official", "--run", "x", "--out", "{tmp}/x", "--preset", "digits"], "go with --official"),
+        (["--to-official", "--run", "x", "--out", "{tmp}/x", "--preset", "digits"], "require --official"),
     ],
 )
 def test_invalid_input_is_reported_in_one_line_with_exit_code_2(arguments, message, tmp_path, capsys):
