@@ -16,10 +16,24 @@ if ! command -v hamgan > /dev/null; then
   echo "expected hamgan in .venv of this checkout or in PATH, found none; install it first" >&2
   exit 2
 fi
+# A signal to this script alone must reach hamgan, which then saves; bash would end at once and leave hamgan running.
+child="" signal=""
+trap 'signal=TERM; [ -z "$child" ] || kill -TERM "$child" 2> /dev/null || true' TERM
+trap 'signal=INT' INT # Ctrl-C reaches hamgan too.
+
 while true; do
-  status=0
-  hamgan "$@" || status=$?
-  if [ "$status" -ne "$PREEMPTED" ]; then exit "$status"; fi
+  # bash ignores SIGINT in background commands; the subshell restores it.
+  (trap - INT && exec hamgan "$@") &
+  child=$!
+  while true; do
+    received="$signal" status=0
+    wait "$child" || status=$?
+    # A signal ends "wait" early: wait again for the exit code of hamgan.
+    if [ "$signal" = "$received" ]; then break; fi
+  done
+  child=""
+  if [ "$status" -ne "$PREEMPTED" ] || [ -n "$signal" ]; then exit "$status"; fi
   echo "Preempted; running the command again in ${RESTART_SECONDS:-10} s" >&2
   sleep "${RESTART_SECONDS:-10}"
+  if [ -n "$signal" ]; then exit "$PREEMPTED"; fi
 done

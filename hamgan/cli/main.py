@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command line."""
     parser = _Parser(prog="hamgan", description="Train and evaluate HamGAN.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"hamgan {__version__}")
+    _add_verbosity(parser, default="info")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, command in COMMANDS.items():
         summary = (command.__doc__ or "").splitlines()[0]
@@ -52,13 +53,18 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         command.add_arguments(subparser)
-        subparser.add_argument(
-            "--verbosity",
-            default="info",
-            choices=VERBOSITIES,
-            help="the least severe messages to show (default: info; debug includes TensorFlow's and TFDS's)",
-        )
+        _add_verbosity(subparser, default=argparse.SUPPRESS)
     return parser
+
+
+def _add_verbosity(parser: argparse.ArgumentParser, default: str) -> None:
+    """Adds ``--verbosity``, which may stand before or after the command."""
+    parser.add_argument(
+        "--verbosity",
+        default=default,
+        choices=VERBOSITIES,
+        help="the least severe messages to show (default: info; debug includes TensorFlow's and TFDS's)",
+    )
 
 
 def set_up_log(verbosity: str) -> None:

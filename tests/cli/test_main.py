@@ -7,7 +7,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from hamgan.cli.main import COMMANDS, main
+from hamgan.cli.main import COMMANDS, build_parser, main
 from hamgan.config import experiment_from_json, override, to_json
 from hamgan.config.class_lists import parse_classes
 from hamgan.config.presets import hamgan_strong
@@ -230,6 +230,13 @@ def test_sigterm_while_tensorflow_is_loaded_is_a_preemption(command, monkeypatch
     assert capsys.readouterr().err.endswith("; run the same command again to resume\n")
 
 
+def test_verbosity_may_stand_before_or_after_the_command():
+    train = ["train", "--run", "x"]
+    assert build_parser().parse_args(train).verbosity == "info"
+    assert build_parser().parse_args(["--verbosity", "error", *train]).verbosity == "error"
+    assert build_parser().parse_args([*train, "--verbosity", "debug"]).verbosity == "debug"
+
+
 @pytest.mark.parametrize(
     ("verbosity", "shown"),
     [
@@ -239,7 +246,7 @@ def test_sigterm_while_tensorflow_is_loaded_is_a_preemption(command, monkeypatch
         ("error", []),
     ],
 )
-def test_verbosity_rules_the_one_log(verbosity, shown):
+def test_verbosity_sets_the_level_of_every_logger(verbosity, shown):
     code = """
 import sys
 import absl.logging
@@ -259,6 +266,33 @@ absl.logging.warning("absl warning")
     command = [sys.executable, "-c", code, verbosity]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert [line for line in result.stderr.splitlines() if line.startswith(("hamgan", "absl", "tensorflow "))] == shown
+
+
+def test_messages_above_a_progress_bar_do_not_break_it():
+    code = """
+import logging
+import absl.logging
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+from hamgan.cli.main import set_up_log
+set_up_log("info")
+import tensorflow as tf
+with tqdm(total=2, mininterval=0) as bar, logging_redirect_tqdm():
+    bar.update()
+    logging.getLogger("hamgan.training").info("message of hamgan")
+    absl.logging.warning("message of absl")
+    tf.get_logger().warning("message of tensorflow")
+"""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    # A terminal shows what follows the last carriage return: the message alone, after the bar has been erased.
+    lines = [line.rsplit("\r", 1)[-1] for line in result.stderr.decode().split("\n")]
+    assert [line for line in lines if "message of " in line] == [
+        "message of hamgan",
+        "message of absl",
+        "message of tensorflow",
+    ]
+    assert not [line for line in lines[:-2] if "it/s" in line]
 
 
 def test_a_report_that_cannot_be_written_does_not_make_the_training_fail(monkeypatch, run_path, capsys, caplog):

@@ -3,7 +3,9 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +56,38 @@ def test_a_preempted_command_is_run_again_and_no_other(call, codes, expected, nu
     assert code == expected
     assert calls == ["train --run RUN --override data.dataset=a b"] * num_calls
     assert printed.count("Preempted") == num_calls - 1
+
+
+@pytest.mark.parametrize(("sent", "expected"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_reaches_hamgan_and_its_exit_code_is_returned(tmp_path, sent, expected):
+    """SIGTERM is sent to the script alone, as systemd and Kubernetes may do; SIGINT to the group, as Ctrl-C does."""
+    hamgan = tmp_path / "hamgan"
+    hamgan.write_text(
+        f"#!{sys.executable}\n"
+        "import signal, sys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
+        "try:\n"
+        "    print('started', flush=True)\n"
+        "    signal.pause()\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    hamgan.chmod(0o755)
+    shutil.copytree(SCRIPTS, tmp_path / "checkout" / "scripts")
+    command = ["bash", str(tmp_path / "checkout" / "scripts" / "restart_when_preempted.sh"), "train"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "RESTART_SECONDS": "0"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "started\n"
+            if sent == signal.SIGINT:
+                os.killpg(process.pid, sent)
+            else:
+                process.send_signal(sent)
+            printed, _ = process.communicate(timeout=30)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == expected
+    assert printed == ""  # not run again
