@@ -140,7 +140,7 @@ def restore_newest(directory: str, variables: Mapping[str, tf.Variable]) -> str 
         Its path, or None if there is no checkpoint.
 
     Raises:
-        UserError: there are checkpoints and none can be read, or they are of another architecture.
+        UserError: there are checkpoints and none can be read, or they have another architecture.
     """
     steps = checkpoint_steps(directory)
     for step in reversed(steps):
@@ -199,7 +199,7 @@ def restore(path: str, variables: Mapping[str, tf.Variable], *, part: str | None
         found = {name: shape for name, shape in found.items() if name.startswith(f"{part}/")}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
     if found != expected:
-        raise UserError(f"checkpoint {path} is of another architecture than its config: {_mismatch(expected, found)}")
+        raise UserError(f"checkpoint {path} has another architecture than its config: {_mismatch(expected, found)}")
     try:
         with literal_path(path) as literal:
             status = tf.train.Checkpoint(**variables).read(literal)
