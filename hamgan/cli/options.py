@@ -10,7 +10,7 @@ from hamgan.errors import UserError
 
 
 def positive_integer(text: str) -> int:
-    """Parses an option's value; for ``type=``."""
+    """Parses a positive integer, for argparse's ``type=``."""
     try:
         value = int(text)
     except ValueError:
@@ -21,14 +21,14 @@ def positive_integer(text: str) -> int:
 
 
 def check_output(option: str, path: str) -> None:
-    """Checks that a file can be written, before the work that it is for.
+    """Checks that an output file can be written, before any work is done.
 
     Args:
-        option: name of the option that names the file.
+        option: name of the command-line option.
         path: path of the file.
 
     Raises:
-        UserError: it cannot.
+        UserError: if the file cannot be written.
     """
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
@@ -65,33 +65,35 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
         "--data_dir",
         type=_folder,
         metavar="DIR",
-        help="where the TFDS data sets are (default: TFDS's own, ~/tensorflow_datasets)",
+        help="folder of the TFDS data sets (default: ~/tensorflow_datasets)",
     )
 
 
 def _folder(text: str) -> str:
-    """A folder's path; one named "none" would be no value in the config, see :func:`with_assignments`."""
+    """Path of a folder. A folder named "none" needs a prefix: overrides read "none" as no value."""
     return os.path.join(os.curdir, text) if text.lower() == "none" else text
 
 
 def add_accelerator(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of :func:`strategy_of`."""
+    """Adds the options that :func:`strategy_of` reads."""
     parser.add_argument(
         "--accelerator",
         default="auto",
         metavar="KIND",
-        help="auto, cpu, gpu or tpu (default: auto: a TPU if --tpu names one, else GPUs if there are any)",
+        help="auto, cpu, gpu or tpu (default: auto, a TPU if --tpu names one, otherwise GPUs if there are any)",
     )
-    parser.add_argument("--tpu", metavar="NAME", help="local on a TPU VM (default with --accelerator tpu), or a name")
-    parser.add_argument("--zone", help="of a TPU named by --tpu (default: this machine's)")
-    parser.add_argument("--project", help="of a TPU named by --tpu (default: this machine's)")
+    parser.add_argument(
+        "--tpu", metavar="NAME", help="local (on a TPU VM, the default with --accelerator tpu), or a TPU's name"
+    )
+    parser.add_argument("--zone", help="zone of the TPU named by --tpu (default: this machine's)")
+    parser.add_argument("--project", help="project of the TPU named by --tpu (default: this machine's)")
     parser.add_argument(
         "--cpu_replicas", type=int, default=1, metavar="N", help="spread the batch over N virtual CPU devices"
     )
 
 
 def strategy_of(arguments: argparse.Namespace) -> Any:
-    """Returns the ``tf.distribute.Strategy`` asked for; call it before any other TensorFlow operation."""
+    """Returns the selected ``tf.distribute.Strategy``. Call it before any other TensorFlow operation."""
     from hamgan.distribution.strategies import create_strategy
 
     return create_strategy(
@@ -105,9 +107,7 @@ def strategy_of(arguments: argparse.Namespace) -> Any:
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
     """Adds ``--dry_run``."""
-    parser.add_argument(
-        "--dry_run", action="store_true", help="print the settings that all this comes to, and do nothing"
-    )
+    parser.add_argument("--dry_run", action="store_true", help="print the resulting settings and exit")
 
 
 def add_checkpoint(parser: argparse.ArgumentParser, choices: str) -> None:
@@ -116,12 +116,15 @@ def add_checkpoint(parser: argparse.ArgumentParser, choices: str) -> None:
     parser.add_argument(
         "--weights",
         choices=("ema", "raw"),
-        help="the generator's moving average, or its own weights (default: ema if the run keeps one)",
+        help="the generator's moving average (ema) or its weights (raw) (default: ema if the run has it)",
     )
 
 
 def weights_of(arguments: argparse.Namespace, config: ExperimentConfig) -> str:
-    """Returns which of the generator's weights to use."""
+    """Returns the generator weights to use, "ema" or "raw".
+
+    Raises:
+        UserError: if the run has no moving average but ``--weights ema`` asks for it."""
     has_average = config.train.ema_decay > 0
     if arguments.weights == "ema" and not has_average:
         raise UserError("--weights ema: this run keeps no moving average (train.ema_decay is 0); use --weights raw")
@@ -131,6 +134,6 @@ def weights_of(arguments: argparse.Namespace, config: ExperimentConfig) -> str:
 def with_assignments(
     config: ExperimentConfig, assignments: dict[str, object], overrides: list[str]
 ) -> ExperimentConfig:
-    """Returns the config with the given options, those that are not None, and then the overrides applied."""
+    """Returns the config with the options that are not None and then the overrides applied."""
     given = [f"{path}={value}" for path, value in assignments.items() if value is not None]
     return override(config, [*given, *overrides])

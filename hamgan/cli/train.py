@@ -1,8 +1,8 @@
 """Train, or resume training.
 
-A new run needs a preset; a run that was begun before resumes from its newest checkpoint, with the same settings.
+A new run needs a preset. An existing run resumes from its newest checkpoint with the same settings.
 Writes config.json, metrics.jsonl, checkpoints/, samples/, tensorboard/ and report.html into the run's folder.
-SIGTERM saves at the next step and exits with code 75: run the same command again, as after any other end.
+On SIGTERM, training saves a checkpoint after the current step and exits with code 75. To resume, run the same command.
 
   hamgan train --run runs/digits --preset digits --data_dir data
   hamgan train --run gs://bucket/runs/strong --preset hamgan_strong --accelerator tpu --data_dir gs://bucket/tfds
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from hamgan.config.presets import PRESETS
 
     add_run(parser)
-    parser.add_argument("--preset", metavar="NAME", help=f"the settings to begin with: {', '.join(PRESETS)}")
+    parser.add_argument("--preset", metavar="NAME", help=f"settings of a new run: {', '.join(PRESETS)}")
     parser.add_argument("--dataset", metavar="NAME", help="any TFDS classification data set (default: the preset's)")
     add_data_dir(parser)
     add_override(parser)
@@ -48,14 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on_collapse",
         metavar="WHAT",
-        help="when a loss or a weight is not finite: stop, or rollback to the last checkpoint and other noise, "
+        help="if a loss or weight is not finite: stop, or rollback to the last checkpoint with new noise, "
         "at most train.max_rollbacks times (default: the preset's, stop)",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
-    # From the first moment: it takes a while until TensorFlow is loaded and the step is traced.
+    # Watches from the start: loading TensorFlow and tracing the step take a while.
     with PreemptionWatch() as watch:
         _run(arguments, watch)
 
@@ -70,7 +70,7 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
     }
     preset = get_preset(arguments.preset) if arguments.preset else None
     if preset is not None:
-        # A typo is answered before TensorFlow is loaded.
+        # Reports typos before TensorFlow is loaded.
         config = with_assignments(preset, options, arguments.override)
         if arguments.dry_run:
             print(to_json(config), end="")
@@ -87,10 +87,10 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
     if preset is None and not run_directory.exists():
         raise UserError(f"no run in {arguments.run}: a new one needs --preset, such as --preset digits")
     if run_directory.exists():
-        begun = run_directory.read_config()
-        # A run knows where its data is.
-        options["data.data_dir"] = arguments.data_dir or begun.data.data_dir
-        config = with_assignments(preset or begun, options, arguments.override)
+        existing = run_directory.read_config()
+        # The run's config has the location of its data.
+        options["data.data_dir"] = arguments.data_dir or existing.data.data_dir
+        config = with_assignments(preset or existing, options, arguments.override)
     if arguments.dry_run:
         print(to_json(config), end="")
         return
@@ -99,7 +99,7 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
         train(resolved(config), run_directory, strategy, watch)
     except TrainingDivergedError:
         if is_chief(strategy):
-            _write_report(run_directory)  # It shows what came before.
+            _write_report(run_directory)  # The report shows the steps before the collapse.
         raise
     if is_chief(strategy):
         is_written = _write_report(run_directory)
@@ -109,7 +109,7 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
 
 
 def _write_report(run_directory: "RunDirectory") -> bool:
-    """Writes the report, or warns: the run itself is saved."""
+    """Writes the report; a failure is only a warning, because the run itself is saved."""
     from hamgan.runs.report import write_report
 
     try:
