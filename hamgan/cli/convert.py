@@ -1,12 +1,13 @@
 """Convert checkpoints of the published implementation, in both directions.
 
 hamgan convert --official DIR/model.ckpt-STEP --out RUN [--preset hamgan_strong]
-    A published TF1 checkpoint becomes a run for 'hamgan sample' and 'hamgan evaluate'. The architecture is read off
-    the checkpoint, and checked if a preset is given. A ham's kind, rank, steps and sections are not recorded there:
-    they are the preset's (default: hamgan_strong's), or set by --override model.generator.hamburger.rank=16 and so on.
+    Converts a published TF1 checkpoint into a run for 'hamgan sample' and 'hamgan evaluate'. The architecture is
+    inferred from the checkpoint, and checked if you give a preset. The checkpoint does not record a ham's kind, rank,
+    steps and sections: they come from the preset (default: hamgan_strong), or from
+    --override model.generator.context.0.rank=16 and so on.
 
 hamgan convert --to-official --run RUN [--checkpoint STEP] --out DIR
-    A run's networks are written as DIR/model.ckpt-STEP.
+    Writes a run's networks as DIR/model.ckpt-STEP.
 """
 
 import argparse
@@ -21,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     direction = parser.add_mutually_exclusive_group(required=True)
     direction.add_argument("--official", metavar="PATH", help="a published checkpoint, without suffix; local or gs://")
     direction.add_argument("--to-official", action="store_true", help="write a published checkpoint")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to make, or to write into")
-    parser.add_argument("--preset", metavar="NAME", help="with --official: the architecture to expect")
+    parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
+    parser.add_argument("--preset", metavar="NAME", help="with --official: preset with the expected architecture")
     add_override(parser)
     parser.add_argument("--run", metavar="DIR", help="with --to-official: the run's folder")
     add_checkpoint(parser, "with --to-official: latest, best, or a step")
@@ -73,6 +74,6 @@ def _to_official(arguments: argparse.Namespace) -> None:
     run_directory = RunDirectory(arguments.run)
     config = run_directory.read_config()
     step, path = find_checkpoint(run_directory, arguments.checkpoint)
-    # The average is not what a published checkpoint holds: it has to be asked for.
+    # Published checkpoints contain the raw weights; the average must be requested.
     weights = weights_of(arguments, config) if arguments.weights else "raw"
     print(f"Written  {convert_to_official(config, path, arguments.out, step=step, weights=weights)}")

@@ -1,8 +1,8 @@
-"""Check everything that training and evaluation need, before accelerator time is spent.
+"""Check everything that training and evaluation need, before you spend accelerator time.
 
-Versions, devices, a batch of the data as a picture, the real images' FID and IS, a checkpoint written into the run's
-folder and read back, some training steps. A line each; exit code 1 if one is red. Leaves the picture and the features
-of the real images, which evaluation then has, and nothing else.
+Checks versions, devices, a batch of the data (saved as an image), the FID and IS of the real images, writing and
+reading a checkpoint in the run's folder, and some training steps. Prints one line per check; exits with code 1 if any
+check is red. Keeps only the image and the features of the real images, which evaluation reuses.
 
   hamgan doctor --preset digits --run runs/digits --data_dir data --classifier data/digits_classifier
   hamgan doctor --preset hamgan_strong --run gs://bucket/runs/strong --data_dir gs://bucket/tfds --accelerator tpu
@@ -36,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classifier", metavar="HANDLE", help="TF-Hub handle or SavedModel (default: TF-GAN's Inception)"
     )
-    parser.add_argument("--num_samples", type=int, metavar="N", help="most real images to score of a split")
+    parser.add_argument("--num_samples", type=int, metavar="N", help="maximum number of real images to score per split")
     parser.add_argument(
-        "--out", default="doctor_data.png", metavar="PNG", help="the data batch's picture (default: doctor_data.png)"
+        "--out", default="doctor_data.png", metavar="PNG", help="image of the data batch (default: doctor_data.png)"
     )
     parser.add_argument(
         "--cache_dir", metavar="DIR", help="local folder of features (default: ~/.cache/hamgan/features)"

@@ -1,11 +1,11 @@
-"""Prepare a data set as TFDS records, or a classifier for one.
+"""Prepare a data set as TFDS records, or train a classifier on one.
 
   digits     scikit-learn's 1,797 handwritten digits, enlarged to 32x32 RGB; nothing is downloaded
   imagenet   ImageNet (ILSVRC 2012) from the original tars or from folders
 
-  classifier a small classifier of any data set that is prepared, to score samples with where Inception cannot
+  classifier a small classifier for any prepared data set, to score samples where Inception does not apply
 
-What is prepared already is left as it is; a preparation that was stopped is resumed.
+Existing results are kept; an interrupted preparation is resumed.
 """
 
 import argparse
@@ -32,20 +32,20 @@ _IMAGENET = """Prepare ImageNet (ILSVRC 2012).
   hamgan prepare imagenet --source /data/ILSVRC2012 --data_dir /data/tfds
   hamgan prepare imagenet --train train.tar --validation val/ --form original 128 --data_dir gs://bucket/tfds
 
-The source is what you have: ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, or folders train/n01440764/*.JPEG and
-val/*.JPEG (also val/n01440764/*.JPEG), or the folder of the Kaggle challenge;
-local or in a bucket. Nothing is unpacked.
+The source can be ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, or folders train/n01440764/*.JPEG and
+val/*.JPEG (also val/n01440764/*.JPEG), or the folder of the Kaggle challenge,
+local or in a bucket. Archives are not unpacked.
 
 Forms:
   original   TFDS's own imagenet2012: the photographs, for 'hamgan train --dataset imagenet2012' (144 GiB)
   64, 128, 256
-             imagenet_hamgan/RESOLUTION: cropped and resampled, float32, the very pixels that training on the original
-             form sees, several times as fast to read (61, 244, 975 GiB)
+             imagenet_hamgan/RESOLUTION: cropped and resampled, float32, exactly the pixels that training on the
+             original form uses, but several times faster to read (61, 244, 975 GiB)
 
-Every image is checked: its structure, by default, which decides whether TensorFlow decodes it; with --check full all of
-it is decoded, which takes about three times as long and also reports damage that TensorFlow decodes. What is odd is
-repaired or skipped and reported in preparation.json and preparation.html beside the records. Stop it at any moment; the
-same command resumes, and the records have the same bytes.
+Every image is checked. By default, the check reads the structure, which decides whether TensorFlow can decode it.
+With --check full, it decodes the whole image, which takes about three times as long and also finds damage that
+TensorFlow tolerates. Irregular images are repaired or skipped, and reported in preparation.json and preparation.html
+beside the records. You can stop at any time: the same command resumes and writes identical records.
 """
 
 
@@ -72,14 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_digits_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--classifier", metavar="DIR", help="where the classifier goes (default: DATA_DIR/digits_classifier)"
+        "--classifier", metavar="DIR", help="output folder of the classifier (default: DATA_DIR/digits_classifier)"
     )
 
 
 def _add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, metavar="NAME", help="any prepared TFDS classification data set")
-    parser.add_argument("--resolution", type=positive_integer, required=True, metavar="N", help="of its images")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the SavedModel goes; must not exist")
+    parser.add_argument(
+        "--resolution", type=positive_integer, required=True, metavar="N", help="resolution of the images"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="output folder of the SavedModel; must not exist")
     parser.add_argument(
         "--steps", type=positive_integer, default=600, metavar="N", help="training steps of 64 images (default: 600)"
     )
@@ -103,13 +105,13 @@ def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
         "--per_class", type=positive_integer, metavar="N", help="at most N images of each class in each split"
     )
     parser.add_argument(
-        "--strict", action="store_true", help="refuse anything that is odd instead of repairing or skipping it"
+        "--strict", action="store_true", help="fail on irregular images instead of repairing or skipping them"
     )
     parser.add_argument(
         "--check", default="structure", metavar="HOW", help="structure or full, see above (default: structure)"
     )
     parser.add_argument(
-        "--workers", type=positive_integer, metavar="N", help="processes (default: one more than there are cores)"
+        "--workers", type=positive_integer, metavar="N", help="number of processes (default: number of cores plus one)"
     )
     parser.add_argument(
         "--beam",

@@ -1,4 +1,4 @@
-"""Write a picture of samples, one class per row.
+"""Write an image grid of samples, one class per row.
 
 hamgan sample --run runs/digits --out digits.png
 hamgan sample --run runs/strong --classes 207,281,985 --per_class 8 --seed 7 --out dogs_cats_daisies.png
@@ -18,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
     add_checkpoint(parser, "latest, best, or a step")
-    parser.add_argument("--out", required=True, metavar="PNG", help="the picture's path")
+    parser.add_argument("--out", required=True, metavar="PNG", help="path of the image")
     parser.add_argument(
-        "--classes", metavar="LIST", help="such as 0,3,7 or 0-9 (default: ten, spread over all classes)"
+        "--classes", metavar="LIST", help="classes, such as 0,3,7 or 0-9 (default: ten, spread over all classes)"
     )
     parser.add_argument("--per_class", type=int, default=10, metavar="N", help="images per row (default: 10)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other samples (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,13 +1,13 @@
 """Compile a preset's training step for a TPU, without one: does it fit, and how fast can it be?
 
-Traces one core's share of the step, lowers it to StableHLO and compiles it with the TPU's own compiler, which takes
-minutes; what was compiled once is not compiled again. Exit code 1 if it does not compile or does not fit.
+Traces one core's share of the step, lowers it to StableHLO and compiles it with the TPU compiler, which takes minutes.
+Results are cached. Exits with code 1 if the step does not compile or does not fit.
 
   hamgan tpu-check --preset hamgan_strong --topology v5e:2x4
   hamgan tpu-check --preset hamgan_baby --topology v3:2x2 --precision float32 --override train.global_batch=512
 
-Needs jax and libtpu: pip install 'hamgan[tpu-check]'. The times are bounds, from the chip's peak rates and what the
-compiler counts; what cores send each other is not in them.
+Needs jax and libtpu: pip install 'hamgan[tpu-check]'. The times are lower bounds, from the chip's peak rates and the
+compiler's counts; they do not include communication between cores.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the slice, such as v5e:2x4, v3:2x2 or v4:2x2x1; chips: {', '.join(CHIPS)}",
     )
     parser.add_argument(
-        "--precision", choices=(*TPU_PRECISIONS, "both"), default="both", help="what to compile (default: both)"
+        "--precision", choices=(*TPU_PRECISIONS, "both"), default="both", help="precision to compile (default: both)"
     )
     add_override(parser)
 
