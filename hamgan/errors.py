@@ -1,4 +1,4 @@
-"""The ways in which a command ends without having done what it was to do, each with an exit code of its own."""
+"""Exceptions that end a command, each with its own exit code, and helpers for error messages."""
 
 import difflib
 import re
@@ -9,25 +9,25 @@ _OPERATIONS = re.compile(
     r"^(?:\{\{.*?\}\} |\(\d+\)\s*\w+:\s*|Error in user-defined function .*? with iterator: \S+: )+"
     r"| \[Op:\w+\].*$"
 )
-"""What TensorFlow puts before and after what it says: names of operations, the code of the first of several errors."""
+"""Prefixes and suffixes that TensorFlow adds to messages: operation names and error codes."""
 _AROUND = re.compile(r"Graph execution error|Detected at node|Node: |\d+ root error|<stack traces|\s(?!\s*\(\d+\))")
-"""Lines of a trace through a graph; the error itself comes after them."""
+"""Lines of a graph trace, which precede the error itself."""
 
 
 class UserError(Exception):
-    """What was expected, what was found and what to do, in one line; the command line exits with code 2."""
+    """Invalid input: one line with what was expected, what was found and what to do. Exit code 2."""
 
 
 class FailedError(Exception):
-    """What failed although nothing was wrong with the command, in one line; the command line exits with code 1."""
+    """A failure of valid input, described in one line. Exit code 1."""
 
 
 class PreemptedError(Exception):
-    """The work stopped early, with all saved that could be; the command line exits with code 75: run it again."""
+    """Work interrupted after saving its progress; run the same command again to resume. Exit code 75."""
 
 
 def reason_of(error: BaseException) -> str:
-    """Returns what an error says in one line, without what TensorFlow puts around it: names of operations, a trace."""
+    """Returns an error's message in one line, without TensorFlow's operation names and traces."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     said = str(getattr(error, "message", None) or error).strip()
@@ -39,9 +39,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_of_the_environment(error: BaseException) -> bool:
-    """Whether an error is a refusal of disk, network or device, or of damaged data, instead of a fault in the program.
+    """Whether the environment (disk, network, device, damaged data) caused an error, rather than a bug.
 
-    That is an ``OSError`` or a ``tf.errors.OpError``, if TensorFlow has been imported.
+    True for ``OSError`` and, if TensorFlow has been imported, ``tf.errors.OpError``.
     """
     tensorflow = sys.modules.get("tensorflow")
     op_error = getattr(getattr(tensorflow, "errors", None), "OpError", OSError)
@@ -49,6 +49,6 @@ def is_of_the_environment(error: BaseException) -> bool:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns ``"; did you mean 'x'?"`` for the nearest known name, or an empty string if none is near."""
+    """Returns ``"; did you mean 'x'?"`` for the closest known name, or an empty string if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,4 +1,4 @@
-"""Files, local and in buckets: written whole or not at all, and read under any name."""
+"""Local and ``gs://`` files: atomic writes, JSON, and paths that TensorFlow would read as patterns."""
 
 import contextlib
 import json
@@ -12,20 +12,23 @@ import tensorflow as tf
 
 from hamgan.errors import UserError, reason_of
 
+FEATURE_CACHE = os.path.join("~", ".cache", "hamgan", "features")
+"""Default cache folder of features and content digests; users expand ``~``."""
+
 _TEMPORARY = ".tmp"
 _SPECIAL = frozenset("*?[\\")
 
 
 def is_pattern(path: str) -> bool:
-    """Whether TensorFlow may take a path for a pattern, such as ``runs/hinge[1]``."""
+    """Whether TensorFlow may interpret a path as a glob pattern, such as ``runs/hinge[1]``."""
     return not _SPECIAL.isdisjoint(path)
 
 
 def check_remote(path: str) -> None:
-    """Checks that a path in a bucket is no pattern; a local one may be: see :func:`literal_path`.
+    """Checks that a ``gs://`` path contains no pattern characters; local paths may, see :func:`literal_path`.
 
     Raises:
-        UserError: it is one.
+        UserError: if the path is in a bucket and contains ``*``, ``?``, ``[`` or ``\\``.
     """
     if "://" in path and is_pattern(path):
         raise UserError(
@@ -35,17 +38,17 @@ def check_remote(path: str) -> None:
 
 @contextlib.contextmanager
 def literal_path(path: str) -> Iterator[str]:
-    """Yields a path of the same files that TensorFlow does not take for a pattern.
+    """Yields an equivalent path without pattern characters.
 
-    TensorFlow looks for checkpoints and the variables of SavedModels by pattern: what is in a folder named ``hinge[1]``
-    is not found, or that of ``hinge1`` is. Symbolic links in a temporary folder give such files another name.
+    TensorFlow finds checkpoints and the variables of SavedModels by globbing. It does not find files in a folder named
+    ``hinge[1]``, or finds those in ``hinge1`` instead. Symbolic links in a temporary folder provide a safe name.
 
     Args:
-        path: path of a file or folder, or of a checkpoint without suffix; local or ``gs://``.
+        path: local or ``gs://`` path of a file, a folder, or a checkpoint (without suffix).
 
     Raises:
-        UserError: the path is a pattern and in a bucket.
-        OSError: the links cannot be made.
+        UserError: if the path is in a bucket and contains pattern characters.
+        OSError: if the links cannot be created.
     """
     check_remote(path)
     if not is_pattern(path):
@@ -63,10 +66,10 @@ def literal_path(path: str) -> Iterator[str]:
 
 
 def read_text(path: str) -> str:
-    """Returns the text of a file. Bytes that are not UTF-8 are replaced: they are damage that the reader has to answer.
+    """Returns the text of a file, with invalid UTF-8 replaced; the caller handles such damage.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: if the file cannot be read.
     """
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
@@ -79,7 +82,7 @@ def read_json(path: str) -> Any:
     """Returns the content of a JSON file.
 
     Raises:
-        UserError: the file cannot be read, or is damaged.
+        UserError: if the file cannot be read or is not valid JSON.
     """
     try:
         return json.loads(read_text(path))
@@ -88,9 +91,22 @@ def read_json(path: str) -> Any:
 
 
 def write_atomically(path: str, content: bytes) -> None:
-    """Writes a file, and the folders above it, so that it is there whole or not at all.
+    """Writes a file atomically and creates missing parent folders.
 
-    Several processes may write the same file at once: each has a temporary file of its own, and the last one wins.
+    Several processes may write the same file at once: each uses its own temporary file, and the last rename wins.
+
+    Args:
+        path: local or ``gs://`` path of the file.
+        content: new content of the file.
+
+    Raises:
+        OSError, tf.errors.OpError: if the file cannot be written; an existing file stays unchanged.
+
+    Example:
+        >>> from hamgan.files import read_text, write_atomically
+        >>> write_atomically("notes/scores.txt", b"fid 12.3")
+        >>> read_text("notes/scores.txt")
+        'fid 12.3'
     """
     tf.io.gfile.makedirs(os.path.dirname(path) or ".")
     temporary = f"{path}.{uuid.uuid4().hex}{_TEMPORARY}"
@@ -105,13 +121,13 @@ def write_atomically(path: str, content: bytes) -> None:
 
 
 def check_writable(folder: str) -> None:
-    """Checks that files can be written into a folder, and leaves nothing there; a missing folder is not made.
+    """Checks that a folder is writable, without leaving files behind or creating a missing folder.
 
     Args:
-        folder: local or ``gs://``; if it does not exist, the nearest folder above it that does is tried.
+        folder: local or ``gs://`` folder; if missing, its nearest existing parent is checked.
 
     Raises:
-        OSError, tf.errors.OpError: they cannot.
+        OSError, tf.errors.OpError: if the folder is not writable.
     """
     if "://" not in folder:
         folder = os.path.abspath(folder)

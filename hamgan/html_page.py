@@ -1,4 +1,4 @@
-"""One HTML file that needs no network: the frame of the pages that people look at."""
+"""Self-contained HTML pages, shared by all reports."""
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,18 +34,19 @@ pre {{ background: #f6f6f6; padding: 1rem; overflow-x: auto; }}
 
 
 def html_page(title: str, summary: str, sections: Mapping[str, str]) -> str:
-    """Returns a page.
+    """Returns an HTML page.
 
     Args:
-        title, summary: plain text.
-        sections: HTML by heading; empty ones are left out.
+        title: title, plain text.
+        summary: line below the title, plain text.
+        sections: HTML by heading; empty sections are left out.
     """
     content = "\n".join(f"<h2>{html.escape(heading)}</h2>\n{text}" for heading, text in sections.items() if text)
     return _PAGE.format(title=html.escape(title), summary=html.escape(summary), sections=content)
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table of plain texts."""
+    """Returns an HTML table with plain-text cells."""
 
     def row(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"

@@ -1,8 +1,8 @@
-"""Random numbers as functions of (seed, purpose, step, index in the global batch), and of nothing else.
+"""Random numbers that depend only on (seed, purpose, step, index in the global batch).
 
-Philox is counter-based: example i of a batch owns a fixed range of the stream, so a replica draws just its share of
-the global batch and the numbers do not depend on how many replicas there are, on XLA, or on what was drawn before
-(normal numbers up to the last bit, where vectorised and scalar code of the same function differ).
+Philox is counter-based: example i of a batch owns a fixed range of the stream, and a replica draws only its share of
+the global batch. The numbers do not depend on the number of replicas, on XLA or on earlier draws. Normal numbers may
+differ in the last bit, because vectorised and scalar code of the same function round differently.
 """
 
 import enum
@@ -16,7 +16,7 @@ _MANTISSA_BITS = 23
 
 
 class Purpose(enum.IntEnum):
-    """What a stream is for; part of its key, so that no two uses share numbers."""
+    """Purpose of a stream; part of its key, so that no two uses share numbers."""
 
     DISCRIMINATOR_UPDATE = 0
     GENERATOR_UPDATE = 1
@@ -28,21 +28,37 @@ class Purpose(enum.IntEnum):
     DISCRIMINATOR_BASES_FAKE = 7
     ROLLBACK = 8
     STANDING_STATISTICS = 9
-    KEPT_BASES = 10
+    STORED_BASES = 10
 
 
 def non_negative(number: int) -> int:
-    """Returns the lowest 31 bits of an integer of any size: itself, where it may be part of a key as it is."""
+    """Returns the lowest 31 bits of an integer, which is the integer itself if it fits."""
     return number & tf.int32.max
 
 
 def _non_negative_key(key: tf.Tensor) -> tf.Tensor:
-    # A negative key would mean other streams under XLA, which extends its sign differently.
+    # XLA extends the sign of a negative key differently, which would select another stream.
     return tf.bitwise.bitwise_and(key, tf.int32.max)
 
 
 def fold(seed: int | tf.Tensor, *data: int | tf.Tensor) -> tf.Tensor:
-    """Derives a stream's key, int32 of shape ``(2,)``, from a seed or another key and any number of integers."""
+    """Derives the key of a stream from a seed or a key, and any number of integers.
+
+    Args:
+        seed: integer seed, or key of another stream.
+        data: integers that identify the stream, such as a :class:`Purpose` and a step.
+
+    Returns:
+        Key, int32, shape ``(2,)``.
+
+    Example:
+        >>> from hamgan.random_streams import Purpose, draw, fold
+        >>> key = fold(7, Purpose.SAMPLES, 100)
+        >>> tuple(key.shape)
+        (2,)
+        >>> tuple(draw("normal", key, first=0, count=4, shape=(128,)).shape)
+        (4, 128)
+    """
     key = tf.constant([non_negative(seed), 0], tf.int32) if isinstance(seed, int) else _non_negative_key(seed)
     for item in data:
         key = _non_negative_key(tf.random.fold_in(key, tf.cast(item, tf.int32), alg="philox"))
@@ -50,7 +66,7 @@ def fold(seed: int | tf.Tensor, *data: int | tf.Tensor) -> tf.Tensor:
 
 
 def run_stream(seed: int, rollbacks: int = 0) -> tf.Tensor:
-    """Returns the key of all that a run draws; another one after each rollback."""
+    """Returns the root key of a run's streams, which changes after each rollback."""
     return fold(seed, Purpose.ROLLBACK, rollbacks) if rollbacks else fold(seed)
 
 
@@ -61,15 +77,15 @@ def _key_and_counter(key: tf.Tensor, first: int | tf.Tensor, numbers_per_example
 
 
 def _aligned(size: int) -> int:
-    """The next multiple of the numbers that one count of Philox gives."""
+    """Rounds a size up to a multiple of the numbers that one Philox counter yields."""
     return math.ceil(size / _NUMBERS_PER_COUNT) * _NUMBERS_PER_COUNT
 
 
 def check_truncation(truncation: float | None) -> None:
-    """Refuses a bound of the normal distribution that is not positive.
+    """Checks that a truncation bound is positive.
 
     Raises:
-        ValueError: it is zero, negative or not a number.
+        ValueError: if the bound is zero, negative or NaN.
     """
     if truncation is not None and not truncation > 0:
         raise ValueError(f"truncation must be positive, received {truncation}")
@@ -84,23 +100,23 @@ def draw(
     shape: tuple[int, ...],
     truncation: float | None = None,
 ) -> tf.Tensor:
-    """Draws for examples ``first`` to ``first + count - 1`` of a batch.
+    """Draws random numbers for examples ``first`` to ``first + count - 1`` of a batch.
 
     Args:
         distribution: "normal" (standard) or "uniform" (in [0, 1)).
-        key: from :func:`fold`.
+        key: key of the stream, see :func:`fold`.
         first: index of the first example in the global batch.
         count: number of examples.
-        shape: of one example.
-        truncation: t, for the normal distribution truncated to [-t, t]: sqrt(2) erfinv((2u - 1) erf(t / sqrt(2)))
-            with the u that stands behind the untruncated number. Nothing is rejected and drawn again, so that each
-            number still has its place in the stream.
+        shape: shape of one example.
+        truncation: bound t of the normal distribution truncated to [-t, t]. The result is
+            sqrt(2) erfinv((2u - 1) erf(t / sqrt(2))) for the u of the untruncated number. Without rejection
+            sampling, each number keeps its place in the stream.
 
     Returns:
-        Float32, shape ``(count, *shape)``.
+        Random numbers, float32, shape ``(count, *shape)``.
 
     Raises:
-        ValueError: another distribution, or a truncation that is not positive or not of the normal distribution.
+        ValueError: if the distribution is unknown, or the truncation is not positive or used with "uniform".
     """
     check_truncation(truncation)
     if truncation is not None and distribution != "normal":
@@ -111,18 +127,18 @@ def draw(
     bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=(count * stride,), key=stream_key, counter=counter, alg=_PHILOX, dtype=tf.uint32
     )
-    # TensorFlow's own conversions to float use other bits under XLA; these steps are exact everywhere.
+    # TensorFlow's own conversion to float uses different bits under XLA; these steps are exact everywhere.
     integers = tf.cast(tf.bitwise.right_shift(bits, tf.constant(32 - _MANTISSA_BITS, tf.uint32)), tf.float32)
     integers = tf.reshape(tf.reshape(integers, (count, stride))[:, :size], (count, *shape))
     if distribution == "uniform":
         return integers * 2.0**-_MANTISSA_BITS
     if distribution == "normal":
-        # The inverse of the normal distribution function at the middle of each interval, 2u - 1 in (-1, 1).
+        # Inverse of the normal CDF at the midpoint of each interval, with 2u - 1 in (-1, 1).
         centered = (2.0 * integers + 1.0) * 2.0**-_MANTISSA_BITS - 1.0
         if truncation is None:
             return math.sqrt(2.0) * tf.math.erfinv(centered)
         numbers = math.sqrt(2.0) * tf.math.erfinv(centered * math.erf(truncation / math.sqrt(2.0)))
-        # Rounding can take the outermost ones past the bound.
+        # Rounding can move the outermost numbers past the bound.
         return tf.clip_by_value(numbers, -truncation, truncation)
     raise ValueError(f"distribution must be 'normal' or 'uniform', received {distribution!r}")
 

@@ -1,8 +1,8 @@
-"""TF-GAN's losses and metrics, imported on a TensorFlow that TF-GAN 2.1.0 as a whole no longer imports on.
+"""TF-GAN's losses and metrics, for TensorFlow versions on which TF-GAN 2.1.0 cannot be imported as a whole.
 
 ``import tensorflow_gan`` needs ``tf.estimator``, which TensorFlow 2.16 removed, and ``distutils``, which Python 3.12
-removed. The modules with losses and metrics need neither, but their package's ``__init__`` imports the rest. They are
-imported here below bare parent modules, which are taken out of ``sys.modules`` again; nothing else is touched.
+removed. The modules with losses and metrics need neither, but their package's ``__init__`` imports the rest. This
+module imports them below empty parent modules, which it then removes from ``sys.modules``.
 """
 
 import importlib
@@ -19,8 +19,8 @@ _PARENTS = (_ROOT, f"{_ROOT}.python", f"{_ROOT}.python.eval", f"{_ROOT}.python.l
 
 
 def _import_modules(*names: str) -> list[types.ModuleType]:
-    """Imports modules of TF-GAN, by their name below ``tensorflow_gan.python``, without the packages around them."""
-    # Finds the package without executing it.
+    """Imports modules of ``tensorflow_gan.python`` without executing the ``__init__`` of their packages."""
+    # Locates the package without executing it.
     spec = importlib.util.find_spec(_ROOT)
     if spec is None or not spec.submodule_search_locations:
         raise UserError("tensorflow-gan 2.1.0 is expected, found none: pip install tensorflow-gan==2.1.0")
@@ -53,7 +53,7 @@ wasserstein_hinge_generator_loss = _losses.wasserstein_hinge_generator_loss
 def kernel_classifier_distance_and_std_from_activations(
     activations1: tf.Tensor, activations2: tf.Tensor, max_block_size: int = 1024
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """TF-GAN's function, without TensorFlow's note that it calls something deprecated."""
+    """Calls TF-GAN's function of this name without TensorFlow's deprecation warning."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("ERROR")

@@ -16,7 +16,7 @@ def _raised_by(dataset):
     return raised.value
 
 
-def test_what_a_data_set_raises_in_a_graph_is_told_without_the_graph(tmp_path):
+def test_errors_of_a_data_set_are_reported_without_the_graph_trace(tmp_path):
     def check(number):
         with tf.control_dependencies([tf.debugging.assert_less(number, tf.constant(3, tf.int64), "label is not one")]):
             return tf.identity(number)
@@ -52,7 +52,7 @@ def test_reasons_are_one_line(error, reason):
     assert reason_of(error) == reason
 
 
-def test_refusals_are_told_from_faults():
+def test_environment_errors_are_distinguished_from_bugs():
     for error in (OSError(), ConnectionError(), tf.errors.DataLossError(None, None, "")):
         assert is_of_the_environment(error)
     for error in (ValueError(), KeyError(), RuntimeError()):

@@ -7,13 +7,13 @@ from hamgan.errors import UserError
 from hamgan.files import check_remote, is_pattern, literal_path
 
 
-def test_an_ordinary_path_is_used_as_it_is():
+def test_ordinary_paths_are_unchanged():
     for path in ("runs/a", "/runs/ü b/ckpt-1", "gs://bucket/run", "{a,b}"):
         with literal_path(path) as literal:
             assert literal == path
 
 
-def test_what_reads_like_a_pattern_gets_another_name_for_a_while(tmp_path):
+def test_patterns_get_a_temporary_literal_path(tmp_path):
     folder = tmp_path / "run[1]"
     folder.mkdir()
     for name in ("ckpt-1.index", "ckpt-1.data-00000-of-00001", "ckpt-10.index"):
@@ -28,7 +28,7 @@ def test_what_reads_like_a_pattern_gets_another_name_for_a_while(tmp_path):
         assert sorted(os.listdir(literal)) == sorted(os.listdir(folder))
 
 
-def test_a_pattern_in_a_bucket_is_refused():
+def test_patterns_in_buckets_are_rejected():
     for path in ("gs://bucket/run[1]", "gs://bucket/a*", "gs://bucket/a\\b"):
         with pytest.raises(UserError, match="choose another name"):
             check_remote(path)
@@ -36,7 +36,7 @@ def test_a_pattern_in_a_bucket_is_refused():
             pass
 
 
-def test_a_temporary_folder_that_is_a_pattern_is_refused(tmp_path, monkeypatch):
+def test_a_temporary_folder_with_pattern_characters_is_rejected(tmp_path, monkeypatch):
     odd = tmp_path / "t[1]"
     odd.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(odd))
@@ -45,7 +45,7 @@ def test_a_temporary_folder_that_is_a_pattern_is_refused(tmp_path, monkeypatch):
     assert os.listdir(odd) == []
 
 
-def test_a_saved_model_is_read_from_such_a_folder(tmp_path):
+def test_a_saved_model_is_loaded_from_a_folder_with_pattern_characters(tmp_path):
     # The second is what the first matches as a pattern.
     for name, value in (("model[1]", 1.0), ("model1", 2.0)):
         module = tf.Module()

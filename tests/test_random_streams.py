@@ -63,8 +63,8 @@ def test_distributions_have_their_moments():
     assert abs(np.corrcoef(normal.T) - np.eye(5)).max() < 0.03
 
 
-def test_numbers_stay_what_they_were():
-    """Those of the first version: runs resume, and samples keep their faces."""
+def test_numbers_are_stable_across_versions():
+    """Golden numbers of the first version, so that runs resume and samples stay the same."""
     normal = random_streams.draw("normal", KEY, first=0, count=2, shape=(3,))
     uniform = random_streams.draw("uniform", KEY, first=0, count=2, shape=(3,))
     expected = [[1.71233928, 0.0135374051, 1.19522262], [-1.49642968, -1.77676189, -0.656107664]]
@@ -91,7 +91,7 @@ def test_truncated_numbers_follow_the_truncated_normal_distribution(bound):
     assert abs(distances).max() < 1.63 / math.sqrt(count)
 
 
-def test_truncation_bends_each_number_and_keeps_its_place():
+def test_truncation_maps_each_number_in_place():
     plain = random_streams.draw("normal", KEY, first=0, count=50, shape=(5,)).numpy()
     truncated = random_streams.draw("normal", KEY, first=0, count=50, shape=(5,), truncation=0.8).numpy()
     expected = (2 * _normal_cdf(plain) - 1) * (2 * _normal_cdf(0.8) - 1)
@@ -123,6 +123,6 @@ def test_purposes_are_distinct():
     assert random_streams.Purpose.ROLLBACK == 8
 
 
-def test_unknown_distribution_is_refused():
+def test_unknown_distribution_is_rejected():
     with pytest.raises(ValueError, match="'normal' or 'uniform', received 'gamma'"):
         random_streams.draw("gamma", KEY, first=0, count=1, shape=(4,))

@@ -1,4 +1,4 @@
-"""What an experiment is made of: typed settings, presets, evaluation protocols."""
+"""Configuration of experiments: typed settings, presets and evaluation protocols."""
 
 from hamgan.config.overrides import differences, experiment_from_json, override, to_dict, to_json
 from hamgan.config.schema import (

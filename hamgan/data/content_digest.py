@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from hamgan.data.records import RecordPart, read_parts
-from hamgan.files import write_atomically
+from hamgan.files import FEATURE_CACHE, write_atomically
 
 _logger = logging.getLogger(__name__)
 
-DEFAULT_CACHE = os.path.join("~", ".cache", "hamgan", "features")
+DEFAULT_CACHE = FEATURE_CACHE
 """Local folder in which evaluation caches what it computes from a data set."""
 
 _PARSE_BATCH = 8

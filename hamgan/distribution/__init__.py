@@ -1,1 +1,1 @@
-"""Devices: strategies, and work spread over their replicas."""
+"""Distribution strategies, and computations on their replicas."""

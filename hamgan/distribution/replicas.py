@@ -1,4 +1,4 @@
-"""Work without training, such as sampling, spread over the replicas of a strategy, on one machine or several."""
+"""Inference, such as sampling, on all replicas of a strategy, on one or several machines."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,15 +10,15 @@ from hamgan.distribution.strategies import is_multi_worker
 
 
 def on_all_replicas(strategy: tf.distribute.Strategy, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a compiled function of arrays whose rows are shared out to the replicas.
+    """Compiles a function and splits the rows of its arguments over the replicas.
 
     Args:
-        strategy: the strategy; where it is of several processes, all of them make the same calls.
-        function: takes tensors with n rows each, and returns nested tensors with n rows.
+        strategy: distribution strategy; with several workers, all of them make the same calls.
+        function: function from tensors with n rows each to nested tensors with n rows.
 
     Returns:
-        A function of arrays with any number of rows, which returns NumPy arrays with as many, to every process. Where
-        the replicas do not divide the rows, some are worked on twice.
+        Function from arrays with any number of rows to NumPy arrays with as many, the same on every worker. If the
+        number of rows is not a multiple of the number of replicas, some rows are computed twice.
     """
     replicas = strategy.num_replicas_in_sync
 
@@ -26,7 +26,7 @@ def on_all_replicas(strategy: tf.distribute.Strategy, function: Callable[..., An
     def run(*shares: Any) -> Any:
         return strategy.run(function, args=shares)
 
-    def share_out_and_run(*arrays: np.ndarray) -> Any:
+    def split_and_run(*arrays: np.ndarray) -> Any:
         count = len(arrays[0])
         if replicas == 1:
             return tf.nest.map_structure(lambda tensor: tensor.numpy(), run(*map(tf.convert_to_tensor, arrays)))
@@ -46,4 +46,4 @@ def on_all_replicas(strategy: tf.distribute.Strategy, function: Callable[..., An
 
         return tf.nest.map_structure(collected, run(*map(distributed, arrays)))
 
-    return share_out_and_run
+    return split_and_run

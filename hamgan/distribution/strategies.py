@@ -1,4 +1,4 @@
-"""The strategies that one train step runs on."""
+"""Distribution strategies: one or several CPUs, GPUs, TPU cores and workers."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from hamgan.errors import UserError, reason_of
 
 ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
 UNAVAILABLE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-"""What the other workers of a cluster get when one of them is gone."""
+"""Errors that workers see when another worker of the cluster is gone."""
 
 
 def create_strategy(
@@ -21,21 +21,29 @@ def create_strategy(
     zone: str | None = None,
     project: str | None = None,
 ) -> tf.distribute.Strategy:
-    """Creates the strategy; call it before any other TensorFlow operation.
+    """Creates a distribution strategy. Call it before any other TensorFlow operation.
 
-    With a cluster of several workers in the environment variable TF_CONFIG, the workers train together, each on all
-    of its GPUs or on its CPU.
+    If the environment variable ``TF_CONFIG`` names several workers, they train together, each on all of its GPUs or on
+    its CPU.
 
     Args:
-        accelerator: "cpu"; "gpu", all GPUs of this machine; "tpu"; "auto", a TPU if one is named, else GPUs if there
-            are any.
-        cpu_replicas: virtual CPU devices to spread the batch over, for testing distribution.
-        tpu: "local" on a TPU VM (the default there), or a TPU's name: a pod slice is one TPU.
-        zone: of the named TPU; the machine's own if None.
-        project: of the named TPU; the machine's own if None.
+        accelerator: "cpu", "gpu" (all GPUs of this machine), "tpu", or "auto" (a TPU if ``tpu`` names one, otherwise
+            GPUs if there are any).
+        cpu_replicas: number of virtual CPU devices that share the batch, for tests of distribution.
+        tpu: "local" on a TPU VM (the default there), or the name of a TPU or pod slice.
+        zone: zone of the named TPU; by default, this machine's.
+        project: project of the named TPU; by default, this machine's.
+
+    Returns:
+        Strategy; the default strategy on a single device.
 
     Raises:
-        UserError: what was asked for is not there, or the options do not go together.
+        UserError: if the device is not available or the options conflict.
+
+    Example:
+        >>> from hamgan.distribution.strategies import create_strategy
+        >>> create_strategy("auto").num_replicas_in_sync >= 1
+        True
     """
     if accelerator not in ACCELERATORS:
         raise UserError(f"--accelerator must be one of {', '.join(ACCELERATORS)}, found '{accelerator}'")
@@ -73,10 +81,10 @@ def create_strategy(
 
 
 def _num_workers() -> int:
-    """The size of the cluster in TF_CONFIG; 1 if there is none."""
+    """Number of workers in ``TF_CONFIG``; 1 without a cluster."""
     text = os.environ.get("TF_CONFIG")
     if not text:
-        os.environ.pop("TF_CONFIG", None)  # TensorFlow does not read an empty one as none.
+        os.environ.pop("TF_CONFIG", None)  # TensorFlow fails on an empty value.
         return 1
     try:
         config = json.loads(text)
@@ -111,7 +119,7 @@ def _tpu_strategy(name: str, zone: str | None, project: str | None) -> tf.distri
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
-    """Returns what a strategy runs on, such as "1 CPU", "8 TPU" or "16 GPU of 2 workers"."""
+    """Returns a description of a strategy's devices, such as "1 CPU", "8 TPU" or "16 GPU of 2 workers"."""
     replicas = strategy.num_replicas_in_sync
     if isinstance(strategy, tf.distribute.TPUStrategy):
         kind = "TPU"
@@ -122,12 +130,12 @@ def describe(strategy: tf.distribute.Strategy) -> str:
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether several processes take the same steps."""
+    """Whether the strategy has several worker processes."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes the run's files."""
+    """Whether this process writes the run's files."""
     if not is_multi_worker(strategy):
         return True
     resolver = strategy.cluster_resolver
@@ -139,24 +147,24 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def agreed(strategy: tf.distribute.Strategy, value: int) -> int:
-    """Returns the chief's value on all workers; all of them call it."""
+    """Broadcasts the chief's value to all workers. Every worker must call it."""
     if not is_multi_worker(strategy):
         return value
 
     @tf.function
-    def first_of_all(value: tf.Tensor) -> tf.Tensor:
-        def of_replica(value: tf.Tensor) -> tf.Tensor:
+    def broadcast(value: tf.Tensor) -> tf.Tensor:
+        def chief_only(value: tf.Tensor) -> tf.Tensor:
             # The chief has replica 0.
             is_first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
             return tf.where(is_first, value, tf.zeros_like(value))
 
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(of_replica, args=(value,)), axis=None)
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(chief_only, args=(value,)), axis=None)
 
-    return int(first_of_all(tf.constant(value, tf.int32)).numpy())
+    return int(broadcast(tf.constant(value, tf.int32)).numpy())
 
 
 def num_input_pipelines(strategy: tf.distribute.Strategy) -> int:
-    """Returns how many hosts feed the replicas."""
+    """Returns the number of hosts that feed the replicas."""
     if is_multi_worker(strategy):
         cluster = strategy.cluster_resolver.cluster_spec().as_dict()
         return sum(len(cluster.get(task, ())) for task in ("chief", "worker"))
@@ -168,12 +176,15 @@ def num_input_pipelines(strategy: tf.distribute.Strategy) -> int:
 def distribute(
     strategy: tf.distribute.Strategy, dataset_of_host: Callable[[int, int], tf.data.Dataset]
 ) -> tf.distribute.DistributedDataset:
-    """Feeds every replica from its own host.
+    """Distributes a data set so that every host feeds its own replicas.
 
     Args:
-        strategy: the strategy.
-        dataset_of_host: takes a host's index and the number of hosts; returns batches of one replica's size, those of
-            the host's replicas in turn.
+        strategy: distribution strategy.
+        dataset_of_host: function from (host index, number of hosts) to a data set of replica batches, in turn for
+            each of the host's replicas.
+
+    Returns:
+        Distributed data set.
     """
     return strategy.distribute_datasets_from_function(
         lambda context: dataset_of_host(context.input_pipeline_id, context.num_input_pipelines)
@@ -181,19 +192,24 @@ def distribute(
 
 
 def replica_batch(global_batch: int, strategy: tf.distribute.Strategy) -> int:
-    """Returns one replica's share of the global batch.
+    """Returns the batch size of each replica.
 
     Raises:
-        UserError: the replicas do not divide it.
+        UserError: if the global batch is not a multiple of the number of replicas.
     """
     return share_of_batch(global_batch, strategy.num_replicas_in_sync, "replicas")
 
 
 def share_of_batch(global_batch: int, parts: int, what: str) -> int:
-    """Returns the global batch over ``parts``.
+    """Returns the global batch divided by ``parts``.
+
+    Args:
+        global_batch: number of images of the global batch.
+        parts: number of equal parts.
+        what: name of the parts in the error message, such as "replicas".
 
     Raises:
-        UserError: that leaves a rest; ``what`` says what the parts are.
+        UserError: if the global batch is not a multiple of ``parts``.
     """
     share, rest = divmod(global_batch, parts)
     if rest:

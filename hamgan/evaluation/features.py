@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from hamgan.errors import FailedError, UserError, reason_of
-from hamgan.files import write_atomically
+from hamgan.files import FEATURE_CACHE, write_atomically
 
-DEFAULT_FOLDER = os.path.join("~", ".cache", "hamgan", "features")
+DEFAULT_FOLDER = FEATURE_CACHE
 SAVE_SECONDS = 5.0
 _BLOCK_BYTES = 1 << 22
 ARRAYS = {"logits": np.float32, "pool_3": np.float32, "labels": np.int32}

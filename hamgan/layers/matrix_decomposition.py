@@ -182,7 +182,7 @@ class MatrixDecomposition(keras.Layer):
 
     def _draw_stored_bases(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
         """Draws the initial value of fixed and running bases, a function of seed, path and shape."""
-        purpose = random_streams.Purpose.KEPT_BASES
+        purpose = random_streams.Purpose.STORED_BASES
         sections, latent_dim, _ = shape
         bases = self._draw(random_streams.fold(self._stream_seed, self._path_digest(), purpose), sections, latent_dim)
         return tf.cast(bases, dtype)

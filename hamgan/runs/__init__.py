@@ -1,1 +1,1 @@
-"""A run's folder: what it holds, and reading and writing it."""
+"""Files of a run: config, checkpoints, metrics, evaluations and the report."""

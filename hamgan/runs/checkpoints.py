@@ -1,4 +1,4 @@
-"""Checkpoint files: an explicit mapping from names to variables, checked when it is written and when it is read."""
+"""Checkpoint files: explicit mappings from names to variables, verified when written and when read."""
 
 import contextlib
 import hashlib
@@ -18,19 +18,19 @@ _logger = logging.getLogger(__name__)
 
 PREFIX = "ckpt"
 EMA_NAME = "ema_generator"
-"""Name, in checkpoints, of the generator's moving average."""
+"""Name of the generator's moving average in checkpoints."""
 TEMPORARY_PREFIX = "incomplete-"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SHOWN = 3
-"""How many variables an error names."""
+"""Maximum number of variables that an error names."""
 
 
 class DamagedCheckpointError(UserError):
-    """A checkpoint is there and cannot be read."""
+    """A checkpoint exists but is damaged."""
 
 
 def network_variables(network: keras.Model) -> dict[str, tf.Variable]:
-    """Returns a network's variables by the names that they have in checkpoints."""
+    """Returns a network's variables by their names in checkpoints."""
     named = {variable.path: variable.value for variable in network.weights}
     if len(named) != len(network.weights):
         raise ValueError(f"the weights of {network.name} do not have distinct paths")
@@ -38,15 +38,15 @@ def network_variables(network: keras.Model) -> dict[str, tf.Variable]:
 
 
 def write_checkpoint(path: str, variables: Mapping[str, tf.Variable]) -> None:
-    """Writes a checkpoint, which appears when it is complete and has been read back.
+    """Writes a checkpoint atomically and verifies it by reading it back.
 
     Args:
-        path: path of the checkpoint, without suffix, ``DIRECTORY/ckpt-STEP``; what is there is replaced.
+        path: path of the checkpoint without suffix, ``DIRECTORY/ckpt-STEP``; an existing one is replaced.
         variables: variables to save, by name.
 
     Raises:
-        OSError: what was written does not read back as it should.
-        tf.errors.OpError: it cannot be written.
+        OSError: if the checkpoint does not read back as it was written.
+        tf.errors.OpError: if the checkpoint cannot be written.
     """
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f"{TEMPORARY_PREFIX}{name}")
@@ -54,14 +54,14 @@ def write_checkpoint(path: str, variables: Mapping[str, tf.Variable]) -> None:
     try:
         tf.train.Checkpoint(**variables).write(temporary)
         _verify(temporary, variables)
-        # The index says that there is a checkpoint: it goes first and comes last.
+        # A checkpoint exists if its index does: delete the index first and write it last.
         if tf.io.gfile.exists(f"{path}.index"):
             delete_checkpoint(path)
         written = _listed(directory, lambda entry: entry.startswith(f"{os.path.basename(temporary)}.data-"))
         for part in (*written, f"{temporary}.index"):
             tf.io.gfile.rename(part, path + part.removeprefix(temporary), overwrite=True)
     except BaseException:
-        # What cannot be deleted now is when the run is resumed; why it was not written matters more.
+        # The original error matters more; resuming the run deletes the remaining files.
         with contextlib.suppress(OSError, tf.errors.OpError):
             _delete_all(directory, lambda entry: entry.startswith(os.path.basename(temporary)))
         raise
@@ -84,31 +84,31 @@ def _verify(path: str, variables: Mapping[str, tf.Variable]) -> None:
 
 @contextlib.contextmanager
 def open_checkpoint(path: str) -> Iterator[Any]:
-    """Opens any TensorFlow checkpoint, also one whose path reads like a pattern; use the reader within the context.
+    """Opens a TensorFlow checkpoint, even if its path contains pattern characters.
 
     Args:
         path: path of the checkpoint, without suffix.
 
-    Returns:
-        What ``tf.train.load_checkpoint`` returns.
+    Yields:
+        Checkpoint reader of ``tf.train.load_checkpoint``, valid within the context.
 
     Raises:
-        UserError: the path is one that TensorFlow cannot read.
-        OSError, tf.errors.OpError, RuntimeError, ValueError: the checkpoint cannot be read.
+        UserError: if the path is in a bucket and contains pattern characters.
+        OSError, tf.errors.OpError, RuntimeError, ValueError: if the checkpoint cannot be read.
     """
     with literal_path(path) as literal:
         yield tf.train.load_checkpoint(literal)
 
 
 def delete_checkpoint(path: str) -> None:
-    """Deletes a checkpoint; killed in the middle, it is gone all the same."""
+    """Deletes a checkpoint, index first: an interrupted deletion leaves no readable checkpoint."""
     tf.io.gfile.remove(f"{path}.index")
     directory, name = os.path.split(path)
     _delete_all(directory, lambda entry: entry.startswith(f"{name}.data-"))
 
 
 def delete_unfinished(directory: str) -> None:
-    """Deletes what a kill left of checkpoints that were being written or deleted."""
+    """Deletes the files of checkpoints whose writing or deletion was interrupted."""
     steps = checkpoint_steps(directory)
 
     def is_unfinished(entry: str) -> bool:
@@ -119,14 +119,14 @@ def delete_unfinished(directory: str) -> None:
         _delete_all(directory, is_unfinished)
 
 
-def _listed(directory: str, is_meant: Callable[[str], bool]) -> list[str]:
-    """The paths of a folder's entries whose names are meant. (``gfile.glob`` would take the folder for a pattern.)"""
+def _listed(directory: str, matches: Callable[[str], bool]) -> list[str]:
+    """Paths of the matching entries. (``gfile.glob`` would interpret the folder as a pattern.)"""
     entries = (entry.rstrip("/") for entry in tf.io.gfile.listdir(directory))
-    return [os.path.join(directory, entry) for entry in sorted(entries) if is_meant(entry)]
+    return [os.path.join(directory, entry) for entry in sorted(entries) if matches(entry)]
 
 
-def _delete_all(directory: str, is_meant: Callable[[str], bool]) -> None:
-    for path in _listed(directory, is_meant):
+def _delete_all(directory: str, matches: Callable[[str], bool]) -> None:
+    for path in _listed(directory, matches):
         if tf.io.gfile.isdir(path):
             tf.io.gfile.rmtree(path)
         else:
@@ -134,13 +134,13 @@ def _delete_all(directory: str, is_meant: Callable[[str], bool]) -> None:
 
 
 def restore_newest(directory: str, variables: Mapping[str, tf.Variable]) -> str | None:
-    """Restores the newest checkpoint that can be read, and warns of those that cannot.
+    """Restores the newest readable checkpoint and warns about damaged ones.
 
     Returns:
-        Its path, or None if there is no checkpoint.
+        Path of the restored checkpoint, or None if there is none.
 
     Raises:
-        UserError: there are checkpoints and none can be read, or they are of another architecture.
+        UserError: if no existing checkpoint can be read, or the newest has another architecture.
     """
     steps = checkpoint_steps(directory)
     for step in reversed(steps):
@@ -160,7 +160,7 @@ def checkpoint_steps(directory: str) -> list[int]:
     """Returns the steps of the complete checkpoints in a folder, ascending.
 
     Raises:
-        UserError: the folder cannot be read.
+        UserError: if the folder cannot be read.
     """
     pattern = re.compile(rf"{PREFIX}-(\d+)\.index")
     try:
@@ -182,29 +182,29 @@ def latest_checkpoint(directory: str) -> str | None:
 
 
 def restore(path: str, variables: Mapping[str, tf.Variable], *, part: str | None = None) -> None:
-    """Restores variables, after checking that the checkpoint is of the same architecture.
+    """Restores variables after checking that the checkpoint has the same architecture.
 
     Args:
         path: path of the checkpoint, without suffix.
         variables: variables to restore, by name.
-        part: only the variables whose names begin with ``part/`` are expected to be there; all if None.
+        part: first component of the names to restore, such as "generator"; None for the whole checkpoint.
 
     Raises:
-        UserError: the checkpoint is missing or cannot be read, or its variables have other names or shapes. The
-            variables are as they were.
-        DamagedCheckpointError: the checkpoint is damaged.
+        UserError: if the checkpoint is missing or cannot be read, or its variables have other names or shapes. The
+            variables stay unchanged.
+        DamagedCheckpointError: if the checkpoint is damaged.
     """
     found = _shapes(path)
     if part is not None:
         found = {name: shape for name, shape in found.items() if name.startswith(f"{part}/")}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
     if found != expected:
-        raise UserError(f"checkpoint {path} is of another architecture than its config: {_mismatch(expected, found)}")
+        raise UserError(f"checkpoint {path} has another architecture than its config: {_mismatch(expected, found)}")
     try:
         with literal_path(path) as literal:
             status = tf.train.Checkpoint(**variables).read(literal)
         status.assert_existing_objects_matched()
-        # What else there is, other parts and TensorFlow's counter of saves, is not to be warned of at exit.
+        # Prevents warnings at exit about other parts and TensorFlow's save counter.
         status.expect_partial()
     except (tf.errors.OpError, IndexError) as error:
         raise _damaged(path, error) from error
@@ -226,7 +226,7 @@ def _shapes(path: str) -> dict[str, tuple[int, ...]]:
 
 
 def _check_readable(path: str) -> None:
-    """Tells a checkpoint that is missing or cannot be read, for want of permission say, from a damaged one."""
+    """Raises a ``UserError`` if a checkpoint is missing or not readable, as opposed to damaged."""
     directory, name = os.path.split(path)
     try:
         if not tf.io.gfile.exists(f"{path}.index"):
@@ -240,7 +240,7 @@ def _check_readable(path: str) -> None:
 
 
 def _keys(reader: Any) -> dict[str, str]:
-    """The keys of a checkpoint's variables by our names for them."""
+    """Keys of a checkpoint's variables by variable name."""
     keys = {
         key.removesuffix(_SUFFIX).replace(".S", "/"): key
         for key in reader.get_variable_to_shape_map()
@@ -271,13 +271,15 @@ def _damaged(path: str, error: Exception) -> DamagedCheckpointError:
 
 
 def checkpoint_sha256(path: str) -> str | None:
-    """Returns the SHA-256 of a checkpoint's index, which holds a checksum of every tensor; None if it is not there.
+    """Returns the SHA-256 of a checkpoint's index, or None if it does not exist.
+
+    The index contains a checksum of every tensor.
 
     Args:
         path: path of the checkpoint, without suffix.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: if the checkpoint cannot be read.
     """
     try:
         with tf.io.gfile.GFile(f"{path}.index", "rb") as file:

@@ -1,4 +1,4 @@
-"""What a run's folder holds, and reading and writing it so that a kill at any moment loses nothing."""
+"""Files of a run's folder, written so that a kill at any moment loses nothing."""
 
 import contextlib
 import json
@@ -37,7 +37,15 @@ class RunDirectory:
         path: path of the folder.
 
     Raises:
-        UserError: it is in a bucket and TensorFlow would take it for a pattern.
+        UserError: if the path is in a bucket and contains pattern characters.
+
+    Example:
+        >>> from hamgan.runs.directory import RunDirectory
+        >>> run = RunDirectory("runs/digits")
+        >>> run.exists()
+        True
+        >>> run.read_config().model.num_classes
+        10
     """
 
     def __init__(self, path: str) -> None:
@@ -54,10 +62,10 @@ class RunDirectory:
         self.report_path = os.path.join(path, "report.html")
 
     def exists(self) -> bool:
-        """Whether a run was begun here.
+        """Whether the folder contains a run.
 
         Raises:
-            UserError: that cannot be told: a bucket that cannot be reached or read.
+            UserError: if the folder cannot be read, such as an unreachable bucket.
         """
         try:
             return gfile.exists(self.config_path)
@@ -65,19 +73,19 @@ class RunDirectory:
             raise UserError(f"cannot read the run folder {self.path}: {reason_of(error)}") from error
 
     def create(self, config: ExperimentConfig) -> None:
-        """Makes the folder and writes the config.
+        """Creates the folder and writes the config.
 
         Raises:
-            UserError: the folder cannot be written, or holds something else.
+            UserError: if the folder cannot be written or contains other files.
         """
         self.check_unused()
         self.write_config(config)
 
     def check_unused(self) -> None:
-        """Checks that a new run can be begun here.
+        """Checks that a new run can be created here.
 
         Raises:
-            UserError: the folder cannot be written, or holds something else.
+            UserError: if the folder cannot be written or contains other files.
         """
         with self._writing():
             if gfile.exists(self.path) and not (gfile.isdir(self.path) and self._is_unused()):
@@ -85,10 +93,10 @@ class RunDirectory:
             check_writable(self.path)
 
     def check_takes_results(self) -> None:
-        """Checks that evaluations and the report can be written, and that the evaluations that are there can be read.
+        """Checks that results can be written and that the existing evaluations can be read.
 
         Raises:
-            UserError: they cannot.
+            UserError: if the folder cannot be written or an evaluation cannot be read.
         """
         with self._writing():
             check_writable(self.evaluations)
@@ -97,21 +105,21 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Has what refuses to be written there raised as a UserError."""
+        """Reports write errors as a ``UserError``."""
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
             raise UserError(f"cannot write the run folder {self.path}: {reason_of(error)}") from error
 
     def _is_unused(self) -> bool:
-        """Whether the folder is empty, or holds only what a kill within :meth:`create` left."""
+        """Whether the folder is empty, apart from files of an interrupted :meth:`create`."""
         return all(_LEFT_BY_CREATE.fullmatch(name.rstrip("/")) for name in gfile.listdir(self.path))
 
     def read_config(self) -> ExperimentConfig:
         """Returns the run's config.
 
         Raises:
-            UserError: there is no run here, or its config is damaged.
+            UserError: if the folder contains no run or the config is damaged.
         """
         if not self.exists():
             raise UserError(f"no run in {self.path} (no config.json); 'hamgan train --run {self.path}' makes one")
@@ -121,25 +129,25 @@ class RunDirectory:
         """Writes the run's config.
 
         Raises:
-            UserError: the folder cannot be written.
+            UserError: if the folder cannot be written.
         """
         with self._writing():
             write_atomically(self.config_path, to_json(config).encode())
 
     def write_class_names(self, names: Sequence[str]) -> None:
-        """Writes the name of each class of the data set.
+        """Writes the class names of the data set.
 
         Raises:
-            UserError: the folder cannot be written.
+            UserError: if the folder cannot be written.
         """
         with self._writing():
             write_atomically(self.class_names_path, (json.dumps(list(names), indent=1) + "\n").encode())
 
     def read_class_names(self) -> list[str] | None:
-        """Returns the name of each class; None for a run of an earlier version, which did not keep them.
+        """Returns the class names, or None for a run of an earlier version, which did not record them.
 
         Raises:
-            UserError: the file is damaged or cannot be read.
+            UserError: if the file is damaged or cannot be read.
         """
         if not gfile.exists(self.class_names_path):
             return None
@@ -149,28 +157,28 @@ class RunDirectory:
         return names
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Adds a line per row to the metrics log."""
+        """Appends one line per row to the metrics log."""
         with gfile.GFile(self.metrics_path, "a") as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows))
 
     def end_torn_line(self) -> None:
-        """Ends what a full disk left of a row in the metrics log, so that the next has a line of its own."""
+        """Terminates a row that a full disk truncated, so that the next row starts on a new line."""
         with gfile.GFile(self.metrics_path, "a") as file:
             file.write("\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Returns the metrics log; lines torn by a kill or a full disk are left out.
+        """Returns the metrics log without lines truncated by a kill or a full disk.
 
         Raises:
-            UserError: the log cannot be read.
+            UserError: if the log cannot be read.
         """
         return list(_rows(self.metrics_path))
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drops the log's rows that a resumed run is going to write again.
+        """Removes the rows after a step, which a resumed run writes again.
 
         Raises:
-            UserError: the log cannot be read or written.
+            UserError: if the log cannot be read or written.
         """
         kept = [row for row in self.read_metrics() if row["step"] <= step]
         if gfile.exists(self.metrics_path):
@@ -178,11 +186,11 @@ class RunDirectory:
                 write_atomically(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def samples_path(self, step: int) -> str:
-        """Where the image grid of a step is."""
+        """Returns the path of a step's image grid."""
         return os.path.join(self.samples, f"step_{step:08d}.png")
 
     def sample_grids(self) -> dict[int, str]:
-        """Returns the image grids' paths by step."""
+        """Returns the paths of the image grids by step."""
         names = gfile.listdir(self.samples) if gfile.exists(self.samples) else []
         matches = [match for match in map(_GRID.fullmatch, sorted(names)) if match]
         return {int(match[1]): os.path.join(self.samples, match[0]) for match in matches}
@@ -190,15 +198,15 @@ class RunDirectory:
     def write_evaluation(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Writes an evaluation and returns it as written.
 
-        One of the same step, checkpoint and protocol card is merged with it: what only the earlier one was asked for
-        is kept.
+        An earlier evaluation with the same step, checkpoint and protocol card is merged with it: scores that only the
+        earlier one has are kept.
 
         Args:
             result: the evaluation, with "step", "checkpoint", "card", "scores" and so on; see
                 :meth:`hamgan.evaluation.evaluator.Evaluator.evaluate`.
 
         Raises:
-            FailedError: it cannot be written.
+            FailedError: if the evaluation cannot be written.
         """
         files = self._evaluation_files([result], result["step"])
         (written,) = with_card_ids([with_defaults(result)])
@@ -217,20 +225,20 @@ class RunDirectory:
         return written
 
     def read_evaluations(self, made_now: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
-        """Returns all evaluations by step, those of other runs' checkpoints included.
+        """Returns all evaluations by step, including those of other runs' checkpoints.
 
         Args:
-            made_now: cards and provenances of what is evaluated now; see :func:`hamgan.config.protocols.with_card_ids`.
+            made_now: cards and provenances of current evaluations, see :func:`hamgan.config.protocols.with_card_ids`.
 
         Raises:
-            UserError: a file is damaged or cannot be read.
+            UserError: if a file is damaged or cannot be read.
         """
         return sorted(self._evaluation_files(made_now).values(), key=lambda result: (result["step"], result["card_id"]))
 
     def _evaluation_files(
         self, made_now: Sequence[Mapping[str, Any]] = (), step: int | None = None
     ) -> dict[str, dict[str, Any]]:
-        """The evaluations, of one step or all, by their files' paths."""
+        """The evaluations of one step, or of all steps, by file path."""
         try:
             names = sorted(gfile.listdir(self.evaluations)) if gfile.exists(self.evaluations) else []
         except (OSError, tf.errors.OpError) as error:
@@ -242,16 +250,15 @@ class RunDirectory:
         return dict(zip(paths, with_card_ids(results, made_now), strict=True))
 
     def own_evaluations(self, evaluations: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
-        """Returns the evaluations of the run's own checkpoints by step: one for each step and protocol card.
+        """Returns the evaluations of the run's own checkpoints by step, one for each step and protocol card.
 
-        Left out are those of checkpoints that were read from elsewhere, and those of a checkpoint in whose place there
-        is another one now.
+        Evaluations of checkpoints from other folders, or of checkpoints replaced since, are left out.
 
         Args:
-            evaluations: results that :meth:`read_evaluations` returned; by default they are read.
+            evaluations: results of :meth:`read_evaluations`; read from the folder by default.
 
         Raises:
-            UserError: a file is damaged or cannot be read.
+            UserError: if a file is damaged or cannot be read.
         """
         digests: dict[int, str | None] = {}
         own: dict[tuple[int, str], dict[str, Any]] = {}
@@ -266,24 +273,27 @@ class RunDirectory:
         return [result for _, result in sorted(own.items())]
 
     def checkpoint_sha256(self, step: int) -> str | None:
-        """Returns the SHA-256 of a step's checkpoint; None if it is not there."""
+        """Returns the SHA-256 of a step's checkpoint, or None if it does not exist."""
         return checkpoint_sha256(checkpoint_path(self.checkpoints, step))
 
     def best_step(self, among: Collection[int] | None = None) -> int | None:
-        """Returns the step with the lowest FID of those that were evaluated (and are ``among``), or None.
+        """Returns the evaluated step with the lowest FID, or None.
 
-        Only results that were made the same way are compared: those of the protocol card that most steps have, of
-        several such that with the most images. A FID that is not finite is not compared.
+        Compares only results of one protocol card: the one with the most steps and, among equals, the most images.
+        Ignores FIDs that are not finite.
+
+        Args:
+            among: steps to choose from; all evaluated steps by default.
         """
         found = [result for result in self.own_evaluations() if among is None or result["step"] in among]
         ranked = sorted(most_comparable(found), key=lambda result: (result["scores"]["fid"], result["step"]))
         return ranked[0]["step"] if ranked else None
 
     def read_collapses(self) -> list[dict[str, Any]]:
-        """Returns what went wrong in training so far, in order; see :mod:`hamgan.training.collapse`.
+        """Returns the collapses of training so far, in order; see :mod:`hamgan.training.collapse`.
 
         Raises:
-            UserError: the file is damaged or cannot be read.
+            UserError: if the file is damaged or cannot be read.
         """
         if not gfile.exists(self.collapses_path):
             return []
@@ -293,12 +303,12 @@ class RunDirectory:
         return collapses
 
     def write_collapses(self, collapses: list[dict[str, Any]]) -> None:
-        """Writes what :meth:`read_collapses` returns."""
+        """Writes the collapses, in the format of :meth:`read_collapses`."""
         write_atomically(self.collapses_path, (json.dumps(collapses, indent=1) + "\n").encode())
 
 
 def _rows(path: str) -> Iterator[dict[str, Any]]:
-    """The objects with a "step" that a file has, one on a line."""
+    """Yields the JSON objects with a "step" of a file with one object per line."""
     for line in read_text(path).splitlines() if gfile.exists(path) else []:
         with contextlib.suppress(json.JSONDecodeError):
             row = json.loads(line)

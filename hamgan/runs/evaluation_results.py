@@ -1,4 +1,4 @@
-"""One evaluation's result as a file of a run: what it must hold, what names it, and two of the same merged."""
+"""Files of evaluation results: validation, names and merging."""
 
 import itertools
 import re
@@ -23,7 +23,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class ResultKey(NamedTuple):
-    """What a result is of.
+    """Identity of a result.
 
     Args:
         step: step of the checkpoint.
@@ -43,28 +43,28 @@ class ResultKey(NamedTuple):
 
 
 def step_of_file(name: str) -> int | None:
-    """Returns the step of the result in a file of that name, None if the file is no result.
+    """Returns the step in a result's file name, or None for other files.
 
-    Files of earlier versions do not name the checkpoint.
+    File names of earlier versions do not include the checkpoint.
     """
     match = _FILE.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def key_of(result: Mapping[str, Any]) -> ResultKey:
-    """Returns what a result is of."""
+    """Returns the key of a result."""
     return ResultKey(result["step"], result["checkpoint"], result["card_id"])
 
 
 def checked_result(result: Any, path: str) -> dict[str, Any]:
-    """Returns the result that a file holds, with all optional entries.
+    """Validates a result and fills in its optional entries.
 
     Args:
-        result: the file's content, from JSON.
-        path: path of the file, for errors.
+        result: parsed JSON content of the file.
+        path: path of the file, for error messages.
 
     Raises:
-        UserError: it is not a result: the file is damaged.
+        UserError: if the content is not a result.
     """
     if not _is_result(result):
         raise UserError(f"{path} is damaged (expected a step, scores and a card); delete it")
@@ -72,14 +72,14 @@ def checked_result(result: Any, path: str) -> dict[str, Any]:
 
 
 def with_defaults(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a result with all optional entries."""
+    """Returns a result with defaults for missing optional entries."""
     return {**_DEFAULTS, **result}
 
 
 def _is_result(result: Any) -> bool:
     try:
         entries = with_defaults(result)
-        # What an id is computed from, and how.
+        # Fails if the card lacks the entries that its id depends on.
         with_card_ids([entries])
         scores = [entries[name].values() for name in ("scores", "real", "spread", "standard_errors")]
         return (
@@ -100,14 +100,14 @@ def _is_number_or_none(value: Any) -> bool:
 
 
 def merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the later of two results of the same key, with the scores that only the earlier one was asked for."""
+    """Merges two results with the same key: the later scores, and those that only the earlier one has."""
     result = {**earlier, **later}
     for name in ("standard_errors", "intra_fid"):
         result[name] = {**earlier[name], **{key: value for key, value in later[name].items() if value is not None}}
     if later["fid_infinity"] is None:
         result["fid_infinity"] = earlier["fid_infinity"]
     if earlier["source"] is None:
-        # Once the run's own, whether its checkpoint is still there or not.
+        # A result of the run's own checkpoint stays so, even if the checkpoint has been deleted.
         result["source"] = None
     result["extras"] = {**earlier["extras"], **{key: value for key, value in later["extras"].items() if value}}
     return result

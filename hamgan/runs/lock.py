@@ -1,4 +1,4 @@
-"""One trainer for each run."""
+"""Lock of a run's folder, which admits a single trainer."""
 
 import contextlib
 import datetime
@@ -16,13 +16,13 @@ _logger = logging.getLogger(__name__)
 
 
 class RunLock(contextlib.AbstractContextManager["RunLock"]):
-    """Keeps other processes from training a run; the system releases it when its owner ends, killed or not.
+    """Prevents other processes from training a run.
 
-    It is a lock on a file in the run's folder, which says who holds it. Buckets have no locks: there nothing keeps a
-    second trainer away.
+    The operating system releases the lock when its owner exits or is killed. The locked file in the run's folder names
+    the owner. Buckets have no locks: a second trainer there is not detected.
 
     Args:
-        run: the run.
+        run: run to lock.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -30,10 +30,10 @@ class RunLock(contextlib.AbstractContextManager["RunLock"]):
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Takes the lock, and makes the run's folder if it is not there.
+        """Acquires the lock, and creates the run's folder if it is missing.
 
         Raises:
-            UserError: another process trains the run, or its folder cannot be written.
+            UserError: if another process trains the run or the folder cannot be written.
         """
         if "://" in self._run.path:
             return

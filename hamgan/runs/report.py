@@ -1,4 +1,4 @@
-"""The page that a person looks at after training: curves, samples over time, scores, config; one file, no network."""
+"""Self-contained HTML report of a run: curves, samples over time, scores and config."""
 
 import base64
 import html
@@ -32,7 +32,7 @@ SCORE_FIGURES = {
 
 
 def write_report(run: RunDirectory) -> None:
-    """Writes ``report.html`` into the run's folder from what is there."""
+    """Writes ``report.html`` from the files in the run's folder."""
     config = run.read_config()
     metrics = run.read_metrics()
     everything = run.read_evaluations()
@@ -85,7 +85,7 @@ def _figure(
     x_label: str = "step",
     point_labels: Sequence[tuple[float, float, str]] = (),
 ) -> str:
-    """One plot as SVG; ``level`` is a named horizontal line, ``point_labels`` are texts at points."""
+    """A plot as SVG, with a named horizontal line (``level``) and texts at points (``point_labels``)."""
     figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
     axes = figure.subplots()
     marker = "o" if max(len(steps) for steps, _ in curves.values()) <= 50 else None
@@ -103,7 +103,7 @@ def _figure(
     if len(curves) > 1 or level is not None:
         axes.legend(fontsize="x-small")
     buffer = io.StringIO()
-    # Fixed ids and no date: the same run gives the same page.
+    # Fixed ids and no date keep the page reproducible.
     with matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
@@ -148,7 +148,7 @@ def _training_figures(metrics: Sequence[dict[str, Any]]) -> str:
 def _score_figures(evaluations: Sequence[dict[str, Any]]) -> str:
     if not evaluations:
         return ""
-    # One step of a truncation sweep is a point of that curve, below, and not of one over steps.
+    # Results of a truncation sweep belong to the curve below, not to the curves over steps.
     groups = {
         name: group
         for name, group in by_card(evaluations).items()
@@ -170,7 +170,7 @@ def _score_figures(evaluations: Sequence[dict[str, Any]]) -> str:
 
 
 def _real(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The real images' scores, as of a result."""
+    """Scores of the real images in a result."""
     return real_of((most_comparable(evaluations) or evaluations)[-1])
 
 
@@ -194,7 +194,7 @@ def _score_table(evaluations: Sequence[dict[str, Any]]) -> str:
 
 
 def _other_table(others: Sequence[dict[str, Any]]) -> str:
-    """Results of checkpoints that are not the run's own, or no longer."""
+    """Results of checkpoints from other folders, or replaced since."""
     rows = [
         (result["source"] or f"another one of step {result['step']:,}", result["card_id"], one_line(result))
         for result in others
@@ -212,7 +212,7 @@ def _extra_table(evaluations: Sequence[dict[str, Any]]) -> str:
 
 
 def _truncation_figures(evaluations: Sequence[dict[str, Any]]) -> str:
-    """IS over FID of sweeps: results of one checkpoint that differ in nothing but the truncation."""
+    """IS over FID of truncation sweeps: results of one checkpoint that differ only in truncation."""
     sweeps: dict[str, list[tuple[float, float, float]]] = {}
     for result in evaluations:
         if not (has_score(result, "fid") and has_score(result, "inception_score")):
@@ -244,7 +244,7 @@ def _truncation_figures(evaluations: Sequence[dict[str, Any]]) -> str:
 
 
 def _cards(evaluations: Sequence[dict[str, Any]]) -> str:
-    """One card whole, and in what the others differ from it."""
+    """One full card, and the differences of the others from it."""
     if not evaluations:
         return ""
     main = (most_comparable(evaluations) or evaluations)[0]

@@ -1,4 +1,4 @@
-"""Scores as people read them: the columns of tables in the terminal and on the page."""
+"""Formatting of scores, for tables in the terminal and in the report."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ COLUMNS = (
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Returns results, and the real images' scores, as an aligned text table; below it, what was asked for besides."""
+    """Returns an aligned text table of results and the real images' scores, followed by optional scores."""
     columns = [column for column in COLUMNS if any(result["scores"].get(column[1]) is not None for result in results)]
     has_truncation = any(result["card"].get("truncation") for result in results)
     rows = [["step", *(["truncation"] if has_truncation else []), *(title for title, _, _ in columns)]]
@@ -46,7 +46,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def real_of(result: dict[str, Any]) -> dict[str, Any]:
-    """Returns the real images' scores that a result holds, as a result of their own."""
+    """Returns a result with the scores of the real images."""
     return {"scores": result["real"], "spread": {}, "standard_errors": {}}
 
 
@@ -60,14 +60,14 @@ def _truncation(result: dict[str, Any]) -> str:
 
 
 def extra_scores(result: dict[str, Any]) -> list[tuple[str, float]]:
-    """Returns the names and values of what was asked for besides."""
+    """Returns the names and values of optional scores, such as the FID of single classes."""
     infinity = result["fid_infinity"]
     extras = [] if infinity is None else [("FID of infinitely many fakes", infinity)]
     return extras + [(f"FID of class {label}", value) for label, value in result["intra_fid"].items()]
 
 
 def shown(result: dict[str, Any], name: str, form: str) -> str:
-    """Returns a score as text, with its spread over repeats or its standard error if it has one."""
+    """Returns a score as text, with its spread over repeats or its standard error, if any."""
     value = result["scores"].get(name)
     if value is None:
         return "-"

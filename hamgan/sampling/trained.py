@@ -37,7 +37,7 @@ class Run:
         step: training step of the checkpoint.
         checkpoint: path of the checkpoint, without suffix.
         weights: the generator's weights: "ema" (the moving average) or "raw".
-        class_names: name of each class; the numbers as text if the run does not know any.
+        class_names: name of each class; the labels as text if the run has no names.
 
     Example:
         >>> import hamgan
@@ -74,11 +74,11 @@ class Run:
         """Returns the labels of classes.
 
         Args:
-            classes: names of classes, or labels as integers or as text such as "#7". Text is a name first; a number as
-                text that is no name is a label.
+            classes: names of classes, or labels as integers or as text such as "#7". Text that is not a
+                name but a number is a label.
 
         Raises:
-            UserError: there is no such class.
+            UserError: if a class does not exist.
         """
         return [self._label(item) for item in classes]
 
@@ -105,21 +105,21 @@ class Run:
         truncation: float | None = None,
         batch: int = 50,
     ) -> np.ndarray:
-        """Generates images; the same arguments give the same images.
+        """Generates images, deterministically for given arguments.
 
         Args:
             classes: names or labels of the classes, see :meth:`labels`; by default, all.
             per_class: number of images of each class.
             seed: seed of the latent vectors, in [0, 2^31).
-            truncation: t, for latent vectors from the normal distribution truncated to [-t, t]; the smaller, the more
-                typical and the less varied the images.
-            batch: number of images that are generated at once.
+            truncation: bound t of latent vectors from the normal distribution truncated to [-t, t]. Smaller bounds
+                give more typical and less varied images.
+            batch: number of images per batch.
 
         Returns:
-            uint8 of shape ``(len(classes) * per_class, resolution, resolution, 3)``, one class after the other.
+            Images, uint8, shape ``(len(classes) * per_class, resolution, resolution, 3)``, grouped by class.
 
         Raises:
-            UserError: there is no such class, or an argument is out of its range.
+            UserError: if a class does not exist or an argument is out of range.
         """
         if per_class < 1 or batch < 1:
             raise UserError(f"per_class and batch must be positive, found {per_class} and {batch}")
@@ -141,10 +141,10 @@ def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -
     Args:
         path: folder of the run, local or ``gs://``.
         checkpoint: "latest", "best" (the lowest FID among those evaluated), a step, or the path of a checkpoint.
-        weights: the generator's weights, "ema" (the moving average) or "raw"; by default, "ema" if the run keeps one.
+        weights: the generator's weights, "ema" (the moving average) or "raw"; by default, "ema" if the run has it.
 
     Raises:
-        UserError: there is no run or no such checkpoint, or the run keeps no average.
+        UserError: if the run, the checkpoint or the moving average does not exist.
 
     Example:
         >>> import hamgan
@@ -156,10 +156,10 @@ def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -
 
 
 def choose_weights(config: ExperimentConfig, weights: str | None) -> str:
-    """Returns which of the generator's weights to use: those asked for, or the moving average if there is one.
+    """Returns the generator weights to use; by default, "ema" if the run has a moving average.
 
     Raises:
-        UserError: the run does not keep them, or there is no such choice.
+        UserError: if the choice is unknown or the run has no moving average.
     """
     has_average = config.train.ema_decay > 0
     if weights is None:
@@ -178,10 +178,10 @@ def load_generator(config: ExperimentConfig, path: str, weights: str, generator:
         config: config of the run. The generator computes in float32, or in float64 if the run did.
         path: path of the checkpoint, without suffix.
         weights: "ema" (the average) or "raw".
-        generator: generator that was loaded before with the same config and weights.
+        generator: generator to reuse, loaded earlier with the same config and weights.
 
     Raises:
-        UserError: the checkpoint is missing, damaged, or of another architecture.
+        UserError: if the checkpoint is missing or damaged, or has another architecture.
     """
     part = WEIGHTS[weights]
     if part not in checkpoint_parts(path):
@@ -193,20 +193,20 @@ def load_generator(config: ExperimentConfig, path: str, weights: str, generator:
 
 
 def weights_precision(config: ExperimentConfig) -> str:
-    """Returns the dtype of the weights in a run's checkpoints: "float64" if it trains in that, else "float32"."""
+    """Returns the dtype of checkpoint weights: "float64" if it trains in float64, otherwise "float32"."""
     return "float64" if config.train.precision == "float64" else "float32"
 
 
 def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
-    """Returns (step, path) of the checkpoints asked for.
+    """Returns (step, path) of the selected checkpoints.
 
     Args:
-        run: the run.
-        which: "latest", "best" (the lowest FID among those that were evaluated), "all", a step, or the path, without
-            suffix, of a checkpoint of the same networks anywhere.
+        run: folder of the run.
+        which: "latest", "best" (lowest FID of those evaluated), "all", a step, or the path (without suffix) of
+            any checkpoint of the same networks.
 
     Raises:
-        UserError: there is no such checkpoint; names those that there are.
+        UserError: if the checkpoint does not exist; the message lists the existing steps.
     """
     if os.sep in which:
         return [_checkpoint_at(which)]
@@ -246,10 +246,10 @@ def _checkpoint_at(path: str) -> tuple[int, str]:
 
 
 def find_checkpoint(run: RunDirectory, which: str) -> tuple[int, str]:
-    """Returns (step, path) of the one checkpoint asked for, "latest", "best" or a step.
+    """Returns (step, path) of a single checkpoint: "latest", "best", a step or a path.
 
     Raises:
-        UserError: there is no such checkpoint, or "all" was asked for.
+        UserError: if the checkpoint does not exist, or for "all".
     """
     if which == "all":
         raise UserError("--checkpoint all: one checkpoint is expected here; give a step, or latest")

@@ -1,1 +1,1 @@
-"""Whether a training step compiles for a TPU, fits in its memory, and how fast it can be at best; without any TPU."""
+"""Compiles a training step for a TPU, without a TPU, and estimates its memory and its shortest time."""

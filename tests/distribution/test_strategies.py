@@ -45,7 +45,7 @@ def begun(config, tmp_path_factory):
 
 
 def _begin(config, tmp_path_factory):
-    """A run at step 0 whose Hamburgers are at work: sigma is not 0."""
+    """A run at step 0 with active Hamburgers: sigma is not 0."""
     run = RunDirectory(str(tmp_path_factory.mktemp("runs") / "begun"))
     run.create(config)
     state = TrainState(config)
@@ -126,7 +126,7 @@ def _train_in_processes(config, begun, tmp_path, tf_configs, cpu_replicas=1):
 
 
 def test_four_replicas_take_the_same_trajectory_as_one_device(config, begun, on_one_device, tmp_path):
-    """In a process of its own: TensorFlow admits one set of devices that reduce together per process."""
+    """Runs in a separate process: TensorFlow allows one set of collective devices per process."""
     run = _train_in_processes(config, begun, tmp_path, [""], cpu_replicas=4)
     _assert_same_trajectory(_values(run), on_one_device)
 
@@ -153,7 +153,7 @@ def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_dev
 
 
 @pytest.mark.parametrize(("batch", "remedy"), [(7, "use 6 or 8"), (1, "use 2")])
-def test_a_batch_that_the_replicas_do_not_divide_is_refused(batch, remedy, two_replicas):
+def test_an_indivisible_batch_is_rejected(batch, remedy, two_replicas):
     with pytest.raises(UserError, match=f"multiple of the 2 replicas, found {batch}; {remedy}"):
         replica_batch(batch, two_replicas)
 
@@ -177,7 +177,7 @@ TWO_WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"
         ({}, '{"cluster": {"worker": ["a:1", "b:1"]}}', "TF_CONFIG must read .*KeyError"),
     ],
 )
-def test_strategies_that_cannot_be_had_are_refused(monkeypatch, arguments, tf_config, message):
+def test_unavailable_strategies_are_rejected(monkeypatch, arguments, tf_config, message):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda devices, kind: None)
     monkeypatch.setenv("TF_CONFIG", tf_config)
@@ -194,7 +194,7 @@ def test_strategies_that_cannot_be_had_are_refused(monkeypatch, arguments, tf_co
     ],
 )
 def test_a_tpu_is_found_connected_and_initialised_in_this_order(monkeypatch, arguments, resolved, connects):
-    """With TensorFlow's own TPU calls replaced: there is no TPU here."""
+    """Replaces TensorFlow's TPU calls, because the test machine has no TPU."""
     calls = []
 
     def record(name):
@@ -210,7 +210,7 @@ def test_a_tpu_is_found_connected_and_initialised_in_this_order(monkeypatch, arg
     assert calls[0][2] == resolved
 
 
-def test_a_tpu_that_is_not_there_is_one_line(monkeypatch):
+def test_a_missing_tpu_is_a_one_line_error(monkeypatch):
     def missing(**_):
         raise tf.errors.NotFoundError(None, None, "TPU not found\nat all")
 

@@ -58,7 +58,7 @@ def test_every_variable_of_the_state_is_saved_and_restored(tiny, state, saved):
         np.testing.assert_array_equal(other.variables()[name].numpy(), variable.numpy(), err_msg=name)
 
 
-def test_restoring_warns_of_nothing(tiny, saved, caplog):
+def test_restoring_logs_no_warning(tiny, saved, caplog):
     gc.collect()  # TensorFlow warns when a reader is collected: those of other tests first.
     caplog.clear()
     restore(latest_checkpoint(saved), TrainState(tiny).variables())
@@ -73,7 +73,7 @@ def test_checkpoints_are_listed(saved):
     assert checkpoint_steps(os.path.join(saved, "nothing")) == []
 
 
-def test_a_folder_that_cannot_be_listed_is_a_clear_error(tmp_path):
+def test_an_unreadable_folder_raises_a_user_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"^cannot read the checkpoints in .*/file: [^\n]+$"):
         checkpoint_steps(str(tmp_path / "file"))
@@ -103,7 +103,7 @@ def test_a_generator_is_loaded_alone(tiny, state, saved, weights):
         ("model.resolution=64", "missing: .*generator/block4"),
     ],
 )
-def test_another_architecture_is_refused_and_nothing_is_touched(tiny, saved, change, message):
+def test_another_architecture_is_rejected_without_changes(tiny, saved, change, message):
     generator = build_generator(override(tiny, [change]).model)
     before = [weight.numpy() for weight in generator.weights]
     with pytest.raises(UserError, match=f"another architecture.*{message}"):
@@ -112,7 +112,7 @@ def test_another_architecture_is_refused_and_nothing_is_touched(tiny, saved, cha
         np.testing.assert_array_equal(weight.numpy(), value)
 
 
-def test_missing_and_damaged_checkpoints_are_told_apart(tiny, tmp_path):
+def test_missing_and_damaged_checkpoints_raise_different_errors(tiny, tmp_path):
     generator = build_generator(tiny.model)
     with pytest.raises(UserError, match="no checkpoint"):
         restore(str(tmp_path / "ckpt-1"), network_variables(generator))
@@ -130,7 +130,7 @@ def test_missing_and_damaged_checkpoints_are_told_apart(tiny, tmp_path):
         restore(str(tmp_path / "ckpt-1"), network_variables(generator))
 
 
-def test_weights_that_a_checkpoint_does_not_hold_are_refused(tiny, tmp_path):
+def test_missing_generator_weights_are_rejected(tiny, tmp_path):
     generator = build_generator(tiny.model)
     write_checkpoint(str(tmp_path / "ckpt-1"), network_variables(generator))
     with pytest.raises(UserError, match="holds no ema generator weights; use --weights raw"):
@@ -165,7 +165,7 @@ def test_checkpoints_are_found_by_name(tiny, tmp_path):
     assert find_checkpoints(run, elsewhere) == find_checkpoints(run, f"{elsewhere}.index") == [(77, elsewhere)]
 
 
-def test_a_checkpoint_appears_when_it_was_read_back(tiny, tmp_path, monkeypatch):
+def test_a_checkpoint_appears_only_after_verification(tiny, tmp_path, monkeypatch):
     path = str(tmp_path / "ckpt-1")
     write_checkpoint(path, {"a": tf.Variable([1.0, 2.0])})
 
@@ -201,7 +201,7 @@ def test_a_checkpoint_appears_when_it_was_read_back(tiny, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     "name", ["hinge[1]", "[a-z]", "a*b", "a?b", "{a,b}", "back\\slash", "a b", "-a", "ünï", "%s", "a\nb", "a[[]1]"]
 )
-def test_a_folder_s_name_is_no_pattern(name, tmp_path):
+def test_folder_names_are_not_patterns(name, tmp_path):
     # What the name as a pattern would match.
     for sibling in ("hinge1", "b", "aXb", "a", "backslash", "a[1]"):
         write_checkpoint(str(tmp_path / sibling / "ckpt-3"), {"a": tf.Variable(-1.0)})
@@ -224,7 +224,7 @@ def test_a_folder_s_name_is_no_pattern(name, tmp_path):
         assert reader.get_tensor("a/.ATTRIBUTES/VARIABLE_VALUE") == 3.0
 
 
-def test_a_checkpoint_s_own_name_is_no_pattern(tmp_path):
+def test_checkpoint_names_are_not_patterns(tmp_path):
     for name in ("a[1].ckpt-5", "a1.ckpt-5"):
         write_checkpoint(str(tmp_path / name), {"a": tf.Variable(float(len(name)))})
     restored = tf.Variable(0.0)
@@ -232,7 +232,7 @@ def test_a_checkpoint_s_own_name_is_no_pattern(tmp_path):
     assert restored.numpy() == len("a[1].ckpt-5")
 
 
-def test_what_cannot_be_read_now_is_not_called_damaged(tmp_path):
+def test_an_unreadable_checkpoint_is_not_reported_as_damaged(tmp_path):
     for step in (1, 2):
         write_checkpoint(str(tmp_path / f"ckpt-{step}"), {"a": tf.Variable(float(step))})
     data = tmp_path / "ckpt-2.data-00000-of-00001"
@@ -244,7 +244,7 @@ def test_what_cannot_be_read_now_is_not_called_damaged(tmp_path):
     assert variable.numpy() == 0.0
 
 
-def test_what_a_kill_left_is_deleted(tmp_path):
+def test_unfinished_checkpoints_are_deleted(tmp_path):
     for step in (1, 2):
         write_checkpoint(str(tmp_path / f"ckpt-{step}"), {"a": tf.Variable(1.0)})
     (tmp_path / "ckpt-1.index").unlink()
@@ -254,7 +254,7 @@ def test_what_a_kill_left_is_deleted(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["ckpt-2.data-00000-of-00001", "ckpt-2.index"]
 
 
-def test_the_newest_that_can_be_read_is_restored(tmp_path, caplog):
+def test_the_newest_readable_checkpoint_is_restored(tmp_path, caplog):
     variable = tf.Variable(0.0)
     assert restore_newest(str(tmp_path), {"a": variable}) is None
     for step in (1, 2, 3):

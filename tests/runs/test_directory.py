@@ -24,28 +24,28 @@ def test_config_is_read_back(run):
     assert run.read_config() == digits()
 
 
-def test_there_is_no_run_where_none_was_made(tmp_path):
+def test_a_missing_run_raises_a_user_error(tmp_path):
     run = RunDirectory(str(tmp_path / "nothing"))
     assert not run.exists()
     with pytest.raises(UserError, match=r"no run in .*nothing"):
         run.read_config()
 
 
-def test_a_folder_with_other_things_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_rejected(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(UserError, match="is not a run"):
         RunDirectory(str(tmp_path)).create(digits())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_what_a_kill_while_it_is_made_leaves_is_no_hindrance(tmp_path):
+def test_a_run_is_created_after_an_interrupted_creation(tmp_path):
     (tmp_path / "config.json.tmp").write_text('{"na')
     run = RunDirectory(str(tmp_path))
     run.create(digits())
     assert run.read_config() == digits()
 
 
-def test_a_file_in_the_way_is_left_alone(tmp_path):
+def test_an_existing_file_is_rejected(tmp_path):
     path = tmp_path / "file"
     path.write_text("x")
     with pytest.raises(UserError, match="is not a run"):
@@ -55,7 +55,7 @@ def test_a_file_in_the_way_is_left_alone(tmp_path):
     assert path.read_text() == "x"
 
 
-def test_torn_lines_of_the_metrics_are_left_out(run):
+def test_truncated_metrics_lines_are_ignored(run):
     run.append_metrics([{"step": 1, "x": 0.5}])
     with open(run.metrics_path, "a") as file:
         file.write('{"step": 2, "x"')
@@ -73,7 +73,7 @@ def test_torn_lines_of_the_metrics_are_left_out(run):
     "garbage",
     [b"\xff\xfe\x00garbage\n", b"[1, 2]\n", b'{"loss": 1.0}\n', b'{"step": "2"}\n', b'{"step": null}\n', b"7\n"],
 )
-def test_what_is_no_row_of_the_metrics_is_left_out(run, garbage):
+def test_invalid_metrics_rows_are_ignored(run, garbage):
     run.append_metrics([{"step": 1}])
     with open(run.metrics_path, "ab") as file:
         file.write(garbage)
@@ -92,8 +92,8 @@ def test_what_is_no_row_of_the_metrics_is_left_out(run, garbage):
         ("collapses.json", RunDirectory.read_collapses),
     ],
 )
-def test_what_cannot_be_read_is_named(tmp_path, name, read):
-    """Folders where files should be, which nobody can read, whatever the permissions."""
+def test_errors_name_unreadable_files(tmp_path, name, read):
+    """Uses folders in place of files, which are unreadable regardless of permissions."""
     run = RunDirectory(str(tmp_path))
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=rf"^cannot read {tmp_path}/{name}: [^\n]+$"):
@@ -103,21 +103,21 @@ def test_what_cannot_be_read_is_named(tmp_path, name, read):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"\xff\xff", b"{}", b"[3]", b'[{"step": 3, "action": "stop"}]', b"null"]
 )
-def test_a_damaged_record_of_collapses_is_named(run, content):
+def test_errors_name_a_damaged_collapse_record(run, content):
     write_atomically(run.collapses_path, content)
     with pytest.raises(UserError, match=r"collapses\.json is damaged [^\n]+$"):
         run.read_collapses()
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"\x00" * 9])
-def test_a_damaged_config_is_named(run, content):
+def test_errors_name_a_damaged_config(run, content):
     write_atomically(run.config_path, content)
     with pytest.raises(UserError, match=r"config\.json is not a HamGAN config: [^\n]+$"):
         run.read_config()
 
 
 @pytest.mark.parametrize("write", [RunDirectory.create, RunDirectory.write_config])
-def test_a_disk_that_is_full_is_named_and_nothing_is_left(tmp_path, monkeypatch, write):
+def test_a_full_disk_is_reported_and_leaves_no_files(tmp_path, monkeypatch, write):
     def refuse(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
@@ -128,14 +128,14 @@ def test_a_disk_that_is_full_is_named_and_nothing_is_left(tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_lock_of_a_trainer_that_was_killed_is_no_hindrance(tmp_path):
+def test_a_run_is_created_despite_a_stale_lock(tmp_path):
     (tmp_path / LOCK_NAME).touch()
     run = RunDirectory(str(tmp_path))
     run.create(digits())
     assert run.read_config() == digits()
 
 
-def test_folders_that_can_be_written_are_told_apart(tmp_path):
+def test_writable_folders_are_recognized(tmp_path):
     check_writable(str(tmp_path / "not" / "yet" / "there"))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
@@ -143,7 +143,7 @@ def test_folders_that_can_be_written_are_told_apart(tmp_path):
         check_writable(str(tmp_path / "file" / "below"))
 
 
-def test_a_check_that_fails_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failed_check_leaves_no_files(tmp_path, monkeypatch):
     def refuse(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
@@ -180,7 +180,7 @@ def test_evaluations_are_listed_by_step(run):
     assert ids == {seed: card_id({"images": {"fake": 10}, "seed": seed}) for seed in (0, 1)}
 
 
-def test_a_result_is_of_its_step_checkpoint_and_card(run):
+def test_results_are_keyed_by_step_checkpoint_and_card(run):
     results = [_result(1, 5.0, checkpoint="aa"), _result(1, 4.0, checkpoint="bb"), _result(1, 3.0, 7, checkpoint="aa")]
     for result in results:
         run.write_evaluation(result)
@@ -189,7 +189,7 @@ def test_a_result_is_of_its_step_checkpoint_and_card(run):
     assert sorted(result["scores"]["fid"] for result in run.read_evaluations()) == [3.0, 4.0, 6.0]
 
 
-def test_what_only_an_earlier_result_was_asked_for_is_kept(run):
+def test_scores_of_an_earlier_result_are_kept(run):
     run.write_evaluation(
         _result(
             *(1, 5.0),
@@ -219,13 +219,13 @@ def test_what_only_an_earlier_result_was_asked_for_is_kept(run):
         b'{"step": 20, "scores": {"fid": 1.0}, "card": {"images": {"fake": 2}, "versions": {}, "train": {}}}',
     ],
 )
-def test_a_damaged_evaluation_is_named(run, content):
+def test_errors_name_a_damaged_evaluation(run, content):
     write_atomically(os.path.join(run.evaluations, "step_00000020_0a.json"), content)
     with pytest.raises(UserError, match=r"step_00000020_0a\.json is damaged .*delete it"):
         run.read_evaluations()
 
 
-def test_the_best_step_compares_only_what_was_made_the_same_way(run):
+def test_the_best_step_compares_only_results_of_one_protocol(run):
     assert run.best_step() is None
     for result in (_result(1, 5.0), _result(2, 4.0), _result(3, 6.0), _result(3, 1.0, images=99)):
         run.write_evaluation(result)
@@ -251,7 +251,7 @@ def test_a_score_that_is_not_finite_is_never_the_best(run):
     assert run.best_step() == 2
 
 
-def test_results_of_other_checkpoints_are_not_the_runs(run):
+def test_results_of_other_checkpoints_are_excluded(run):
     own = _put_checkpoint(run, 1, b"own")
     run.write_evaluation(_result(1, 5.0, checkpoint=own))
     run.write_evaluation(_result(2, 4.0, checkpoint="0c"))
@@ -262,7 +262,7 @@ def test_results_of_other_checkpoints_are_not_the_runs(run):
     assert len(run.read_evaluations()) == 4
 
 
-def test_a_result_of_the_runs_own_checkpoint_stays_its_own(run):
+def test_merging_keeps_results_of_the_runs_own_checkpoint(run):
     """As when a backup of a checkpoint that is gone is asked for more scores."""
     run.write_evaluation(_result(1, 5.0, checkpoint="0a"))
     run.write_evaluation(_result(1, 5.0, checkpoint="0a", source="backup/ckpt-1", fid_infinity=4.0))
@@ -270,7 +270,7 @@ def test_a_result_of_the_runs_own_checkpoint_stays_its_own(run):
     assert result["fid_infinity"] == 4.0
 
 
-def test_a_checkpoint_that_another_one_replaced_keeps_no_scores(run):
+def test_scores_of_a_replaced_checkpoint_are_excluded(run):
     """As after resuming from before a damaged checkpoint; also results that earlier versions filed wrongly."""
     _put_checkpoint(run, 1, b"first")
     run.write_evaluation(_result(1, 1.0, checkpoint=run.checkpoint_sha256(1)))
@@ -280,13 +280,13 @@ def test_a_checkpoint_that_another_one_replaced_keeps_no_scores(run):
     assert [result["scores"]["fid"] for result in run.own_evaluations()] == [5.0]
 
 
-def test_of_checkpoints_that_are_gone_the_one_scored_last_counts(run):
+def test_the_latest_score_of_deleted_checkpoints_counts(run):
     run.write_evaluation(_result(1, 1.0, checkpoint="ff", time=1.0))
     run.write_evaluation(_result(1, 2.0, checkpoint="00", time=2.0))
     assert [result["scores"]["fid"] for result in run.own_evaluations()] == [2.0]
 
 
-def test_a_result_that_cannot_be_written_is_a_failure(run, monkeypatch):
+def test_an_unwritable_result_raises_a_failed_error(run, monkeypatch):
     def full(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
@@ -296,7 +296,7 @@ def test_a_result_that_cannot_be_written_is_a_failure(run, monkeypatch):
     assert os.listdir(run.evaluations) == []
 
 
-def test_writing_replaces_the_file_whole_and_leaves_nothing_else(tmp_path):
+def test_writing_replaces_the_file_and_leaves_no_other(tmp_path):
     path = tmp_path / "file"
     write_atomically(str(path), b"long content")
     write_atomically(str(path), b"short")
@@ -304,8 +304,8 @@ def test_writing_replaces_the_file_whole_and_leaves_nothing_else(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_processes_that_write_the_same_file_do_not_share_a_temporary_one(tmp_path, monkeypatch):
-    """Another process writes the same file between one's writing and renaming."""
+def test_concurrent_writers_use_separate_temporary_files(tmp_path, monkeypatch):
+    """Another process writes the same file between the write and the rename."""
     path = str(tmp_path / "file")
     rename = tf.io.gfile.rename
 
@@ -320,7 +320,7 @@ def test_processes_that_write_the_same_file_do_not_share_a_temporary_one(tmp_pat
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path):
+def test_a_failed_write_leaves_no_files(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(tf.errors.OpError):
         write_atomically(str(tmp_path / "folder"), b"content")

@@ -36,7 +36,7 @@ def run_path(tmp_path):
     return str(shutil.copytree(EARLIER, tmp_path / "run"))
 
 
-def test_its_config_is_read_in_todays_form(run_path, tiny):
+def test_its_config_is_converted(run_path, tiny):
     config = RunDirectory(run_path).read_config()
     assert config.model == tiny.model
     assert len(config.model.generator.context) == 1

@@ -57,14 +57,14 @@ def test_a_killed_owner_leaves_no_lock(tmp_path):
         assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == os.getpid()
 
 
-def test_an_owner_that_is_not_told_is_another_process(tmp_path):
+def test_an_unknown_owner_is_reported_as_another_process(tmp_path):
     with _acquire(tmp_path):
         (tmp_path / LOCK_NAME).write_text("")
         with pytest.raises(UserError, match="is being trained by another process; "):
             _acquire(tmp_path)
 
 
-def test_where_there_are_no_locks_training_goes_on(tmp_path, monkeypatch, caplog):
+def test_training_continues_without_lock_support(tmp_path, monkeypatch, caplog):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -73,7 +73,7 @@ def test_where_there_are_no_locks_training_goes_on(tmp_path, monkeypatch, caplog
         assert "start no second trainer on this run" in caplog.text
 
 
-def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
+def test_an_unwritable_folder_raises_a_user_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write the run folder .*file/run: .*Not a directory"):
         _acquire(tmp_path / "file" / "run")
