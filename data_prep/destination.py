@@ -5,7 +5,7 @@ import tensorflow as tf
 from data_prep import storage
 from data_prep.shards import Shard, Target, finished_result
 from hamgan.errors import UserError, reason_of
-from hamgan.files import check_writable
+from hamgan.files import TEMPORARY_SUFFIX, check_writable
 
 TFDS_INFO = "dataset_info.json"
 """File by which TFDS recognizes a prepared data set. It is written last."""
@@ -53,7 +53,7 @@ def remove_leftovers(targets: list[Target], shards: list[Shard]) -> None:
         planned = {target.records_path(shard) for shard in shards}
         for name, is_folder in storage.children(target.folder):
             path = storage.join(target.folder, name)
-            is_leftover = name.endswith(storage.TEMPORARY_SUFFIX) or ".tfrecord-" in name
+            is_leftover = name.endswith(TEMPORARY_SUFFIX) or ".tfrecord-" in name
             if not is_folder and path not in planned and is_leftover:
                 storage.remove(path)
 

@@ -24,7 +24,7 @@ from data_prep.ilsvrc import label_of_validation_name, synset_of_train_name, syn
 from data_prep.photograph import DamagedImageError, check_and_repair
 from data_prep.problems import Problem
 from data_prep.sources import Listing, read_images
-from hamgan.files import write_atomically
+from hamgan.files import atomic_file, write_atomically
 
 RECORD_FORMAT = 1
 """Version of the record format, part of every fingerprint. Increase it when the same images give other records."""
@@ -262,7 +262,7 @@ class _RecordWriter:
 def _open_writer(shard: Shard, target: Target, problems: list[Problem]) -> Iterator[_RecordWriter]:
     """Yields a writer of a shard's records; at the end of the ``with`` block, saves the records and the result."""
     path = target.records_path(shard)
-    with storage.atomic_file(path) as temporary, tf.io.TFRecordWriter(temporary) as file:
+    with atomic_file(path) as temporary, tf.io.TFRecordWriter(temporary) as file:
         writer = _RecordWriter(file)
         yield writer
     result = {

@@ -3,16 +3,12 @@
 Local files are read by Python, whose errors and file descriptors are needed here; TensorFlow serves buckets.
 """
 
-import contextlib
 import os
 import shutil
-import uuid
-from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import tensorflow as tf
 
-TEMPORARY_SUFFIX = ".tmp"
 """Suffix of files that are still being written."""
 
 
@@ -96,33 +92,6 @@ def make_folder(path: str) -> None:
         tf.io.gfile.makedirs(path)
     else:
         os.makedirs(path, exist_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_file(path: str) -> Iterator[str]:
-    """Yields a temporary path to write to; at the end of the ``with`` block the file is moved to ``path``.
-
-    Unlike :func:`hamgan.files.write_atomically`, it suits files that are too large for memory. A local file is flushed
-    to disk before it is moved, so that a file with its final name is complete even after a power failure. If the block
-    raises an exception, the temporary file is deleted.
-
-    Args:
-        path: final path, local or ``gs://``; its folder must exist.
-
-    Raises:
-        OSError, tf.errors.OpError: the file cannot be flushed or moved.
-    """
-    temporary = f"{path}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
-    try:
-        yield temporary
-        if not is_remote(path):
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-        tf.io.gfile.rename(temporary, path, overwrite=True)
-    except BaseException:
-        with contextlib.suppress(OSError, tf.errors.OpError):
-            remove(temporary)
-        raise
 
 
 def move_folder(folder: str, target: str, *, last: str) -> None:

@@ -15,7 +15,8 @@ from hamgan.errors import UserError, reason_of
 FEATURE_CACHE = os.path.join("~", ".cache", "hamgan", "features")
 """Default cache folder of features and content digests; users expand ``~``."""
 
-_TEMPORARY = ".tmp"
+TEMPORARY_SUFFIX = ".tmp"
+"""End of the names of files that are being written."""
 _SPECIAL = frozenset("*?[\\")
 
 
@@ -90,6 +91,32 @@ def read_json(path: str) -> Any:
         raise UserError(f"{path} is damaged ({error}); delete it") from error
 
 
+@contextlib.contextmanager
+def atomic_file(path: str) -> Iterator[str]:
+    """Yields a temporary path to write to; at the end of the ``with`` block, the file moves to ``path``.
+
+    A local file is flushed to disk before it moves, so that a file with its final name is complete even after a power
+    failure. If the block raises an exception, the temporary file is deleted.
+
+    Args:
+        path: final local or ``gs://`` path; its folder must exist.
+
+    Raises:
+        OSError, tf.errors.OpError: if the file cannot be flushed or moved.
+    """
+    temporary = f"{path}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+    try:
+        yield temporary
+        if "://" not in path:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except BaseException:
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            tf.io.gfile.remove(temporary)
+        raise
+
+
 def write_atomically(path: str, content: bytes) -> None:
     """Writes a file atomically and creates missing parent folders.
 
@@ -109,15 +136,8 @@ def write_atomically(path: str, content: bytes) -> None:
         'fid 12.3'
     """
     tf.io.gfile.makedirs(os.path.dirname(path) or ".")
-    temporary = f"{path}.{uuid.uuid4().hex}{_TEMPORARY}"
-    try:
-        with tf.io.gfile.GFile(temporary, "wb") as file:
-            file.write(content)
-        tf.io.gfile.rename(temporary, path, overwrite=True)
-    except BaseException:
-        with contextlib.suppress(OSError, tf.errors.OpError):
-            tf.io.gfile.remove(temporary)
-        raise
+    with atomic_file(path) as temporary, tf.io.gfile.GFile(temporary, "wb") as file:
+        file.write(content)
 
 
 def check_writable(folder: str) -> None:
@@ -133,7 +153,7 @@ def check_writable(folder: str) -> None:
         folder = os.path.abspath(folder)
         while not os.path.lexists(folder):
             folder = os.path.dirname(folder)
-    probe = os.path.join(folder, f".{uuid.uuid4().hex}{_TEMPORARY}")
+    probe = os.path.join(folder, f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
     try:
         with tf.io.gfile.GFile(probe, "wb") as file:
             file.write(b"\n")

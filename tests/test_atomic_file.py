@@ -2,6 +2,7 @@ import pytest
 import tensorflow as tf
 
 from data_prep import storage
+from hamgan.files import TEMPORARY_SUFFIX, atomic_file
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -17,17 +18,17 @@ def _write(path, content):
 
 
 def test_atomic_file_replaces_the_old_file_at_the_end(path, tmp_path):
-    with storage.atomic_file(path) as temporary:
+    with atomic_file(path) as temporary:
         _write(temporary, b"new")
         assert storage.read_text(path) == "old"
-        assert temporary.endswith(storage.TEMPORARY_SUFFIX)
+        assert temporary.endswith(TEMPORARY_SUFFIX)
     assert storage.read_text(path) == "new"
     assert storage.children(str(tmp_path)) == [("records[1]", False)]
 
 
 def test_atomic_file_keeps_the_old_file_after_an_error(path, tmp_path):
     def write_and_fail():
-        with storage.atomic_file(path) as temporary:
+        with atomic_file(path) as temporary:
             _write(temporary, b"new")
             raise KeyboardInterrupt
 
@@ -38,6 +39,6 @@ def test_atomic_file_keeps_the_old_file_after_an_error(path, tmp_path):
 
 
 def test_atomic_file_reports_a_file_that_was_not_written(path):
-    with pytest.raises((OSError, tf.errors.NotFoundError)), storage.atomic_file(path):
+    with pytest.raises((OSError, tf.errors.NotFoundError)), atomic_file(path):
         pass
     assert storage.read_text(path) == "old"
