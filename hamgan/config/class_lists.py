@@ -1,18 +1,23 @@
-"""Lists of classes as users write them."""
+"""Lists of classes on the command line and in configs."""
 
 from hamgan.errors import UserError
 
 
 def parse_classes(text: str, num_classes: int, name: str) -> list[int]:
-    """Reads a list such as ``0,3,7-9``.
+    """Parses a list of labels such as ``0,3,7-9``.
 
     Args:
-        text: the list.
-        num_classes: how many there are.
-        name: of the option or field, for the message.
+        text: text of the list.
+        num_classes: number of classes.
+        name: name of the option or field, for errors.
 
     Raises:
-        UserError: it is not one, or a class is not in [0, num_classes).
+        UserError: the text is not a list of labels, or a label is not in [0, num_classes).
+
+    Example:
+        >>> from hamgan.config.class_lists import parse_classes
+        >>> parse_classes("0,3,7-9", num_classes=10, name="--classes")
+        [0, 3, 7, 8, 9]
     """
     classes: list[int] = []
     for item in text.split(","):

@@ -1,4 +1,4 @@
-"""Named evaluation protocols, and the card that says how a result was made."""
+"""Named evaluation protocols, and protocol cards, which record how a result was made."""
 
 import dataclasses
 import hashlib
@@ -32,16 +32,16 @@ def get_protocol(name: str) -> EvaluationConfig:
     """Returns the protocol of that name.
 
     Raises:
-        UserError: there is none; names the nearest, or all.
+        UserError: there is no such protocol; the message names the nearest one, or all.
     """
     if name not in PROTOCOLS:
-        hint = did_you_mean(name, PROTOCOLS) or f"; there are {', '.join(PROTOCOLS)}"
+        hint = did_you_mean(name, PROTOCOLS) or f"; expected one of {', '.join(PROTOCOLS)}"
         raise UserError(f"unknown protocol '{name}'{hint}")
     return PROTOCOLS[name]
 
 
 def describe(settings: EvaluationConfig) -> str:
-    """Returns a protocol's name and in what the settings differ from it, such as "standard with num_samples=2000"."""
+    """Returns the name of a protocol and the settings that differ from it, such as "standard with num_samples=2000"."""
     named = get_protocol(settings.protocol)
     changes = [
         f"{field.name}={getattr(settings, field.name)}"
@@ -52,28 +52,28 @@ def describe(settings: EvaluationConfig) -> str:
 
 
 def card_id(card: Mapping[str, Any]) -> str:
-    """Returns eight hexadecimal digits that are the same for results to be put on one curve.
+    """Returns an id of eight hexadecimal digits. Results with equal ids are comparable and share a curve.
 
-    They stand for what changes a score: the contents of the data and of the classifier by their digests, weights,
-    counts, seed, truncation, batch normalisation, resolution and preprocessing. Names, handles, folders and versions of
-    packages do not count, and neither does the checkpoint: that is for a result to tell.
+    The id depends on everything that changes a score: digests of the data and of the classifier, weights, counts, seed,
+    truncation, batch normalisation, resolution and preprocessing. It does not depend on names, handles, folders,
+    versions of packages or the checkpoint.
     """
     return hashlib.sha256(json.dumps(_identity(card), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _identity(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a card changes a score."""
+    """Returns the entries of a card that change a score."""
     return {name: _without(value, _NAMES.get(name, ())) for name, value in _without(card, _BESIDE).items()}
 
 
 def with_card_ids(
     results: Sequence[Mapping[str, Any]], made_now: Iterable[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Returns results with the ids of their cards, whichever version of this package wrote them.
+    """Returns results with the ids of their cards, for results of any version of this package.
 
-    Cards used to hold the versions of packages, and a digest of a data set's description in place of its contents.
-    Such a card gets the digest of the contents from results that record both, unless those disagree: then the data set
-    was prepared again with other contents and the same description.
+    Earlier cards hold versions of packages, and a digest of the data set's description instead of its contents. Such a
+    card gets the digest of the contents from results that record both, unless they disagree: then the data set was
+    prepared again with other contents and the same description.
 
     Args:
         results: results with a "card", and a "provenance" if they were written by this version.
@@ -105,9 +105,9 @@ def _without(value: Any, names: Sequence[str]) -> Any:
 
 
 def most_comparable(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the results of one card: the one that most steps have, of several such the one with the most images.
+    """Returns the results of the card that most steps have; among several such cards, of the one with the most images.
 
-    A result whose FID is not a finite number is left out: it ranks nowhere, and counts for no card.
+    Results whose FID is not finite are ignored.
     """
     groups = list(by_card([result for result in results if has_score(result, "fid")]).values())
     return max(
@@ -118,7 +118,7 @@ def most_comparable(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def has_score(result: Mapping[str, Any], name: str) -> bool:
-    """Whether a result has a score of that name that is a finite number."""
+    """Whether a result has a finite score of that name."""
     return is_finite(result["scores"].get(name))
 
 
@@ -128,7 +128,7 @@ def is_finite(value: Any) -> bool:
 
 
 def by_card(results: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Returns results that may share a curve, by the ids of their cards."""
+    """Returns lists of comparable results, by the ids of their cards."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         groups.setdefault(result["card_id"], []).append(result)
@@ -136,7 +136,7 @@ def by_card(results: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]
 
 
 def card_labels(cards: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns a short name for each of several cards: the weights, and whatever else tells them apart."""
+    """Returns a short name for each of several cards: the weights, and whatever else distinguishes them."""
     flat = [_flat(_identity(card)) for card in cards]
     names = sorted({name for card in flat for name in card} - {"weights"})
     telling = [name for name in names if len({json.dumps(card.get(name)) for card in flat}) > 1]
@@ -147,7 +147,7 @@ def card_labels(cards: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def flat_card(card: Mapping[str, Any]) -> dict[str, str]:
-    """Returns a card's entries by dotted name, as text."""
+    """Returns the entries of a card as text, by dotted name."""
     return {name: "-" if value is None else str(value) for name, value in _flat(card).items()}
 
 

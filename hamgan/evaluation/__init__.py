@@ -1,1 +1,1 @@
-"""Evaluation: classifier, metrics, and the scoring of checkpoints."""
+"""Evaluation: classifier, metrics, and scores of checkpoints."""

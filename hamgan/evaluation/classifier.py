@@ -1,4 +1,4 @@
-"""The classifier that images are scored by: a SavedModel with outputs ``logits`` and ``pool_3``."""
+"""The classifier behind the scores: a SavedModel with outputs ``logits`` and ``pool_3``."""
 
 import contextlib
 import hashlib
@@ -25,19 +25,19 @@ _HASHED_AT_ONCE = 1 << 20
 
 
 class Classifier:
-    """A classifier from TensorFlow Hub: a handle, or the path of a SavedModel.
+    """A classifier: a TensorFlow Hub handle, or the path of a SavedModel.
 
-    It takes float32 images in [-1, 1] and returns a dictionary with ``logits`` and ``pool_3``: as ``__call__``, as
-    ``serve`` (Keras 3's ``model.export``) or as a signature, whichever comes first. Images are resized to the height
-    and width that it takes, or to Inception's 299x299 if it leaves them open: bilinear, without antialiasing, never
-    quantised.
+    The model maps float32 images in [-1, 1] to a dictionary with ``logits`` and ``pool_3``, as ``__call__``, as
+    ``serve`` (from ``model.export`` of Keras 3) or as a signature, in this order of preference. Images are resized to
+    the height and width that the model expects, or to 299x299 as for Inception if it accepts any size. The resizing is
+    bilinear, without antialiasing, and the result is not quantised.
 
     Args:
         handle: TF-Hub handle, or path of a SavedModel.
-        strategy: strategy on whose replicas it will run.
+        strategy: strategy whose replicas run the classifier.
 
     Raises:
-        UserError: it cannot be loaded, or has other inputs or outputs.
+        UserError: the classifier cannot be loaded, or has unsuitable inputs or outputs.
     """
 
     def __init__(self, handle: str, strategy: tf.distribute.Strategy | None = None) -> None:
@@ -56,7 +56,7 @@ class Classifier:
         self._function, self.image_size = self._find_function()
 
     def _find_function(self) -> tuple[Callable[[tf.Tensor], Any], int]:
-        """The model's function that fits, and the height and width of its images."""
+        """Returns the first suitable function of a model, and the height and width of its images."""
         functions = list(_functions(self._model))
         fitting = [function for function in functions if function.fits]
         if not fitting:
@@ -70,7 +70,7 @@ class Classifier:
         return fitting[0].call, next((size for size in sizes if size is not None), INCEPTION_SIZE)
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Resizes and classifies images, ``(n, height, width, 3)``; for use within a compiled function.
+        """Resizes and classifies images of shape ``(n, height, width, 3)``; for use inside compiled functions.
 
         Returns:
             ``logits``, ``(n, classes)``, and ``pool_3``, ``(n, width)``.
@@ -82,13 +82,13 @@ class Classifier:
         return {name: tf.reshape(outputs[name], (tf.shape(images)[0], -1)) for name in OUTPUTS}
 
     def card(self) -> dict[str, Any]:
-        """Returns what a protocol card says of it."""
+        """Returns the entries of a protocol card that describe the classifier."""
         return {"handle": self.handle, "sha256": self.sha256, "image_size": self.image_size, "resize": RESIZE}
 
 
 @contextlib.contextmanager
 def _connecting_for(seconds: float) -> Iterator[None]:
-    """Within it, a connection that hangs is given up."""
+    """Limits how long a connection may hang inside the context."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -100,9 +100,9 @@ def _connecting_for(seconds: float) -> Iterator[None]:
 def saved_model_sha256(path: str) -> str:
     """Returns the SHA-256 of a SavedModel: of the names, sizes and contents of its files, in the order of the names.
 
-    Equal digests mean the same classifier. The reverse does not hold: TensorFlow writes other bytes each time that the
-    same weights are exported, so that a second export counts as another classifier. A digest of weights and graph
-    alone would leave that out, but would have to know which parts of a graph change no number.
+    Equal digests mean equal classifiers. The converse does not hold: TensorFlow writes different bytes each time the
+    same weights are exported, so a second export counts as another classifier. A digest of the weights and the graph
+    alone would have to know which parts of a graph do not affect the numbers.
 
     Args:
         path: path of the SavedModel's folder.
@@ -122,7 +122,7 @@ def saved_model_sha256(path: str) -> str:
 
 
 class _Function(NamedTuple):
-    """One of the functions of a SavedModel, with what it takes and returns as far as the SavedModel says."""
+    """A function of a SavedModel, with its inputs and outputs as far as the SavedModel declares them."""
 
     call: Callable[[tf.Tensor], Any]
     inputs: Sequence[tf.TensorSpec]
@@ -130,7 +130,7 @@ class _Function(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether it takes and returns what a classifier should."""
+        """Whether the inputs and outputs are those of a classifier."""
         if len(self.inputs) != 1 or not isinstance(self.outputs, Mapping) or not set(OUTPUTS) <= self.outputs.keys():
             return False
         images = self.inputs[0]
@@ -144,12 +144,12 @@ class _Function(NamedTuple):
 
     @property
     def image_size(self) -> int | None:
-        """Height and width of the images, if it says."""
+        """Height and width of the images, if the function declares them."""
         shapes = [spec.shape for spec in self.inputs if spec.shape.rank == 4]
         return next((size for shape in shapes for size in shape[1:3] if size is not None), None)
 
     def __str__(self) -> str:
-        """What it takes and returns."""
+        """Describes inputs and outputs."""
         inputs = [f"{spec.dtype.name} of shape {_shape(spec)}" for spec in self.inputs]
         if isinstance(self.outputs, Mapping):
             outputs = [f"{name} {_shape(spec)}" for name, spec in sorted(self.outputs.items())]
@@ -164,7 +164,7 @@ def _shape(spec: Any) -> str:
 
 
 def _functions(model: Any) -> Iterator[_Function]:
-    """The functions that a model can be called by, preferred ones first; "serving_default" is the last."""
+    """Returns the functions of a model in order of preference; "serving_default" comes last."""
     restored = [model.__call__] if callable(model) else []
     for function in (*restored, getattr(model, "serve", None)):
         for concrete in getattr(function, "concrete_functions", ()):

@@ -1,4 +1,4 @@
-"""Checks of a machine, a data set, a classifier and a run folder, before accelerator time is spent on them."""
+"""Checks of the machine, the data set, the classifier and the run folder, before training spends accelerator time."""
 
 import contextlib
 import dataclasses
@@ -36,13 +36,13 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tensorflow-gan", "ten
 GRID_IMAGES = 64
 TIMED_STEPS = 3
 IMAGENET_INCEPTION_SCORE = (158.5, 166.5)
-"""Of 50,000 real validation images at 128x128: 159 in the published setup, 166 in BigGAN's paper (SPEC section 8)."""
+"""Range for 50,000 real validation images at 128x128: 159 in the published setup, 166 in the paper of BigGAN."""
 FULL_COUNT = 50_000
 _GIB = 1 << 30
 
 
 class Finding(NamedTuple):
-    """What one check found."""
+    """Result of one check."""
 
     name: str
     passed: bool
@@ -51,14 +51,14 @@ class Finding(NamedTuple):
 
 
 class Doctor:
-    """The checks, in order; each says in one line what it saw.
+    """All checks, in order. Each reports its result in one line.
 
     Args:
-        config: the experiment to be run.
-        run: where it is to be run; nothing but what is checked is written there, and deleted again.
-        strategy: what it is to be run on.
-        grid_path: where the picture of a data batch goes.
-        cache_dir: local folder of features.
+        config: config of the planned experiment.
+        run: folder of the planned run. The checks write only temporary files there.
+        strategy: strategy of the planned run.
+        grid_path: path of the picture of a batch of data.
+        cache_dir: local folder for features.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Doctor:
         self._state: TrainState | None = None
 
     def findings(self, report: Callable[[Finding], Any]) -> list[Finding]:
-        """Makes all checks and reports each; one that fails does not keep the others from being made."""
+        """Runs all checks and reports each. A failed check does not stop the others."""
         checks: dict[str, Callable[[], str]] = {
             "versions": self.check_versions,
             "devices": self.check_devices,
@@ -102,12 +102,12 @@ class Doctor:
         return findings
 
     def check_versions(self) -> str:
-        """Which Python and packages run; all of them were imported to get here."""
+        """Reports the versions of Python and of the packages, all of which have been imported by now."""
         versions = [f"{name} {metadata.version(name)}" for name in PACKAGES if name != "tensorflow"]
         return ", ".join([f"Python {platform.python_version()}", f"tensorflow {tf.__version__}", *versions])
 
     def check_devices(self) -> str:
-        """What the replicas run on: a sum over all of them."""
+        """Reports the devices, after a sum over all replicas."""
         replicas = self.strategy.num_replicas_in_sync
         ones = self.strategy.run(tf.function(lambda: tf.ones(())))
         total = float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None))
@@ -116,7 +116,7 @@ class Doctor:
         return f"{describe(self.strategy)}, {self.config.train.global_batch // replicas} images each per step"
 
     def check_data(self) -> str:
-        """The first training batch, its range and its labels; writes the picture."""
+        """Checks range and labels of the first training batch, and writes the picture."""
         dataset = ClassificationDataset(self.config.data)
         check_classes(self.config, dataset)
         begun = time.monotonic()
@@ -145,7 +145,7 @@ class Doctor:
         )
 
     def check_real_scores(self) -> str:
-        """The real images' own scores, by the classifier."""
+        """Scores the real images with the classifier."""
         evaluator = Evaluator(self.config, self.strategy, self.cache_dir)
         real = evaluator.real_scores()
         if real is None:
@@ -168,7 +168,7 @@ class Doctor:
         return f"{said}, as it should be ({low} to {high})"
 
     def _has_known_score(self, evaluator: Evaluator) -> bool:
-        """Whether this is ImageNet's validation split as a whole, at the published resolution, by Inception."""
+        """Whether the known score applies: all of ImageNet's validation split at 128x128, with Inception."""
         return (
             self.config.data.dataset.startswith("imagenet")
             and self.config.model.num_classes == 1000
@@ -178,7 +178,7 @@ class Doctor:
         )
 
     def check_checkpoint(self) -> str:
-        """A checkpoint of the whole training state, written into the run's folder, read back, and deleted."""
+        """Writes a checkpoint of the whole training state into the run folder, reads it back, and deletes it."""
         state = self._training_state()
         if not is_chief(self.strategy):
             return "written by the chief"
@@ -208,7 +208,7 @@ class Doctor:
         )
 
     def check_training_step(self) -> str:
-        """Some training steps: time to the first, speed and memory."""
+        """Takes a few training steps, and reports time to the first step, speed and memory."""
         config, strategy = self.config, self.strategy
         if self._dataset is None:
             raise FailedError("not tried, for it needs the data")
@@ -255,7 +255,7 @@ def _plain(metrics: dict[str, tf.Tensor]) -> dict[str, float]:
 
 
 def _memory() -> str:
-    """The most memory used so far, of the devices or else of the process."""
+    """Returns the peak memory of the devices or, if they do not report it, of the process."""
     for device in tf.config.list_logical_devices("GPU"):
         return f"{tf.config.experimental.get_memory_info(device.name)['peak'] / _GIB:.1f} GiB of GPU memory at most"
     unit = 1 if sys.platform == "darwin" else 1024
@@ -265,6 +265,6 @@ def _memory() -> str:
 
 
 def without_side_effects(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns the config with only the scores that the doctor reads."""
+    """Returns the config reduced to the scores that the doctor reads."""
     evaluation = dataclasses.replace(config.evaluation, repeats=1, bootstrap=0, fid_infinity=False, intra_classes=None)
     return dataclasses.replace(config, evaluation=evaluation)

@@ -1,4 +1,4 @@
-"""Scores of a run's checkpoints; every result is a file in the run's folder."""
+"""Scores of a run's checkpoints. Each result is a file in the run folder."""
 
 import dataclasses
 import logging
@@ -136,19 +136,19 @@ def evaluation_config(
 def evaluate_checkpoints(
     evaluator: Evaluator, run: RunDirectory, checkpoints: list[tuple[int, str]], weights: str
 ) -> list[dict[str, Any]]:
-    """Scores checkpoints and writes each result into the run's folder; results made the same way are kept.
+    """Scores checkpoints and writes each result into the run folder. Existing results made the same way are kept.
 
-    A checkpoint that is not the one that the run has for its step is written with its path as "source", and enters none
-    of the run's curves.
+    The result of a checkpoint that does not belong to the run records its path as "source", and is not part of the
+    run's curves.
 
     Args:
-        evaluator: evaluator that scores them.
-        run: the run.
-        checkpoints: (step, path) of each.
+        evaluator: evaluator to use.
+        run: folder of the run.
+        checkpoints: (step, path) of each checkpoint.
         weights: "ema" or "raw".
 
     Returns:
-        The results, in the order of ``checkpoints``; none to processes other than the chief.
+        The results, in the order of ``checkpoints``. Empty in processes other than the chief.
     """
     results = []
     chief = is_chief(evaluator.strategy)
@@ -173,25 +173,25 @@ def evaluate_checkpoints(
 
 
 def _source(run: RunDirectory, step: int, path: str) -> str | None:
-    """Where a checkpoint was read from; None if it is the run's own of that step, wherever it was read from."""
+    """Returns the path of a checkpoint; None if it equals the run's own checkpoint of that step."""
     if checkpoint_sha256(path) == run.checkpoint_sha256(step):
         return None
     return path if "://" in path else os.path.abspath(path)
 
 
 def _earlier_results(evaluator: Evaluator, run: RunDirectory, weights: str) -> tuple[str, list[dict[str, Any]]]:
-    """The id of the card that results have now, and all results that the run has."""
+    """Returns the id of the current protocol card, and all existing results of the run."""
     card = evaluator.card(weights)
     return protocols.card_id(card), run.read_evaluations([{"card": card, "provenance": evaluator.provenance()}])
 
 
 def _find(earlier: list[dict[str, Any]], key: ResultKey, evaluator: Evaluator) -> dict[str, Any] | None:
-    """The result of a key with all that is asked for, if there is one."""
+    """Returns the result with a key and all requested scores, or None."""
     return next((result for result in earlier if key_of(result) == key and _is_enough(evaluator, result)), None)
 
 
 def _is_enough(evaluator: Evaluator, result: dict[str, Any]) -> bool:
-    """Whether a result has the scores that are asked for beside the others."""
+    """Whether a result has all optional scores that are requested."""
     settings = evaluator.settings
     return (
         settings.bootstrap in (0, result["extras"].get("bootstrap"))

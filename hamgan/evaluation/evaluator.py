@@ -1,4 +1,4 @@
-"""One checkpoint sampled, classified and scored, with the card of how that was done."""
+"""Evaluation of one checkpoint: samples, features, scores and their protocol card."""
 
 import copy
 import dataclasses
@@ -38,15 +38,16 @@ Batches = Iterator[tuple[dict[str, np.ndarray], np.ndarray]]
 
 
 class Evaluator:
-    """Scores checkpoints of one experiment; what concerns the real images is computed once.
+    """Scores checkpoints of one experiment. Features of the real images are computed once.
 
     Args:
-        config: the experiment, with the settings of its ``evaluation``.
+        config: config of the experiment, including its ``evaluation`` settings.
         strategy: strategy whose replicas share the work.
-        cache_dir: local folder of features: those of real images stay, those of fakes until they are scored.
+        cache_dir: local folder for features. Those of real images are kept, those of fakes until they are scored.
 
     Raises:
-        UserError: the data set or the classifier is missing or unusable, or too small for the scores asked for.
+        UserError: the data set or the classifier is missing or unusable, or the data set is too small for the requested
+            scores.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Evaluator:
         self._finished: FeatureStore | None = None
 
     def _check_counts(self) -> None:
-        """Raises UserError if there are too few images for the scores asked for, before any work is done."""
+        """Raises UserError, before any work, if there are too few images for the requested scores."""
         settings, data = self.settings, self.config.data
         for split in (data.validation_split, data.train_split):
             count = self.dataset.num_examples(split)
@@ -101,7 +102,7 @@ class Evaluator:
             )
 
     def at_truncation(self, truncation: float | None) -> "Evaluator":
-        """Returns an evaluator that differs in the truncation; if None, this one as it is."""
+        """Returns an evaluator with another truncation, or this evaluator for None."""
         if truncation is None:
             return self
         self._real_reference()
@@ -112,11 +113,11 @@ class Evaluator:
 
     @property
     def validation_count(self) -> int:
-        """How many images of the validation split are used."""
+        """Number of images of the validation split that are used."""
         return self._count(self.config.data.validation_split)
 
     def real_scores(self) -> dict[str, float | None] | None:
-        """Returns the real images' own scores; None to processes other than the chief."""
+        """Returns the scores of the real images. None in processes other than the chief."""
         real = self._real_reference()
         return None if real is None else real.scores
 
@@ -125,7 +126,7 @@ class Evaluator:
         return self._cards().card(weights)
 
     def provenance(self) -> dict[str, Any]:
-        """Returns what is recorded beside a card; see :meth:`CardMaker.provenance`."""
+        """Returns the provenance that is recorded beside a card; see :meth:`CardMaker.provenance`."""
         return self._cards().provenance()
 
     def _cards(self) -> CardMaker:
@@ -143,12 +144,12 @@ class Evaluator:
             weights: "ema" or "raw".
 
         Returns:
-            What :func:`hamgan.evaluation.scores.score_repeats` does, "real" with the same scores of the real images,
-            and how it was made: "card", "provenance", "checkpoint" (its SHA-256), "extras", "time" and "seconds". None
-            to processes other than the chief.
+            The result of :func:`hamgan.evaluation.scores.score_repeats`, "real" (the scores of the real images),
+            "card", "provenance", "checkpoint" (SHA-256), "extras", "time" and "seconds". None in processes other than
+            the chief.
 
         Raises:
-            UserError: the checkpoint is missing, damaged, or of another architecture.
+            UserError: the checkpoint is missing or damaged, or has another architecture.
         """
         begun = time.monotonic()
         settings = self.settings
@@ -195,7 +196,7 @@ class Evaluator:
         }
 
     def _sampler(self, weights: str) -> Sampler:
-        """One for all checkpoints: it is compiled once."""
+        """Returns the sampler of all checkpoints, so that it is compiled once."""
         key = (weights, self.settings.truncation)
         if key not in self._samplers:
             self._samplers[key] = Sampler(
@@ -210,12 +211,12 @@ class Evaluator:
         return self._samplers[key]
 
     def forget_fakes(self) -> None:
-        """Deletes the features of the fakes scored last; for when the result is written."""
+        """Deletes the features of the last fakes, once their result is written."""
         if self._finished is not None:
             self._finished.delete()
 
     def _store(self, content: dict[str, Any], count: int) -> FeatureStore | None:
-        """The features of some images by the classifier; None to processes other than the chief."""
+        """Returns the store of the features of images. None in processes other than the chief."""
         classifier = {name: value for name, value in content["classifier"].items() if name != "handle"}
         content = {**content, "classifier": classifier}
         return FeatureStore(self.cache_dir, content, count) if is_chief(self.strategy) else None
@@ -223,7 +224,7 @@ class Evaluator:
     def _filled(
         self, store: FeatureStore | None, count: int, batches: Callable[[int], Batches], what: str
     ) -> Features | None:
-        """Fills a store from where it ends, with all processes."""
+        """Fills a store from its last row on, with all processes."""
         rows = agreed(self.strategy, store.rows if store is not None else 0)
         if rows < count:
             with tqdm(
@@ -247,7 +248,7 @@ class Evaluator:
         return None if store is None else store.features()
 
     def _real_reference(self) -> RealReference | None:
-        # All processes make it once, though only the chief keeps it.
+        # All processes compute it once, but only the chief keeps it.
         if not self._real_is_made:
             data = self.config.data
             validation, train = (self._real_features(split) for split in (data.validation_split, data.train_split))
@@ -292,7 +293,7 @@ class Evaluator:
         return features
 
     def _outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """What the classifier says of real images, the first ones that it is given."""
+        """Classifies real images, which are the first images that the classifier sees."""
         try:
             return self._classify(images)
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:

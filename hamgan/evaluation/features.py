@@ -1,4 +1,4 @@
-"""A classifier's features on disk: written batch by batch, resumed after a kill, read without being loaded."""
+"""Features of a classifier on disk: written in batches, resumable, and read without loading them into memory."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ ARRAYS = {"logits": np.float32, "pool_3": np.float32, "labels": np.int32}
 
 
 class Features(NamedTuple):
-    """What a classifier says of n images: ``logits`` (n, classes), ``pool_3`` (n, width) and ``labels`` (n,)."""
+    """Features of n images: ``logits`` (n, classes), ``pool_3`` (n, width) and ``labels`` (n,)."""
 
     logits: np.ndarray
     pool_3: np.ndarray
@@ -34,14 +34,14 @@ class Features(NamedTuple):
 
 
 class FeatureStore:
-    """The features of ``count`` images in a folder of their own, which is named by what they are of.
+    """The features of ``count`` images, in a folder of their own whose name is a digest of ``content``.
 
-    Several processes may fill the same store at once: they write the same rows, and one that deletes the store takes
-    nothing from another, which keeps its files open.
+    Several processes may fill the same store at once: they write the same rows. If one deletes the store, the others
+    keep their open files.
 
     Args:
-        folder: local folder that holds all stores.
-        content: everything that the features depend on, for JSON.
+        folder: local folder of all stores.
+        content: everything that the features depend on, as JSON values.
         count: number of images.
 
     Raises:
@@ -71,7 +71,7 @@ class FeatureStore:
         self._saved_at = time.monotonic()
 
     def _resume(self) -> None:
-        """Takes over the rows that are there, if progress and files agree."""
+        """Keeps the existing rows, if the recorded progress matches the files."""
         try:
             with open(self._progress_path, "rb") as file:
                 progress = json.load(file)
@@ -91,14 +91,14 @@ class FeatureStore:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all are there."""
+        """Whether all features are stored."""
         return self.rows == self.count
 
     def append(self, logits: np.ndarray, pool_3: np.ndarray, labels: np.ndarray) -> None:
-        """Adds the next images' features.
+        """Appends the features of the next images.
 
         Raises:
-            FailedError: the disk is full, or refuses.
+            FailedError: the disk is full or not writable.
         """
         arrays = {"logits": logits, "pool_3": pool_3, "labels": np.reshape(labels, (-1, 1))}
         widths = {name: array.shape[1] for name, array in arrays.items()}
@@ -131,10 +131,10 @@ class FeatureStore:
         return self._files[name]
 
     def save(self) -> None:
-        """Puts on disk what was appended: after a kill, it need not be computed again.
+        """Flushes the appended features to disk, so that a kill does not lose them.
 
         Raises:
-            FailedError: the disk is full, or refuses.
+            FailedError: the disk is full or not writable.
         """
         if self.rows == 0 or self._features is not None:
             return
@@ -151,7 +151,7 @@ class FeatureStore:
         return FailedError(f"cannot write features into {self.path}: {reason_of(error)}")
 
     def features(self) -> Features:
-        """Returns all features, read from disk as they are used."""
+        """Returns all features as memory-mapped arrays."""
         if not self.is_complete:
             raise ValueError(f"{self.path} has {self.rows} of {self.count}")
         if self._features is None:
@@ -164,7 +164,7 @@ class FeatureStore:
         return self._features
 
     def delete(self) -> None:
-        """Deletes it from disk; features that were returned before stay readable."""
+        """Deletes the store. Features that it returned stay readable."""
         self._close()
         shutil.rmtree(self.path, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Fidelity and variety of fakes apart, from nearest neighbours in a classifier's features."""
+"""Fidelity and variety of fakes, measured separately by nearest neighbours in feature space."""
 
 import dataclasses
 import hashlib
@@ -24,21 +24,21 @@ def precision_recall_density_coverage(
     precision_neighbors: int = PRECISION_NEIGHBORS,
     density_neighbors: int = DENSITY_NEIGHBORS,
 ) -> dict[str, float]:
-    """Precision, recall, density and coverage of fake features against real ones.
+    """Computes precision, recall, density and coverage of fake features.
 
-    The ball of a point reaches to its k-th nearest neighbour in its own set, the point itself not counted, and holds
-    its boundary. Precision is the share of fakes within the ball of some real, recall the share of reals within the
-    ball of some fake; density is the mean number of reals' balls around a fake, over k, and coverage the share of reals
-    whose ball holds some fake.
+    The ball of a point reaches to its k-th nearest neighbour in its own set, not counting the point itself, and
+    includes its boundary. Precision is the fraction of fakes inside the ball of any real point, recall the fraction of
+    real points inside the ball of any fake. Density is the mean number of real balls that contain a fake, divided by k.
+    Coverage is the fraction of real balls that contain any fake.
 
-    Ties: a fake at exactly the radius of a ball, such as a copy of the neighbour that made the radius, is on its
-    boundary. For precision, recall and coverage it is within the ball. For density, all balls that hold a fake in
-    their interior count, and those that it is on the boundary of only until k are counted: where many reals coincide,
-    their balls have radius 0, and a fake that coincides with them would be in all of them. So where all features are
-    the same all four are 1, and density exceeds 1 by interiors alone.
+    Ties: a fake at exactly the radius of a ball, such as a copy of the neighbour that defines the radius, is on its
+    boundary. For precision, recall and coverage, it counts as inside. For density, all balls with the fake in their
+    interior count; balls with the fake on their boundary count only until the total is k. Otherwise, where many real
+    points coincide, a fake at the same place would be inside all of their balls of radius 0. If all features are equal,
+    all four scores are 1.
 
-    Distances are those of float64 differences, so duplicates and collapsed fakes are scored exactly. Memory is bounded;
-    time is the square of the number of rows.
+    Distances come from float64 differences, so that duplicates and collapsed fakes are scored exactly. Memory is
+    bounded; time grows with the square of the number of rows.
 
     Args:
         real: ``(n, width)``, in memory or an ``np.memmap``.
@@ -54,8 +54,8 @@ def precision_recall_density_coverage(
             finite.
 
     Reference: Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative Models (NeurIPS 2019),
-    and Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models (ICML 2020), whose code leaves out
-    the boundary of the balls: without ties the numbers are the same.
+    and Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models (ICML 2020). Their code excludes the
+    boundary of the balls: without ties, the numbers are equal.
     """
     if min(precision_neighbors, density_neighbors) < 1:
         raise ValueError(f"at least 1 neighbour is expected, received {precision_neighbors} and {density_neighbors}")

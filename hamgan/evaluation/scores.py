@@ -1,4 +1,4 @@
-"""All scores of one set of fakes, from features alone."""
+"""All scores of a set of fakes, computed from features."""
 
 import logging
 import math
@@ -25,19 +25,19 @@ _logger = logging.getLogger(__name__)
 
 
 def class_conditional_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Share, in [0, 1], of the images that the classifier assigns to the label asked for."""
+    """Returns the fraction of images, in [0, 1], that the classifier assigns to their label."""
     return float(np.mean(np.argmax(logits, axis=1) == labels))
 
 
 class RealReference:
-    """The real images' features, and what is computed from them once.
+    """Features of the real images, and everything that is computed from them once.
 
     Args:
-        validation: features of the validation split; FID is against these unless it says otherwise.
+        validation: features of the validation split, the reference of FID.
         train: features of the train split.
-        num_classes: number of classes of the data set. Accuracy is None for a classifier with other classes.
-        distinct: number of validation images before the first that counts twice; all if None. Neighbours
-            are looked for among these.
+        num_classes: number of classes of the data set. Accuracy is None for a classifier with another number.
+        distinct: number of distinct validation images, which come first; by default, all. Only these are used for
+            nearest neighbours.
     """
 
     def __init__(self, validation: Features, train: Features, num_classes: int, distinct: int | None = None) -> None:
@@ -56,7 +56,7 @@ class RealReference:
         }
 
     def accuracy(self, features: Features) -> float | None:
-        """Returns the share of images that the classifier assigns to their label, None if it knows other classes."""
+        """Returns the class accuracy, or None if the classifier has another number of classes."""
         if features.logits.shape[1] != self.num_classes:
             return None
         return class_conditional_accuracy(features.logits, features.labels)
@@ -67,12 +67,12 @@ def score(fakes: Features, real: RealReference, neighbors_samples: int) -> tuple
 
     Args:
         fakes: features of the fakes.
-        real: features that they are compared with.
-        neighbors_samples: images of each side for precision, recall, density and coverage; none of these if 0.
+        real: real features.
+        neighbors_samples: number of real and of fake images for precision, recall, density and coverage; 0 skips these.
 
     Returns:
-        The scores by name, and the standard errors of those that come with one. All scores are NaN if a feature is not
-        finite, as those of a generator that has diverged.
+        The scores by name, and the standard errors by name. All scores are NaN if a feature is not finite, as after a
+        collapse of the generator.
     """
     if not _are_finite(fakes):
         _logger.warning("The classifier's outputs for the fakes are not finite: all scores are NaN")
@@ -111,13 +111,13 @@ def score_repeats(
 
     Args:
         fakes: features of each set.
-        real: features that they are compared with.
-        settings: settings that say which scores.
-        intra_classes: classes whose own FID is measured.
+        real: real features.
+        settings: settings that select the scores.
+        intra_classes: labels of classes to compute FID within.
 
     Returns:
-        "scores", means over the sets; "spread", their standard deviations if there are several sets; "repeats", the
-        scores of each; and of the first set alone: "standard_errors", "fid_infinity" and "intra_fid" if asked for.
+        "scores" (means over the sets), "spread" (standard deviations, if there are several sets), "repeats" (the scores
+        of each set), and, for the first set, "standard_errors", "fid_infinity" and "intra_fid" if requested.
     """
     repeats = []
     for features in fakes:

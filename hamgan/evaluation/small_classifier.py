@@ -1,4 +1,4 @@
-"""A small classifier for small images, trained in seconds: scores a data set that Inception knows nothing of."""
+"""A small classifier that trains in seconds, for images that Inception was not trained for."""
 
 import logging
 import os
@@ -25,15 +25,15 @@ SHIFT = 0.06
 def train_small_classifier(
     config: DataConfig, *, resolution: int, output: str, seed: int = 0, steps: int = STEPS
 ) -> float:
-    """Trains a convolutional classifier on a data set's train split and exports it as a SavedModel.
+    """Trains a convolutional classifier on the train split of a data set and exports it as a SavedModel.
 
     The SavedModel takes float32 images in [-1, 1], ``(batch, resolution, resolution, 3)``, and returns ``logits``,
     ``(batch, num_classes)``, and ``pool_3``, the last hidden layer, ``(batch, 64)``.
 
     Args:
-        config: the data set.
+        config: config of the data set.
         resolution: height and width of the images.
-        output: folder of the SavedModel; it appears only when it is complete.
+        output: folder of the SavedModel, which appears once it is complete.
         seed: seed of weights, order and augmentation.
         steps: number of optimiser steps.
 
@@ -63,14 +63,14 @@ def train_small_classifier(
 
 
 def check_free(output: str, option: str) -> None:
-    """Checks that a classifier can be written, before it is trained.
+    """Checks, before training, that a classifier can be written.
 
     Args:
         output: folder of the classifier.
         option: option that names it, for errors.
 
     Raises:
-        UserError: there is something of that name, or it cannot be written.
+        UserError: the folder exists, or cannot be written.
     """
     try:
         if tf.io.gfile.exists(output):
@@ -81,12 +81,12 @@ def check_free(output: str, option: str) -> None:
 
 
 def is_saved_model(path: str) -> bool:
-    """Whether a folder holds a SavedModel."""
+    """Whether a folder contains a SavedModel."""
     return tf.io.gfile.exists(os.path.join(path, "saved_model.pb"))
 
 
 def prepare_digits_classifier(data_dir: str, output: str) -> None:
-    """Trains and exports the classifier of the embedded digits, unless it is there already.
+    """Trains and exports the classifier of the embedded digits, unless it exists.
 
     Raises:
         UserError: the data set cannot be used.
@@ -108,7 +108,7 @@ def _classifier(resolution: int, num_classes: int) -> keras.Model:
 
 
 def _with_augmentation(classifier: keras.Model, seed: int) -> keras.Model:
-    """A model of its own: the random layer's state cannot be exported."""
+    """Returns a separate model with augmentation, because random layers cannot be exported."""
     inputs = keras.Input(classifier.input_shape[1:])
     shift = keras.layers.RandomTranslation(SHIFT, SHIFT, fill_mode="constant", fill_value=-1.0, seed=seed)
     return keras.Model(inputs, classifier(shift(inputs))["logits"])

@@ -1,4 +1,4 @@
-"""How far scores depend on the choice and the number of fakes: bootstrap and extrapolation."""
+"""Dependence of scores on the sample of fakes and its size: bootstrap and extrapolation."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,10 @@ from hamgan.evaluation.row_blocks import check_matrix, row_blocks
 def bootstrap_frechet_distance(
     distance: FrechetDistance, fake_pool_3: np.ndarray, *, resamples: int, seed: int
 ) -> float:
-    """Standard error of the FID for the choice of fakes, by the bootstrap: the real features stay as they are.
+    """Returns the standard error of the FID over samples of fakes, by the bootstrap with fixed real features.
 
-    A standard error and no percentiles, for the bootstrap's FIDs lie above the FID: a resample has fewer distinct
-    images, and FID is biased upwards the more the fewer there are. Their spread is hardly moved by it.
+    The result is a standard error and not percentiles, because bootstrap FIDs lie above the FID: a resample has fewer
+    distinct images, which increases the upward bias of FID. Their spread is hardly affected.
 
     Args:
         distance: distance to the real features.
@@ -36,12 +36,12 @@ def bootstrap_frechet_distance(
 
 
 def bootstrap_inception_score(logits: np.ndarray, *, resamples: int, seed: int) -> float:
-    """Standard error of the IS for the choice of images, by the bootstrap; the logits are read once for all resamples.
+    """Returns the standard error of the IS by the bootstrap. The logits are read once for all resamples.
 
     Args:
         logits: ``(n, classes)``.
         resamples: number of resamples of n rows with replacement, at least 2.
-        seed: seed of the resamples; the same rows are drawn as by ``bootstrap_frechet_distance``.
+        seed: seed of the resamples, which are those of ``bootstrap_frechet_distance``.
 
     Raises:
         ValueError: there are fewer than 2 resamples, or no logits.
@@ -62,7 +62,7 @@ def bootstrap_inception_score(logits: np.ndarray, *, resamples: int, seed: int) 
 
 
 def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields for each resample how often each row is drawn, ``(count,)``."""
+    """Yields, for each resample, the number of times that each row is drawn, shape ``(count,)``."""
     if resamples < 2:
         raise ValueError(f"at least 2 resamples are expected, received {resamples}")
     if not count:
@@ -75,18 +75,18 @@ def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 def frechet_distance_infinity(
     distance: FrechetDistance, fake_pool_3: np.ndarray, *, seed: int, points: int = 15, smallest: int | None = None
 ) -> float:
-    """FID extrapolated to infinitely many fakes: its bias is near linear in 1/N, so a line's intercept is free of it.
+    """Extrapolates FID to infinitely many fakes, by a line in 1/N, in which the bias of FID is nearly linear.
 
-    The line is fitted by least squares to the FIDs of random subsets without replacement, of sizes evenly spaced from
-    ``smallest`` to all. The real features' own bias stays: they are a fixed set and are not extrapolated.
+    The line is fitted by least squares to the FIDs of random subsets without replacement, with evenly spaced sizes from
+    ``smallest`` to all. The bias due to the fixed set of real features remains.
 
     Args:
         distance: distance to the real features.
         fake_pool_3: features, ``(n, width)``.
         seed: seed of the subsets.
         points: number of sizes, at least 2.
-        smallest: the smallest size; by default a tenth of n, but enough for a covariance of full rank (width + 1) where
-            half of n allows it: below that the bias is not linear in 1/N.
+        smallest: smallest size; by default a tenth of n, or width + 1 if that is larger and at most half of n. With
+            fewer rows, the covariance has no full rank, and the bias is not linear in 1/N.
 
     Returns:
         The intercept, which may be a little below 0.
@@ -95,7 +95,7 @@ def frechet_distance_infinity(
         ValueError: there are fewer than 2 points, or ``smallest`` is not from 2 to below n.
 
     Reference: Chong and Forsyth, Effectively Unbiased FID and Inception Score and where to find them (CVPR 2020),
-    section 4; 15 points from 5,000 to 50,000. They draw the fakes by a Sobol sequence; here they are given.
+    section 4, with 15 points from 5,000 to 50,000. They draw the fakes by a Sobol sequence.
     """
     check_matrix("features", fake_pool_3)
     count, width = fake_pool_3.shape

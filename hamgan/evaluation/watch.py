@@ -1,4 +1,4 @@
-"""Continuous evaluation of a run that is being trained elsewhere."""
+"""Continuous evaluation of a run while another process trains it."""
 
 import logging
 import time
@@ -26,17 +26,17 @@ def watch(
     poll_seconds: float = POLL_SECONDS,
     scored: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> bool:
-    """Scores every checkpoint of a run once, in the order of their steps, as they appear.
+    """Scores each checkpoint of a run once, in the order of their steps, as training writes them.
 
-    What was scored before is not scored again. A checkpoint that is deleted before it could be read, or is damaged,
-    is passed over. The run's page is written again after each; training keeps the best by FID.
+    Existing results are not computed again. Checkpoints that are damaged, or deleted before they are read, are skipped.
+    The report is updated after each result. Training keeps the checkpoint with the best FID.
 
     Args:
-        evaluator: evaluator that scores them, in one process.
-        run: the run.
+        evaluator: evaluator, in one process.
+        run: folder of the run.
         weights: "ema" or "raw".
-        timeout: seconds without a new checkpoint after which the watch ends.
-        poll_seconds: seconds between looks at the folder.
+        timeout: seconds without a new checkpoint before the watch ends.
+        poll_seconds: seconds between checks of the folder.
         scored: function that is called with each result.
 
     Returns:
@@ -72,7 +72,7 @@ def watch(
 
 
 def has_ended(run: RunDirectory) -> bool:
-    """Whether training says that it has ended: at its last step, or by a collapse that it has not resumed from."""
+    """Whether training has ended: at its last step, or by a collapse without a resume."""
     collapses = run.read_collapses()
     if collapses and collapses[-1]["action"] == "stop" and not _has_resumed(run, collapses[-1]):
         return True
@@ -80,5 +80,5 @@ def has_ended(run: RunDirectory) -> bool:
 
 
 def _has_resumed(run: RunDirectory, collapse: dict[str, Any]) -> bool:
-    """Whether training has taken steps since a collapse: with it, all rows after the last checkpoint were dropped."""
+    """Whether training has logged steps since a collapse, which drops all rows after the last checkpoint."""
     return any(row["step"] > collapse["resumed_from"] for row in run.read_metrics())

@@ -57,7 +57,7 @@ def convert_official(
         The config, the step, and the names of loaded and ignored variables.
 
     Raises:
-        UserError: if the checkpoint is missing, damaged or of another architecture, if it has missing, unknown or
+        UserError: if the checkpoint is missing or damaged or has another architecture, if it has missing, unknown or
             misshapen variables, or if ``out`` exists or is not writable.
         FailedError: if writing fails.
     """

@@ -89,7 +89,7 @@ class RunDirectory:
         """
         with self._writing():
             if gfile.exists(self.path) and not (gfile.isdir(self.path) and self._is_unused()):
-                raise UserError(f"{self.path} is there and is not a run (no config.json); choose another --run")
+                raise UserError(f"{self.path} exists and is not a run (no config.json); choose another --run")
             check_writable(self.path)
 
     def check_takes_results(self) -> None:

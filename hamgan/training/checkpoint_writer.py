@@ -1,4 +1,4 @@
-"""Checkpoints written beside the training: it waits only while its variables are copied."""
+"""Checkpoints written in the background: training waits only while its variables are copied."""
 
 import logging
 import threading
@@ -29,7 +29,7 @@ WRITE_ERRORS = (OSError, tf.errors.OpError)
 
 
 def _retry_seconds() -> Iterator[float]:
-    """Pauses between attempts, longer and longer."""
+    """Yields growing pauses between attempts, in seconds."""
     seconds = FIRST_RETRY_SECONDS
     while True:
         yield seconds
@@ -41,16 +41,16 @@ class CheckpointNotWrittenError(FailedError):
 
 
 class CheckpointWriter:
-    """Keeps a folder of checkpoints.
+    """Writes and manages a folder of checkpoints.
 
-    A checkpoint that a full disk or a bucket refuses is tried again, more and more seldom, until it is written or there
-    is a newer one.
+    If the disk is full or a bucket not available, the writer retries with growing pauses until the checkpoint is
+    written or a newer one replaces it.
 
     Args:
         directory: folder of the checkpoints.
-        variables: everything to save, by name.
-        max_to_keep: number of the newest checkpoints that are kept.
-        best_step: function that returns the step of a checkpoint to keep besides, or None.
+        variables: variables to save, by name.
+        max_to_keep: number of recent checkpoints to keep.
+        best_step: function that returns the step of one more checkpoint to keep, or None.
 
     Raises:
         UserError: the folder cannot be written.
@@ -84,9 +84,9 @@ class CheckpointWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
 
     def save(self, step: int) -> None:
-        """Copies the variables, and begins to write them as the checkpoint of ``step``.
+        """Copies the variables and starts to write them as the checkpoint of ``step``.
 
-        Waits for the one before if it is still being written.
+        Waits first if the previous checkpoint is still being written.
         """
         if self._end_retries() is not None:
             _logger.warning("The checkpoint of step %d was not written; now comes that of step %d", self._step, step)
@@ -96,7 +96,7 @@ class CheckpointWriter:
         self._writing = self._thread.submit(self._write_with_retries)
 
     def settle(self) -> None:
-        """Waits until nothing is being written; a checkpoint that was refused is given up."""
+        """Waits until no write is in progress, and gives up a checkpoint that could not be written."""
         self._end_retries()
 
     def hurry(self) -> None:
@@ -104,10 +104,10 @@ class CheckpointWriter:
         self._hurry.set()
 
     def wait(self) -> None:
-        """Waits for the last checkpoint to be written; one that is refused is tried again for an hour.
+        """Waits until the last checkpoint is written, with retries for up to an hour.
 
         Raises:
-            CheckpointNotWrittenError: it cannot be written.
+            CheckpointNotWrittenError: the checkpoint cannot be written.
         """
         error = self._end_retries()
         retries = _retry_seconds()
@@ -131,12 +131,12 @@ class CheckpointWriter:
             ) from error
 
     def close(self) -> None:
-        """Ends the thread; a write in progress is finished, one that was refused is not tried again."""
+        """Ends the thread after the write in progress, without retries."""
         self._give_up.set()
         self._thread.shutdown()
 
     def _end_retries(self) -> Exception | None:
-        """Waits until nothing is being written; returns why the last checkpoint was not."""
+        """Waits until no write is in progress; returns the error of the last checkpoint, if any."""
         if self._writing is None:
             return None
         self._give_up.set()

@@ -1,4 +1,4 @@
-"""When training collapses: what is not finite, and what the networks looked like before."""
+"""Description of a collapse: which values are not finite, and the state of the networks before."""
 
 import math
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ LARGEST_SHOWN = 3
 
 
 class TrainingDivergedError(FailedError):
-    """A loss or a weight is not finite; nothing of the steps since the last checkpoint is kept."""
+    """A loss or a weight is not finite. The steps since the last checkpoint are lost."""
 
 
 def describe_collapse(taken: StepsTaken, step: int, singular_values: Mapping[str, float]) -> dict[str, Any] | None:
-    """Returns what is wrong after some steps, or None if all is finite.
+    """Describes a collapse during some steps; returns None if everything is finite.
 
     Args:
-        taken: what the train function returned.
-        step: the number of steps taken, these included.
-        singular_values: the largest of each layer, by name, when all was well for the last time.
+        taken: result of the train function.
+        step: number of steps taken, including these.
+        singular_values: largest singular value of each layer, by name, before these steps.
 
     Returns:
-        Plain values for JSON: "step", the first that was not finite; "values", its losses and gradient norms;
-        "singular_values"; and "what", a sentence.
+        JSON values: "step" (the first that was not finite), "values" (its losses and gradient norms), "singular_values"
+        and "what" (a description).
     """
     failed = int(taken.failed_step.numpy())
     if failed < 0 and bool(taken.weights_are_finite.numpy()):
@@ -52,5 +52,5 @@ def describe_collapse(taken: StepsTaken, step: int, singular_values: Mapping[str
 
 
 def _plain(value: np.floating | float) -> float | str:
-    """A number as JSON has it; "nan", "inf" or "-inf" else."""
+    """Returns a number as JSON can hold it: as text if it is not finite."""
     return float(value) if math.isfinite(value) else str(float(value))

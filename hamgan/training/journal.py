@@ -1,4 +1,4 @@
-"""What a run writes besides its checkpoints: the log, curves, pictures. None of it may stop the training."""
+"""The log, curves and pictures of a run. Errors in writing them never stop training."""
 
 import logging
 from collections.abc import Callable
@@ -15,10 +15,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Journal:
-    """Writes rows, curves and pictures; what a full disk refuses is kept and written later, or, a picture, left out.
+    """Writes rows, curves and pictures. If the disk is full, rows are kept and written later; pictures are skipped.
 
     Args:
-        run: the run.
+        run: folder of the run.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -65,14 +65,14 @@ class Journal:
         self._attempt("the samples", write)
 
     def flush(self) -> None:
-        """Writes what has been put off."""
+        """Writes the rows that were kept back."""
         if self._waiting:
             self._attempt("the log", self._write_rows)
         if self._events is not None:
             self._attempt("TensorBoard's file", self._events.flush)
 
     def close(self) -> None:
-        """Writes what has been put off and closes the files."""
+        """Writes the rows that were kept back, and closes the files."""
         self.flush()
         if self._events is not None:
             self._attempt("TensorBoard's file", self._events.close)

@@ -1,4 +1,4 @@
-"""SIGTERM, by which a machine is announced to be taken away: it stops the work in good order."""
+"""Graceful reaction to SIGTERM, which clouds send before they take a machine away."""
 
 import os
 import signal
@@ -10,17 +10,17 @@ from hamgan.errors import PreemptedError
 
 
 class PreemptionWatch:
-    """While in its context, SIGTERM stops the work instead of ending the process.
+    """Context in which SIGTERM stops the work instead of the process.
 
-    At first it raises ``PreemptedError`` wherever the program is. After :meth:`defer`, it only calls the callbacks, and
-    the program stops when it has saved its work.
+    At first, SIGTERM raises ``PreemptedError``, wherever the program is. After :meth:`defer`, it only calls the
+    callbacks, and the program stops once it has saved its work.
 
-    Python runs signal handlers between its own instructions, and a call that takes a hundred steps on the device is one
-    of them. So the signal is written to a pipe by the interpreter's C code, at once, and a thread that reads the pipe
-    calls the callbacks.
+    Python runs signal handlers between bytecode instructions, but a call that takes a hundred steps on the device is a
+    single instruction. Therefore the interpreter's C code writes the signal to a pipe at once, and a thread that reads
+    the pipe calls the callbacks.
 
     Args:
-        message: what the ``PreemptedError`` says.
+        message: message of the ``PreemptedError``.
     """
 
     def __init__(
@@ -34,17 +34,17 @@ class PreemptionWatch:
         self._has_raised = False
 
     def call(self, callback: Callable[[], object]) -> None:
-        """Has ``callback`` called in another thread when SIGTERM comes, or at once if it has come already."""
+        """Registers a function to call in another thread on SIGTERM, or at once if SIGTERM has come already."""
         self._callbacks.append(callback)
         if self._requested.is_set():
             callback()
 
     def defer(self) -> None:
-        """Leaves it to the callbacks to stop the program from now on."""
+        """Lets only the callbacks react to SIGTERM from now on."""
         self._raises = False
 
     def __enter__(self) -> "PreemptionWatch":
-        # Only the main thread may handle signals; elsewhere nothing is watched.
+        # Only the main thread can handle signals.
         if threading.current_thread() is threading.main_thread():
             self._reading_end, self._writing_end = os.pipe()
             os.set_blocking(self._writing_end, False)
@@ -77,5 +77,5 @@ class PreemptionWatch:
             self._thread.join()
             os.close(self._reading_end)
         if self._has_raised and isinstance(error, Exception):
-            # TensorFlow, which may be tracing a graph, raises another error in its place, of many lines.
+            # While TensorFlow traces a graph, it replaces the error by one of many lines.
             raise PreemptedError(self._message) from error

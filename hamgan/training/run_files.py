@@ -1,4 +1,4 @@
-"""What the chief of a training run writes: checkpoints, log, pictures."""
+"""Files that the chief of a training run writes: checkpoints, log, pictures."""
 
 import tensorflow as tf
 
@@ -15,13 +15,13 @@ GRID_COLUMNS = 10
 
 
 class RunFiles:
-    """Writes the files of a run; one process does.
+    """Writes the files of a run, in one process.
 
     Args:
-        config: the experiment.
+        config: config of the experiment.
         run: folder of the run.
-        state: networks and everything else that is saved.
-        strategy: strategy whose replicas draw the pictures.
+        state: training state to save.
+        strategy: strategy whose replicas generate the pictures.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class RunFiles:
         self.classes = grid_classes(config.model.num_classes)
 
     def write_what_is_due(self, step: int) -> None:
-        """Draws and saves. The checkpoint comes last: what it covers has been written by then."""
+        """Writes pictures and checkpoints that are due. The checkpoint comes last, after everything that it covers."""
         is_last = step == self.config.steps
         if self.config.image_every and (is_last or step % self.config.image_every == 0):
             self.journal.draw(step, self.sampler.grid(self.classes, GRID_COLUMNS))
@@ -50,7 +50,7 @@ class RunFiles:
             self.save(step)
 
     def save(self, step: int) -> None:
-        """Begins to write a checkpoint."""
+        """Starts to write a checkpoint."""
         self.journal.flush()
         self.checkpoints.save(step)
 

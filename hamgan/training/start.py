@@ -68,7 +68,7 @@ def resume(
     """Restores the newest checkpoint, if there is one, and drops what the run's files say of later steps.
 
     Raises:
-        UserError: no checkpoint can be read, or the run is beyond ``train.steps`` already.
+        UserError: no checkpoint can be read, or the run is already beyond ``train.steps``.
     """
     restored = restore_on_all_workers(run, state, strategy)
     step = int(state.step.numpy())
@@ -119,7 +119,7 @@ def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
     if changed:
         listed = "; ".join(f"{path} is {there} there, {here} now" for path, (there, here) in changed.items())
         raise UserError(
-            f"{run.path} was begun with other settings: {listed}. Choose another --run, or the same settings"
+            f"{run.path} was started with other settings: {listed}. Choose another --run, or the same settings"
         )
 
 

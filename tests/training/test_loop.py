@@ -145,7 +145,7 @@ def test_a_finished_run_is_left_as_it_is(tiny, whole_run, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["train.global_batch=8"], "begun with other settings: train.global_batch is 4 there, 8 now"),
+        (["train.global_batch=8"], "started with other settings: train.global_batch is 4 there, 8 now"),
         (["model.generator.context.0.rank=3"], "model.generator.context.0.rank is 2 there, 3 now"),
         (["train.steps=4"], "is at step 6, beyond train.steps 4"),
         (["model.num_classes=12"], "model.num_classes"),
@@ -288,7 +288,7 @@ def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(tiny, tmp
             RunDirectory(str(tmp_path)).create(override(tiny, ["train.seed=9"]))
 
     monkeypatch.setattr("hamgan.training.start.TrainState", SlowState)
-    with pytest.raises(UserError, match=r"begun with other settings: train\.seed is 9 there, 0 now"):
+    with pytest.raises(UserError, match=r"started with other settings: train\.seed is 9 there, 0 now"):
         _train(tiny, tmp_path)
     assert RunDirectory(str(tmp_path)).read_config().train.seed == 9
 
