@@ -58,7 +58,9 @@ def literal_path(path: str) -> Iterator[str]:
     folder, name = os.path.split(os.path.abspath(path))
     with tempfile.TemporaryDirectory(prefix="hamgan-") as links:
         if is_pattern(links):
-            raise UserError(f"TMPDIR is {os.path.dirname(links)}, which TensorFlow takes for a pattern; set another")
+            raise UserError(
+                f"TMPDIR is {os.path.dirname(links)}, which TensorFlow would read as a pattern; set another folder"
+            )
         literal = os.path.join(links, "literal")
         for entry in os.listdir(folder):
             if entry == name or entry.startswith(f"{name}."):

@@ -23,7 +23,7 @@ def _import_modules(*names: str) -> list[types.ModuleType]:
     # Locates the package without executing it.
     spec = importlib.util.find_spec(_ROOT)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("tensorflow-gan 2.1.0 is expected, found none: pip install tensorflow-gan==2.1.0")
+        raise UserError("expected tensorflow-gan 2.1.0, found none: pip install tensorflow-gan==2.1.0")
     root = spec.submodule_search_locations[0]
     before = {name: module for name, module in sys.modules.items() if name.split(".")[0] == _ROOT}
     for name in before:

@@ -35,7 +35,10 @@ def test_errors_of_a_data_set_are_reported_without_the_graph_trace(tmp_path):
     [
         (OSError(errno.ENOSPC, "No space left on device", "a/b"), "a/b: No space left on device"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
-        (OSError("what was written reads back otherwise"), "what was written reads back otherwise"),
+        (
+            OSError("what was written does not read back as it was written"),
+            "what was written does not read back as it was written",
+        ),
         (ValueError("one\ntwo"), "one"),
         (ValueError(), "ValueError"),
         (tf.errors.DataLossError(None, None, "{{function_node f}} truncated [Op:Read] name: "), "truncated"),

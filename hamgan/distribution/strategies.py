@@ -52,9 +52,9 @@ def create_strategy(
     if accelerator == "auto" and tpu is not None:
         accelerator = "tpu"
     if (tpu or zone or project) and accelerator != "tpu":
-        raise UserError(f"--tpu, --zone and --project go with --accelerator tpu, found --accelerator {accelerator}")
+        raise UserError(f"--tpu, --zone and --project require --accelerator tpu, found --accelerator {accelerator}")
     if cpu_replicas > 1 and accelerator not in ("auto", "cpu"):
-        raise UserError("--cpu_replicas goes with --accelerator cpu")
+        raise UserError("--cpu_replicas requires --accelerator cpu")
     num_workers = _num_workers()
     if accelerator == "tpu":
         if num_workers > 1:
@@ -62,7 +62,7 @@ def create_strategy(
         return _tpu_strategy(tpu or "local", zone, project)
     gpus = tf.config.list_physical_devices("GPU")
     if accelerator == "gpu" and not gpus:
-        raise UserError("--accelerator gpu: TensorFlow sees no GPU; check the driver, or use --accelerator cpu")
+        raise UserError("--accelerator gpu: TensorFlow finds no GPU; check the driver, or use --accelerator cpu")
     if accelerator == "cpu":
         tf.config.set_visible_devices([], "GPU")
     if num_workers > 1:
@@ -71,7 +71,7 @@ def create_strategy(
         return tf.distribute.MultiWorkerMirroredStrategy()
     if cpu_replicas > 1:
         if accelerator == "auto" and gpus:
-            raise UserError("--cpu_replicas goes with --accelerator cpu")
+            raise UserError("--cpu_replicas requires --accelerator cpu")
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * cpu_replicas)
         return tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(cpu_replicas)])
@@ -104,7 +104,7 @@ def _num_workers() -> int:
 
 def _tpu_strategy(name: str, zone: str | None, project: str | None) -> tf.distribute.Strategy:
     if name == "local" and (zone or project):
-        raise UserError("--zone and --project are of a named TPU, found --tpu local")
+        raise UserError("--zone and --project require a named TPU, found --tpu local")
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name, zone=zone, project=project)
         if name != "local":

@@ -57,7 +57,7 @@ def train_small_classifier(
     with dataset.reading():
         model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
         accuracy = float(model.evaluate(validation, verbose=0, return_dict=True)["accuracy"])
-    _logger.info("Classifier: %.1f%% of the validation images right", 100 * accuracy)
+    _logger.info("Classifier: accuracy %.1f%% on the validation split", 100 * accuracy)
     _export(classifier, resolution, output)
     return accuracy
 
@@ -74,7 +74,7 @@ def check_free(output: str, option: str) -> None:
     """
     try:
         if tf.io.gfile.exists(output):
-            raise UserError(f"{output} is there already; choose another {option}, or remove it")
+            raise UserError(f"{output} exists already; choose another {option}, or remove it")
         check_writable(os.path.dirname(output.rstrip("/")) or ".")
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot write the classifier {output}: {reason_of(error)}; choose another {option}") from error

@@ -63,7 +63,7 @@ def watch(
             is_gone = step not in checkpoint_steps(run.checkpoints)
             if not is_gone and not isinstance(error, DamagedCheckpointError):
                 raise
-            _logger.warning("Step %d is passed over: %s", step, "it was deleted meanwhile" if is_gone else error)
+            _logger.warning("Step %d is skipped: %s", step, "it was deleted meanwhile" if is_gone else error)
         else:
             write_report(run)
             for result in results:

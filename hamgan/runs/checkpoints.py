@@ -77,9 +77,9 @@ def _verify(path: str, variables: Mapping[str, tf.Variable]) -> None:
                 if reader.get_tensor(keys[name]).tobytes() != variable.numpy().tobytes()
             ]
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
-        raise OSError(f"what was written does not read back: {reason_of(error)}") from error
+        raise OSError(f"the checkpoint does not read back: {reason_of(error)}") from error
     if changed:
-        raise OSError(f"what was written of {changed[0]} reads back otherwise")
+        raise OSError(f"{changed[0]} does not read back as it was written")
 
 
 @contextlib.contextmanager
@@ -148,7 +148,7 @@ def restore_newest(directory: str, variables: Mapping[str, tf.Variable]) -> str 
         try:
             restore(path, variables)
         except DamagedCheckpointError as error:
-            _logger.warning("WARNING %s; going back to the one before it", error)
+            _logger.warning("WARNING %s; using the previous one", error)
         else:
             return path
     if steps:

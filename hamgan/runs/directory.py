@@ -122,7 +122,7 @@ class RunDirectory:
             UserError: if the folder contains no run or the config is damaged.
         """
         if not self.exists():
-            raise UserError(f"no run in {self.path} (no config.json); 'hamgan train --run {self.path}' makes one")
+            raise UserError(f"no run in {self.path} (no config.json); 'hamgan train --run {self.path}' creates one")
         return experiment_from_json(read_text(self.config_path), self.config_path)
 
     def write_config(self, config: ExperimentConfig) -> None:
@@ -220,7 +220,8 @@ class RunDirectory:
                 gfile.remove(other)
         except (OSError, tf.errors.OpError) as error:
             raise FailedError(
-                f"cannot write {path}: {reason_of(error)}; make room or mend access, and run the same command again"
+                f"cannot write {path}: {reason_of(error)}; free space or fix permissions, then run the same command "
+                "again"
             ) from error
         return written
 

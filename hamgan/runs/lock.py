@@ -48,7 +48,9 @@ class RunLock(contextlib.AbstractContextManager["RunLock"]):
                     f"{self._run.path} is being trained by {self._owner()}; wait until it ends, or stop it"
                 ) from None
             except OSError as error:
-                _logger.warning("Cannot lock %s (%s): start no second trainer on this run", path, reason_of(error))
+                _logger.warning(
+                    "Cannot lock %s (%s): do not start a second trainer on this run", path, reason_of(error)
+                )
                 return
             now = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
             owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}

@@ -185,7 +185,7 @@ def load_generator(config: ExperimentConfig, path: str, weights: str, generator:
     """
     part = WEIGHTS[weights]
     if part not in checkpoint_parts(path):
-        raise UserError(f"checkpoint {path} holds no {weights} generator weights; use --weights raw")
+        raise UserError(f"checkpoint {path} has no {weights} generator weights; use --weights raw")
     if generator is None:
         generator = build_generator(config.model, name=part, precision=weights_precision(config))
     restore(path, network_variables(generator), part=part)
@@ -212,7 +212,7 @@ def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
         return [_checkpoint_at(which)]
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
-        raise UserError(f"no checkpoint in {run.checkpoints}; 'hamgan train --run {run.path}' makes them")
+        raise UserError(f"no checkpoint in {run.checkpoints}; 'hamgan train --run {run.path}' creates them")
     if which == "all":
         chosen = steps
     elif which == "latest":
@@ -221,7 +221,7 @@ def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
         best = run.best_step(among=steps)
         if best is None:
             raise UserError(
-                "--checkpoint best: no checkpoint that is still there was evaluated; "
+                "--checkpoint best: no existing checkpoint has been evaluated; "
                 f"'hamgan evaluate --run {run.path} --checkpoint all' evaluates them"
             )
         chosen = [best]

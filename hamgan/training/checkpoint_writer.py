@@ -89,7 +89,7 @@ class CheckpointWriter:
         Waits first if the previous checkpoint is still being written.
         """
         if self._end_retries() is not None:
-            _logger.warning("The checkpoint of step %d was not written; now comes that of step %d", self._step, step)
+            _logger.warning("The checkpoint of step %d was not written; the one of step %d follows", self._step, step)
         for name, variable in self._variables.items():
             self._copies[name].assign(variable)
         self._step = step
@@ -127,7 +127,7 @@ class CheckpointWriter:
         if error is not None:
             raise CheckpointNotWrittenError(
                 f"the checkpoint of step {self._step} cannot be written in {self._directory} ({reason_of(error)}); "
-                "make room or mend access, and run the same command again"
+                "free space or fix permissions, then run the same command again"
             ) from error
 
     def close(self) -> None:

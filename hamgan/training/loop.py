@@ -72,7 +72,7 @@ def train(
         if not is_multi_worker(strategy):
             raise
         raise PreemptedError(
-            f"a worker of the cluster is gone ({type(error).__name__}); start all workers again"
+            f"a worker of the cluster failed ({type(error).__name__}); start all workers again"
         ) from error
 
 
@@ -237,7 +237,7 @@ class _Loop:
             self.files.checkpoints.settle()
         path = restore_on_all_workers(self.run, self.state, self.strategy)
         if path is None:
-            raise TrainingDivergedError(f"{collapse['what']}; there is no checkpoint to go back to")
+            raise TrainingDivergedError(f"{collapse['what']}; there is no checkpoint to resume from")
         self.step = int(self.state.step.numpy())
         collapse["resumed_from"] = self.step
         self.collapses.append(collapse)
@@ -247,18 +247,18 @@ class _Loop:
             except (OSError, tf.errors.OpError) as error:
                 # The number of rollbacks selects the noise: without it, the run cannot be resumed.
                 raise TrainingDivergedError(
-                    f"{collapse['what']}; that cannot be noted in {self.run.path} ({reason_of(error)})"
+                    f"{collapse['what']}; that cannot be recorded in {self.run.path} ({reason_of(error)})"
                 ) from error
             self.run.forget_metrics_after(self.step)
         if not may_roll_back:
             advice = (
                 f"it was rolled back {self.rollbacks} times before (train.max_rollbacks)"
                 if self.config.on_collapse == "rollback"
-                else "--on_collapse rollback resumes from it with other noise and data order"
+                else "--on_collapse rollback resumes from it with new noise and data order"
             )
             raise TrainingDivergedError(f"{collapse['what']}. The last checkpoint is {path}; {advice}")
         _logger.warning(
-            "WARNING %s. Going back to step %d, with other noise and data order (rollback %d of at most %d)",
+            "WARNING %s. Going back to step %d, with new noise and data order (rollback %d of at most %d)",
             collapse["what"],
             self.step,
             self.rollbacks,

@@ -153,7 +153,7 @@ def test_the_preset_may_be_repeated_without_the_data_folder(tiny, run_path):
             "float32, mixed_bfloat16",
         ),
         (["train", "--run", "{run}", "--accelerator", "tpux"], "must be one of auto, cpu, gpu, tpu"),
-        (["train", "--run", "{run}", "--zone", "z"], "go with --accelerator tpu"),
+        (["train", "--run", "{run}", "--zone", "z"], "require --accelerator tpu"),
         (["tpu-check", "--preset", "digits", "--topology", "v5e"], "expected CHIP:SHAPE"),
         (["tpu-check", "--preset", "digits", "--topology", "v5x:2x2"], "unknown chip 'v5x'"),
         (["evaluate", "--run", "{tmp}/x"], "no run in"),

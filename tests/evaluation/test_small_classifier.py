@@ -36,7 +36,7 @@ def test_a_label_that_is_no_class_is_one_line_and_nothing_is_written(data_dir, t
 
 def test_a_folder_that_is_there_or_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UserError, match=r"file is there already; choose another --out, or remove it"):
+    with pytest.raises(UserError, match=r"file exists already; choose another --out, or remove it"):
         check_free(str(tmp_path / "file"), "--out")
     for output in ("file/classifier", "file/deep/classifier/"):
         with pytest.raises(UserError, match=r"cannot write the classifier .*file/.*; choose another --out"):
@@ -51,7 +51,7 @@ def test_what_cannot_be_written_is_said_before_the_digits_are_prepared(tmp_path,
     for arguments, message in (
         (["--data_dir", "{}/file"], "cannot write the classifier"),
         (["--data_dir", "{}/data", "--classifier", "{}/file/x"], "choose another --classifier"),
-        (["--data_dir", "{}/half"], "digits_classifier is there already; choose another --data_dir"),
+        (["--data_dir", "{}/half"], "digits_classifier exists already; choose another --data_dir"),
     ):
         given = [argument.format(tmp_path) for argument in arguments]
         assert main(["prepare", "digits", *given]) == 2

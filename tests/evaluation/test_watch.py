@@ -83,8 +83,8 @@ def test_a_checkpoint_deleted_under_it_or_damaged_is_passed_over(live_run, make_
         file.truncate(100)
     ended, steps = _watch(evaluator, run, lambda: 1 / 0, monkeypatch)
     assert (ended, steps) == (True, [4])
-    assert "Step 1 is passed over: it was deleted meanwhile" in caplog.text
-    assert "Step 2 is passed over: checkpoint" in caplog.text
+    assert "Step 1 is skipped: it was deleted meanwhile" in caplog.text
+    assert "Step 2 is skipped: checkpoint" in caplog.text
 
 
 def test_it_ends_after_the_timeout(live_run, make_evaluator, monkeypatch):

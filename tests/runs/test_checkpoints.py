@@ -133,7 +133,7 @@ def test_missing_and_damaged_checkpoints_raise_different_errors(tiny, tmp_path):
 def test_missing_generator_weights_are_rejected(tiny, tmp_path):
     generator = build_generator(tiny.model)
     write_checkpoint(str(tmp_path / "ckpt-1"), network_variables(generator))
-    with pytest.raises(UserError, match="holds no ema generator weights; use --weights raw"):
+    with pytest.raises(UserError, match="has no ema generator weights; use --weights raw"):
         load_generator(tiny, str(tmp_path / "ckpt-1"), "ema")
 
 
@@ -151,7 +151,7 @@ def test_checkpoints_are_found_by_name(tiny, tmp_path):
     for wrong in ("3", "newest", "-1"):
         with pytest.raises(UserError, match=r"latest, best, all, a path or a step that was saved.* has 2, 10"):
             find_checkpoints(run, wrong)
-    with pytest.raises(UserError, match="best: no checkpoint that is still there was evaluated"):
+    with pytest.raises(UserError, match="best: no existing checkpoint has been evaluated"):
         find_checkpoints(run, "best")
     for step, fid in ((2, 5.0), (10, 7.0), (6, 1.0)):
         run.write_evaluation({"step": step, "card_id": "0a", "scores": {"fid": fid}, "card": {"images": {"fake": 10}}})
@@ -186,7 +186,7 @@ def test_a_checkpoint_appears_only_after_verification(tiny, tmp_path, monkeypatc
 
     monkeypatch.setattr(tf.train, "load_checkpoint", Otherwise)
     monkeypatch.setattr(tf.io.gfile, "rename", flip)
-    with pytest.raises(OSError, match="what was written of a reads back otherwise"):
+    with pytest.raises(OSError, match="what was written of a does not read back as it was written"):
         write_checkpoint(path, {"a": tf.Variable([3.0, 4.0])})
     monkeypatch.undo()
     assert sorted(os.listdir(tmp_path)) == ["ckpt-1.data-00000-of-00001", "ckpt-1.index"]

@@ -70,7 +70,7 @@ def test_training_continues_without_lock_support(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with _acquire(tmp_path):
-        assert "start no second trainer on this run" in caplog.text
+        assert "do not start a second trainer on this run" in caplog.text
 
 
 def test_an_unwritable_folder_raises_a_user_error(tmp_path):

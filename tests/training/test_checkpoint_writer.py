@@ -133,7 +133,7 @@ def test_a_newer_checkpoint_takes_the_place_of_a_refused_one(tmp_path, variable,
     assert tried[-1] == "ckpt-8"
     assert checkpoint_steps(str(tmp_path)) == [8]
     assert _saved(tmp_path, 8) == 8.0
-    assert "The checkpoint of step 7 was not written; now comes that of step 8" in caplog.text
+    assert "The checkpoint of step 7 was not written; the one of step 8" in caplog.text
 
 
 def test_the_last_checkpoint_is_tried_for_a_while_and_then_fails_in_one_line(tmp_path, make, monkeypatch, caplog):

@@ -339,7 +339,9 @@ def test_a_collapse_that_cannot_be_noted_stops_the_run(tiny, tmp_path, monkeypat
     monkeypatch.setattr(loop, "make_train_function", _without_networks)
     monkeypatch.setattr(loop, "describe_collapse", lambda *_: {"step": 1, "what": "generator_loss is inf"})
     monkeypatch.setattr(RunDirectory, "write_collapses", refuse)
-    with pytest.raises(TrainingDivergedError, match=r"is inf; that cannot be noted in .* \(No space left on device\)"):
+    with pytest.raises(
+        TrainingDivergedError, match=r"is inf; that cannot be recorded in .* \(No space left on device\)"
+    ):
         _train(tiny, tmp_path / "run", "train.on_collapse=rollback")
 
 
