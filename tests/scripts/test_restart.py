@@ -77,7 +77,13 @@ def test_a_signal_reaches_hamgan_and_its_exit_code_is_returned(tmp_path, sent, e
     command = ["bash", str(tmp_path / "checkout" / "scripts" / "restart_when_preempted.sh"), "train"]
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "RESTART_SECONDS": "0"}
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell in the background hands down an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             assert process.stdout.readline() == "started\n"
