@@ -61,4 +61,4 @@ def logits():
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(row_blocks, "_BLOCK_ROWS", 700)
+    monkeypatch.setattr(row_blocks, "BLOCK_ROWS", 700)

@@ -89,21 +89,25 @@ def test_features_on_disk_are_scored_as_arrays_in_memory(real, fake, tmp_path):
 
 def test_errors_say_what_was_expected_and_what_was_received(real, fake):
     narrow = fake[:, :-1]
-    with pytest.raises(ValueError, match="equal widths are expected, received 64 and 63"):
+    with pytest.raises(ValueError, match="expected features of equal width, received 64 and 63"):
         frechet_inception_distance(real, narrow)
-    with pytest.raises(ValueError, match="equal widths are expected, received 64 and 63"):
+    with pytest.raises(ValueError, match="expected features of equal width, received 64 and 63"):
         FrechetDistance(Moments.of(real)).fast(Moments.of(narrow))
-    with pytest.raises(ValueError, match="equal widths are expected, received 64 and 63"):
+    with pytest.raises(ValueError, match="expected features of equal width, received 64 and 63"):
         intra_class_frechet_distances(real[:9], np.zeros(9), narrow[:9], np.zeros(9), [0])
-    with pytest.raises(ValueError, match="at least 2 rows, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 rows for a covariance, received 1"):
         FrechetDistance(Moments.of(real))(Moments.of(fake[:1]))
-    with pytest.raises(ValueError, match="at least 2 rows, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 rows for a covariance, received 1"):
         FrechetDistance(Moments.of(real[:1]))
-    with pytest.raises(ValueError, match=r"expected, received the shape \(64,\)"):
+    with pytest.raises(
+        ValueError, match=r"features: expected an array of shape \(rows, columns\), received shape \(64,\)"
+    ):
         Moments.of(real[0])
-    with pytest.raises(ValueError, match=r"a weight for each of 3 rows is expected, received the shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"expected weights of shape \(3,\), received shape \(4,\)"):
         Moments.of(real, np.arange(3), np.ones(4, int))
-    with pytest.raises(ValueError, match=r"class 1 is expected .* received 3 real and 1 fake"):
+    with pytest.raises(
+        ValueError, match="expected at least 2 real and 2 fake images of class 1, received 3 real and 1 fake"
+    ):
         intra_class_frechet_distances(real[:6], np.array([0, 0, 0, 1, 1, 1]), fake[:4], np.array([0, 0, 0, 1]), [0, 1])
-    with pytest.raises(ValueError, match=r"a label for each of 4 fake rows expected, received \(3,\)"):
+    with pytest.raises(ValueError, match=r"expected fake labels of shape \(4,\), received shape \(3,\)"):
         intra_class_frechet_distances(real[:6], np.zeros(6), fake[:4], np.zeros(3), [0])

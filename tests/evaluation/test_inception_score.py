@@ -38,5 +38,5 @@ def test_logits_on_disk_are_scored_as_arrays_in_memory(logits, tmp_path):
 
 
 def test_a_score_of_no_images_is_refused():
-    with pytest.raises(ValueError, match="at least 1 image, received none"):
+    with pytest.raises(ValueError, match="expected at least 1 image for the Inception Score, received none"):
         inception_score(np.zeros((0, 10)))

@@ -48,7 +48,7 @@ def test_features_on_disk_are_scored_as_arrays_in_memory(real, fake, tmp_path):
 
 
 def test_errors_say_what_was_expected_and_what_was_received(real, fake):
-    with pytest.raises(ValueError, match="equal widths are expected, received 64 and 63"):
+    with pytest.raises(ValueError, match="expected features of equal width, received 64 and 63"):
         kernel_inception_distance(real, fake[:, :-1])
-    with pytest.raises(ValueError, match="in each of 5 blocks are expected, received 5000 and 9 rows"):
+    with pytest.raises(ValueError, match="2 fake rows in each of 5 blocks, received 5000 and 9 rows"):
         kernel_inception_distance(real, fake[:9])

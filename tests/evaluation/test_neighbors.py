@@ -187,14 +187,16 @@ def test_files_on_disk_are_scored_as_arrays_in_memory(tmp_path):
 
 def test_errors_say_what_was_expected_and_what_was_received():
     real, fake = shifted(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="more than 5 real points are expected, received 5"):
+    with pytest.raises(ValueError, match="expected more than 5 real points, received 5"):
         precision_recall_density_coverage(real[:5], fake)
-    with pytest.raises(ValueError, match="more than 3 fake points are expected, received 3"):
+    with pytest.raises(ValueError, match="expected more than 3 fake points, received 3"):
         precision_recall_density_coverage(real[:6], fake[:3])
-    with pytest.raises(ValueError, match=r"equal width are expected, received \(90, 8\) and \(70, 7\)"):
+    with pytest.raises(
+        ValueError, match=r"expected two matrices of equal width, received shapes \(90, 8\) and \(70, 7\)"
+    ):
         precision_recall_density_coverage(real, fake[:, :7])
-    with pytest.raises(ValueError, match="at least 1 neighbour is expected, received 3 and 0"):
+    with pytest.raises(ValueError, match="expected at least 1 neighbour, received 3 and 0"):
         precision_recall_density_coverage(real, fake, density_neighbors=0)
     fake[1, 2] = np.nan
-    with pytest.raises(ValueError, match="finite features are expected"):
+    with pytest.raises(ValueError, match="expected finite features"):
         precision_recall_density_coverage(real, fake)

@@ -83,11 +83,11 @@ def test_fid_at_infinity_is_the_intercept_over_subsets_without_replacement(real,
 
 def test_errors_say_what_was_expected_and_what_was_received(real, fake):
     distance = FrechetDistance(Moments.of(real))
-    with pytest.raises(ValueError, match="at least 2 resamples are expected, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 resamples, received 1"):
         bootstrap_frechet_distance(distance, fake, resamples=1, seed=0)
-    with pytest.raises(ValueError, match="at least 2 resamples are expected, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 resamples, received 1"):
         bootstrap_inception_score(fake, resamples=1, seed=0)
-    with pytest.raises(ValueError, match="at least 2 points are expected, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 points, received 1"):
         frechet_distance_infinity(distance, fake, seed=0, points=1)
-    with pytest.raises(ValueError, match="below the 5000 rows is expected, received 5000"):
+    with pytest.raises(ValueError, match="less than 5000 rows, received 5000"):
         frechet_distance_infinity(distance, fake, seed=0, smallest=5000)
