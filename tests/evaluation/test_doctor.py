@@ -48,7 +48,7 @@ def test_what_is_wrong_is_red_and_the_rest_is_still_checked(config, tmp_path):
     findings = _examine(wrong, tmp_path)
     assert [name for name in NAMES if not findings[name].passed] == ["data", "real images", "training step"]
     assert "model.num_classes=10" in findings["data"].detail
-    assert "needs the data" in findings["training step"].detail
+    assert "skipped: needs the data" in findings["training step"].detail
     assert "cannot be loaded" in findings["real images"].detail
 
 
@@ -62,7 +62,7 @@ def test_a_folder_that_changes_what_is_written_is_red(config, tmp_path, monkeypa
     monkeypatch.setattr(doctor, "restore", restore_otherwise)
     findings = _examine(config, tmp_path)
     assert not findings["checkpoint"].passed
-    assert "1 variables came back changed, such as step" in findings["checkpoint"].detail
+    assert "1 variables changed when read back, such as step" in findings["checkpoint"].detail
 
 
 def test_real_images_outside_of_the_known_range_are_red(config, tmp_path, monkeypatch):
