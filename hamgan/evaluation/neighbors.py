@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_BLOCK_ROWS = 2048
+BLOCK_ROWS = 2048
 """Rows of a block: distances between two blocks are 32 MiB."""
 
-_DIRECT_ELEMENTS = 1 << 22
+DIRECT_ELEMENTS = 1 << 22
 """Elements of features held at once while distances of single pairs are computed."""
 
 
@@ -154,7 +154,7 @@ class _Distances:
     def exact(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Returns the squared distances of single pairs, summed over differences in float64."""
         squared = np.empty(len(rows))
-        step = max(_DIRECT_ELEMENTS // self._one.shape[1], 1)
+        step = max(DIRECT_ELEMENTS // self._one.shape[1], 1)
         for first in range(0, len(rows), step):
             pairs = slice(first, first + step)
             difference = self._one[rows[pairs]].astype(np.float64)
@@ -217,5 +217,5 @@ def _insert(nearest: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> Non
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    for first in range(0, count, _BLOCK_ROWS):
-        yield slice(first, min(first + _BLOCK_ROWS, count))
+    for first in range(0, count, BLOCK_ROWS):
+        yield slice(first, min(first + BLOCK_ROWS, count))

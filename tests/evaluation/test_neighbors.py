@@ -130,19 +130,19 @@ def diverged(rng):
     ],
 )
 def test_scores_equal_brute_force_exactly(points, block_rows, seed, monkeypatch):
-    monkeypatch.setattr(neighbors, "_BLOCK_ROWS", block_rows)
-    monkeypatch.setattr(neighbors, "_DIRECT_ELEMENTS", 100)
+    monkeypatch.setattr(neighbors, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(neighbors, "DIRECT_ELEMENTS", 100)
     real, fake = points(np.random.default_rng(seed))
     assert precision_recall_density_coverage(real, fake) == brute_force(real, fake)
 
 
 @pytest.mark.parametrize("count", [8, 1024])
-def test_where_all_features_coincide_every_score_is_1(count):
+def test_all_scores_are_1_if_all_features_are_equal(count):
     ones = np.ones((count, 8), np.float32)
     assert set(precision_recall_density_coverage(ones, ones).values()) == {1.0}
 
 
-def test_ties_do_not_raise_density_above_what_k_neighbours_give():
+def test_ties_do_not_increase_density_above_1():
     """A lattice, where most fakes are on boundaries: as many reals around a fake as around a real."""
     rng = np.random.default_rng(0)
     real, fake = rng.integers(0, 3, (500, 4)), rng.integers(0, 3, (500, 4))
@@ -153,7 +153,7 @@ def test_ties_do_not_raise_density_above_what_k_neighbours_give():
     assert precision_recall_density_coverage(real, collapsed)["density"] <= 1.0
 
 
-def test_density_without_ties_is_the_published_one():
+def test_density_without_ties_matches_the_published_definition():
     real, fake = shifted(np.random.default_rng(0))
     distances = np.linalg.norm(real[:, np.newaxis] - fake, axis=-1)
     radii = np.sort(np.linalg.norm(real[:, np.newaxis] - real, axis=-1), axis=1)[:, 5]
@@ -161,14 +161,14 @@ def test_density_without_ties_is_the_published_one():
     assert precision_recall_density_coverage(real, fake)["density"] == pytest.approx(published)
 
 
-def test_numbers_of_neighbors_are_those_asked_for():
+def test_numbers_of_neighbors_are_respected():
     real, fake = shifted(np.random.default_rng(0))
     for counts in ((1, 2), (7, 1)):
         settings = dict(zip(("precision_neighbors", "density_neighbors"), counts, strict=True))
         assert precision_recall_density_coverage(real, fake, **settings) == brute_force(real, fake, **settings)
 
 
-def test_scores_tell_fidelity_from_variety():
+def test_scores_separate_fidelity_from_variety():
     rng = np.random.default_rng(0)
     real = rng.normal(size=(1000, 4))
     narrow = precision_recall_density_coverage(real, rng.normal(size=(1000, 4)) * 0.1)
@@ -178,14 +178,14 @@ def test_scores_tell_fidelity_from_variety():
     assert wide["precision"] < 0.5 < 0.95 < wide["recall"]
 
 
-def test_files_on_disk_are_scored_as_arrays_in_memory(tmp_path):
+def test_memory_mapped_files_score_like_arrays(tmp_path):
     real, fake = float32_far_from_the_origin(np.random.default_rng(0))
     real.tofile(tmp_path / "real")
     mapped = np.memmap(tmp_path / "real", np.float32, "r", shape=real.shape)
     assert precision_recall_density_coverage(mapped, fake) == precision_recall_density_coverage(real, fake)
 
 
-def test_errors_say_what_was_expected_and_what_was_received():
+def test_errors_name_expected_and_received_values():
     real, fake = shifted(np.random.default_rng(0))
     with pytest.raises(ValueError, match="expected more than 5 real points, received 5"):
         precision_recall_density_coverage(real[:5], fake)

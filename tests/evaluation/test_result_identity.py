@@ -72,7 +72,7 @@ def _other_checkpoint(run, tmp_path, step=2):
     return path
 
 
-def test_another_runs_checkpoint_enters_none_of_the_runs_curves(run, evaluator, tmp_path):
+def test_a_checkpoint_of_another_run_is_not_added_to_the_curves(run, evaluator, tmp_path):
     own = _evaluate(evaluator, run, "all")
     best = run.best_step()
     path = _other_checkpoint(run, tmp_path)
@@ -88,14 +88,14 @@ def test_another_runs_checkpoint_enters_none_of_the_runs_curves(run, evaluator, 
         assert path in file.read()
 
 
-def test_the_runs_own_checkpoint_is_its_own_wherever_it_is_read_from(run, evaluator, scored, tmp_path):
+def test_a_checkpoint_of_the_run_is_recognised_at_any_path(run, evaluator, scored, tmp_path):
     (own,) = _evaluate(evaluator, run)
     backup = shutil.copytree(run.checkpoints, tmp_path / "backup")
     assert _evaluate(evaluator, run, str(backup / "ckpt-2")) == [own]
     assert len(scored) == 1
 
 
-def test_a_result_counts_once_the_checkpoint_is_the_runs_own(run, evaluator, scored, tmp_path):
+def test_a_result_counts_once_its_checkpoint_belongs_to_the_run(run, evaluator, scored, tmp_path):
     backup = shutil.copytree(run.checkpoints, tmp_path / "backup")
     shutil.rmtree(run.checkpoints)
     (result,) = _evaluate(evaluator, run, str(backup / "ckpt-2"))
@@ -108,7 +108,7 @@ def test_a_result_counts_once_the_checkpoint_is_the_runs_own(run, evaluator, sco
     assert len(scored) == 1
 
 
-def test_asking_for_more_scores_deletes_none(run, make_evaluator, scored):
+def test_additional_scores_keep_existing_ones(run, make_evaluator, scored):
     evaluator = make_evaluator("evaluation.num_samples=200", "evaluation.neighbors_samples=0")
     (first,) = _evaluate(_asking(evaluator, intra_classes="2"), run)
     (second,) = _evaluate(_asking(evaluator, fid_infinity=True), run)
@@ -129,7 +129,7 @@ LOAD = evaluator_module.load_generator
 
 
 @pytest.mark.parametrize("asked", [{}, {"bootstrap": 2, "fid_infinity": True, "intra_classes": "2"}])
-def test_a_generator_that_has_diverged_is_scored_and_ranks_nowhere(run, evaluator, monkeypatch, asked):
+def test_a_diverged_generator_is_scored_but_not_ranked(run, evaluator, monkeypatch, asked):
     monkeypatch.setattr(evaluator_module, "load_generator", _diverge)
     (result,) = _evaluate(_asking(evaluator, **asked), run)
     assert all(math.isnan(value) for value in result["scores"].values())
@@ -165,7 +165,7 @@ def _write_before(run, result, described):
         json.dump(_as_written_before(result, described), file)
 
 
-def test_results_of_earlier_versions_are_on_the_same_curve_and_are_not_scored_again(run, evaluator, scored):
+def test_results_of_earlier_versions_share_the_curve_and_are_reused(run, evaluator, scored):
     results = _evaluate(evaluator, run, "all")
     shutil.rmtree(run.evaluations)
     _write_before(run, results[0], _described(evaluator))
@@ -216,7 +216,7 @@ def test_data_prepared_again_with_other_contents_is_scored_again(run, evaluator,
     assert after["card_id"] != before["card_id"]
 
 
-def test_the_same_contents_elsewhere_are_the_same(run, evaluator, make_evaluator, scored, tiny, tmp_path):
+def test_equal_contents_at_another_path_are_equal(run, evaluator, make_evaluator, scored, tiny, tmp_path):
     """Another folder and other versions of packages: one curve, and the real features are found."""
     (before,) = _evaluate(evaluator, run)
     elsewhere = shutil.copytree(tiny.data.data_dir, tmp_path / "elsewhere")
@@ -227,7 +227,7 @@ def test_the_same_contents_elsewhere_are_the_same(run, evaluator, make_evaluator
     assert len(scored) == 1
 
 
-def test_the_digest_is_of_the_images_that_are_used(make_evaluator, monkeypatch):
+def test_the_digest_covers_only_the_images_used(make_evaluator, monkeypatch):
     asked = []
     identity = ClassificationDataset.identity
     monkeypatch.setattr(

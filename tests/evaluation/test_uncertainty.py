@@ -46,7 +46,7 @@ def test_bootstrap_scores_resampled_rows(real, fake, logits, small_blocks):
     assert error != bootstrap_frechet_distance(distance, fake[:1000], resamples=3, seed=8)
 
 
-def test_fid_at_infinity_is_nearer_the_truth():
+def test_extrapolated_fid_is_closer_to_the_true_value():
     scales = np.linspace(0.7, 1.2, 64)
     standard = Moments(2, np.zeros(64), np.eye(64))  # Its covariance is the identity.
     distance = FrechetDistance(standard)
@@ -59,7 +59,7 @@ def test_fid_at_infinity_is_nearer_the_truth():
         assert abs(rest) < bias / 3
 
 
-def test_fid_at_infinity_is_the_intercept_over_subsets_without_replacement(real, fake):
+def test_extrapolated_fid_is_the_intercept_over_subsets_without_replacement(real, fake):
     sizes = []
 
     class Recorded(FrechetDistance):
@@ -81,7 +81,7 @@ def test_fid_at_infinity_is_the_intercept_over_subsets_without_replacement(real,
     assert sizes == [64 + 1, 300, 50, 100]
 
 
-def test_errors_say_what_was_expected_and_what_was_received(real, fake):
+def test_errors_name_expected_and_received_values(real, fake):
     distance = FrechetDistance(Moments.of(real))
     with pytest.raises(ValueError, match="expected at least 2 resamples, received 1"):
         bootstrap_frechet_distance(distance, fake, resamples=1, seed=0)

@@ -41,7 +41,9 @@ def without_classifier(monkeypatch):
         ),
     ],
 )
-def test_too_few_images_are_found_before_the_work(evaluation_config, cache_dir, without_classifier, overrides, message):
+def test_too_few_images_are_reported_before_any_work(
+    evaluation_config, cache_dir, without_classifier, overrides, message
+):
     with pytest.raises(UserError, match=message):
         Evaluator(override(evaluation_config, overrides), None, cache_dir)
 
@@ -58,7 +60,7 @@ def test_the_smallest_splits_are_scored(trained_run, evaluation_config, tmp_path
     assert np.isfinite(result["fid_infinity"])
 
 
-def test_a_classifier_that_fails_is_one_line(evaluation_config, tmp_path):
+def test_a_failing_classifier_is_a_one_line_error(evaluation_config, tmp_path):
     """Its signature says any batch, and its graph takes one image."""
 
     class OneByOne(tf.Module):
@@ -76,7 +78,7 @@ def test_a_classifier_that_fails_is_one_line(evaluation_config, tmp_path):
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_values_that_are_not_finite_for_real_images_are_refused(evaluation_config, tmp_path):
+def test_non_finite_features_of_real_images_are_rejected(evaluation_config, tmp_path):
     class Infinite(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3))])
         def __call__(self, images):
@@ -105,13 +107,13 @@ def run(trained_run, tmp_path):
     return run
 
 
-def test_a_run_that_takes_no_results_is_found_before_the_work(run, without_classifier, capsys):
+def test_an_unwritable_run_is_reported_before_any_work(run, without_classifier, capsys):
     with open(run.evaluations, "w"):
         pass
     _fails_with(capsys, ["evaluate", "--run", run.path], f"cannot write the run folder {run.path}")
 
 
-def test_a_damaged_result_is_named_before_the_work(run, without_classifier, capsys):
+def test_a_damaged_result_is_reported_before_any_work(run, without_classifier, capsys):
     os.makedirs(run.evaluations)
     path = os.path.join(run.evaluations, "step_00000001_0a.json")
     with open(path, "w") as file:
@@ -119,7 +121,7 @@ def test_a_damaged_result_is_named_before_the_work(run, without_classifier, caps
     _fails_with(capsys, ["evaluate", "--run", run.path], f"{path} is damaged")
 
 
-def test_a_file_system_that_refuses_is_found_before_the_work(run, without_classifier, monkeypatch, capsys):
+def test_a_failing_file_system_is_reported_before_any_work(run, without_classifier, monkeypatch, capsys):
     """As one mounted for reading: the access bits say nothing."""
 
     def refuse(folder):
