@@ -85,7 +85,7 @@ def test_everything_that_affects_a_score_changes_the_card_id():
 
 
 def _earlier(described, **changes):
-    """A result of an earlier version: its card holds versions, and the digest of a description of the data."""
+    """Returns a result of an earlier version, whose card holds versions and a digest of the data's description."""
     card = _changed(validation__sha256=described, train__sha256=f"{described}-train", **changes)
     return {"card": {**card, "versions": {"numpy": "2.4.6"}}, "card_id": "0ld1d"}
 
@@ -115,7 +115,7 @@ def test_earlier_results_share_a_curve_with_results_of_the_same_data():
     assert _ids([_earlier("d0"), present]) == [card_id(present["card"])] * 2
     assert _ids([_earlier("d0")], [present]) == [card_id(present["card"])]
     assert _ids([_earlier("d1"), present])[0] != card_id(present["card"])
-    # The digest is of as many images as are used.
+    # The digest covers only the images used.
     assert _ids([_earlier("d0", images__validation=4), present])[0] != card_id(present["card"])
 
 

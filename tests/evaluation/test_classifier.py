@@ -15,7 +15,7 @@ from hamgan.evaluation.small_classifier import train_small_classifier
 
 
 class _Means(tf.Module):
-    """Returns the mean color, and what size of image it was given."""
+    """A classifier that returns the mean color and the size of the image that it received."""
 
     def __init__(self, size, outputs):
         super().__init__()
@@ -55,7 +55,7 @@ EXPECTED = (
 
 
 class _Module(tf.Module):
-    """A classifier that takes images of one kind."""
+    """A classifier with a configurable signature."""
 
     def __init__(self, *specs, outputs=("logits", "pool_3"), kind=dict):
         super().__init__()
@@ -138,7 +138,7 @@ def test_unnamed_outputs_take_names_from_the_signature(tmp_path):
 
 
 def test_signatures_with_other_inputs_are_ignored(tmp_path):
-    """Such as one for serving, of uint8 images."""
+    """An example is a signature for serving, which accepts uint8 images."""
     module = _Module(_images_spec(None, 8, 8, 3))
     signature = tf.function(module._classify, input_signature=[_images_spec(None, 8, 8, 3, dtype=tf.uint8)])
     _check(Classifier(_saved(tmp_path / "model", module, signature=signature)))
@@ -204,7 +204,7 @@ def test_an_unreachable_handle_is_a_one_line_error_without_retries(monkeypatch, 
 
 
 def test_a_cached_handle_needs_no_network(monkeypatch, tmp_path):
-    """As docs/evaluation.md says: the folder is the SHA-1 of the handle."""
+    """The folder is named by the SHA-1 of the handle, as in docs/evaluation.md."""
     handle = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
     _Means(None, ("logits", "pool_3")).save(str(tmp_path / hashlib.sha1(handle.encode()).hexdigest()))
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))

@@ -10,7 +10,7 @@ NAMES = ["versions", "devices", "data", "real images", "checkpoint", "training s
 
 
 def _examine(config, tmp_path):
-    """Returns the findings by name, of a run folder in tmp_path."""
+    """Returns the findings by name for a run folder in tmp_path."""
     run = RunDirectory(str(tmp_path / "run"))
     examiner = Doctor(
         config,
@@ -78,7 +78,7 @@ def test_a_run_started_during_the_check_is_left_untouched(config, tmp_path, monk
 
     def restore_and_begin(path, variables):
         restore(path, variables)
-        # The checked folder itself is in a run that another process begins now.
+        # Another process starts a run in the checked folder.
         run.write_config(config)
 
     monkeypatch.setattr(doctor, "restore", restore_and_begin)

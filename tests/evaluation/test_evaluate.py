@@ -29,21 +29,21 @@ from hamgan.sampling.trained import find_checkpoints, load_generator
 
 @pytest.fixture(scope="module")
 def run(trained_run, tmp_path_factory):
-    """A copy, for this file's results."""
+    """Returns a copy of the run for the results of this module."""
     copy = RunDirectory(str(tmp_path_factory.mktemp("copy") / "run"))
     shutil.copytree(trained_run.path, copy.path)
     return copy
 
 
 def _stores(cache_dir):
-    """The folders of stored features, each with whether they are of real images."""
+    """Returns the folders of stored features, and whether each holds real images."""
     contents = {path.parent: json.loads(path.read_text())["content"] for path in cache_dir.glob("*/progress.json")}
     return {folder: "real" in content for folder, content in contents.items()}
 
 
 @pytest.fixture(scope="module")
 def results_and_stores(run, evaluation_config, cache_dir):
-    """All checkpoints' results, and the stores before and after."""
+    """Returns the results of all checkpoints, and the stores before and after."""
     before = _stores(pathlib.Path(cache_dir))
     evaluator = evaluate.Evaluator(evaluation_config, None, cache_dir)
     results = evaluate_checkpoints(evaluator, run, find_checkpoints(run, "all"), "ema")
@@ -108,7 +108,7 @@ def describe_tiny(config):
 
 
 def test_replicas_give_the_scores_of_one_device(run, make_evaluator, results, tmp_path):
-    """With 24 images in batches of 8 on three replicas: some shares are filled up."""
+    """24 images in batches of 8 on three replicas: some shares are padded."""
     copy = RunDirectory(str(tmp_path / "run"))
     shutil.copytree(run.path, copy.path)
     shutil.rmtree(copy.evaluations)
@@ -162,7 +162,7 @@ def test_two_processes_give_the_scores_of_one(run, evaluation_config, results, t
     assert shared["card"] == results[-1]["card"]
     for name in ("inception_score", "kid", "accuracy"):
         assert shared["scores"][name] == pytest.approx(results[-1]["scores"][name], rel=1e-5)
-    # The other worker keeps no features.
+    # The other worker stores no features.
     assert not (tmp_path / "cache1").exists()
 
 
@@ -187,7 +187,7 @@ def test_results_with_the_same_card_are_reused(run, make_evaluator, results, mon
     assert other["scores"]["fid"] != results[-1]["scores"]["fid"]
     assert evaluate_checkpoints(make_evaluator(), run, latest, "ema") == results[-1:]
     assert len(scored) == 1
-    # More scores of the same kind: made again, and then enough for less.
+    # A request for more scores recomputes the result, which then also serves requests for fewer.
     asks_for_more = make_evaluator("evaluation.bootstrap=3", "evaluation.intra_classes=2", "evaluation.num_samples=200")
     (more,) = evaluate_checkpoints(asks_for_more, run, latest, "ema")
     assert more["standard_errors"]["fid"] > 0
@@ -235,7 +235,7 @@ def test_real_features_are_computed_once(run, make_evaluator, results, monkeypat
 def test_features_of_fakes_are_deleted_once_the_result_is_written(results_and_stores):
     _, before, after = results_and_stores
     assert any(after.values())
-    # Other tests share the folder, and may have left fakes of their own.
+    # Other tests share the folder and may have left fakes there.
     assert all(is_real for folder, is_real in after.items() if folder not in before)
 
 

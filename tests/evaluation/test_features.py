@@ -18,7 +18,7 @@ def _outputs(first, count):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_store, "SAVE_SECONDS", math.inf)  # Nothing is saved because a test took long.
+    monkeypatch.setattr(feature_store, "SAVE_SECONDS", math.inf)  # Saves must not depend on the speed of a test.
     return FeatureStore(str(tmp_path), {"of": "these"}, 7)
 
 
@@ -46,7 +46,7 @@ def test_appended_rows_are_memory_mapped(store, tmp_path):
 def test_a_store_continues_from_its_saved_rows(store, tmp_path):
     store.append(*_outputs(0, 2))
     store.save()
-    store.append(*_outputs(2, 3))  # Not saved: a kill here loses it.
+    store.append(*_outputs(2, 3))  # Not saved, so lost if the process is killed.
     again = FeatureStore(str(tmp_path), {"of": "these"}, 7)
     assert again.rows == 2
     again.append(*_outputs(2, 5))
@@ -113,7 +113,7 @@ def test_a_damaged_store_starts_over(store, tmp_path, damage):
 
 
 def test_two_processes_fill_one_store(store, tmp_path):
-    """One starts while the other is on its way, and deletes the store when it is done."""
+    """One process starts while the other is writing, and deletes the store when it has finished."""
     other = FeatureStore(str(tmp_path), {"of": "these"}, 7)
     store.append(*_outputs(0, 5))
     other.append(*_outputs(0, 2))

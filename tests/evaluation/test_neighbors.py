@@ -6,7 +6,7 @@ from hamgan.evaluation.neighbors import precision_recall_density_coverage
 
 
 def brute_force(real, fake, precision_neighbors=3, density_neighbors=5):
-    """The definitions, point by point, from float64 differences."""
+    """Computes the scores by their definitions, point by point, from float64 differences."""
     real, fake = np.float64(real), np.float64(fake)
 
     def distance(x, y):
@@ -57,7 +57,7 @@ def duplicates(rng):
 
 
 def near_duplicates(rng):
-    """Closer to each other than the rounding of their norms."""
+    """Points whose distances are smaller than the rounding errors of their norms."""
     real, fake = duplicates(rng)
     real += 50
     return real + rng.normal(size=real.shape) * 1e-13, fake + 50 + rng.normal(size=fake.shape) * 1e-13
@@ -69,7 +69,7 @@ def zeros_of_both_signs(rng):
 
 
 def lattice(rng):
-    """Distances tie everywhere."""
+    """Points of a lattice, with many equal distances."""
     return rng.integers(0, 3, (90, 4)).astype(np.float32), rng.integers(0, 3, (70, 4)).astype(np.float32)
 
 
@@ -143,11 +143,11 @@ def test_all_scores_are_1_if_all_features_are_equal(count):
 
 
 def test_ties_do_not_increase_density_above_1():
-    """A lattice, where most fakes are on boundaries: as many reals around a fake as around a real."""
+    """On a lattice, most fakes are on boundaries, and fakes have as many real neighbours as real points do."""
     rng = np.random.default_rng(0)
     real, fake = rng.integers(0, 3, (500, 4)), rng.integers(0, 3, (500, 4))
     assert 0.95 < precision_recall_density_coverage(real, fake)["density"] <= 1.0
-    # A collapse to a real that occurs 20 times: on the boundary of all their balls.
+    # Fakes that collapse to a real point with 20 copies are on the boundary of the balls of all copies.
     real[:20] = real[0]
     collapsed = np.tile(real[:1], (500, 1))
     assert precision_recall_density_coverage(real, collapsed)["density"] <= 1.0

@@ -11,7 +11,7 @@ from hamgan.evaluation.small_classifier import check_free, prepare_digits_classi
 
 @pytest.fixture
 def data_dir(digits_dir, tmp_path):
-    """A copy of the digits, to be damaged."""
+    """Returns a copy of the digits that tests may damage."""
     shutil.copytree(f"{digits_dir}/digits", tmp_path / "data" / "digits")
     return tmp_path / "data"
 

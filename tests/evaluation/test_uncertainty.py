@@ -48,7 +48,7 @@ def test_bootstrap_scores_resampled_rows(real, fake, logits, small_blocks):
 
 def test_extrapolated_fid_is_closer_to_the_true_value():
     scales = np.linspace(0.7, 1.2, 64)
-    standard = Moments(2, np.zeros(64), np.eye(64))  # Its covariance is the identity.
+    standard = Moments(2, np.zeros(64), np.eye(64))  # The covariance is the identity.
     distance = FrechetDistance(standard)
     truth = np.sum((scales - 1) ** 2)
     for seed in range(3):
@@ -65,7 +65,7 @@ def test_extrapolated_fid_is_the_intercept_over_subsets_without_replacement(real
     class Recorded(FrechetDistance):
         def fast(self, fake):
             sizes.append(fake.count)
-            # A line in 1/N, and something that gives itself away if all are not each row once.
+            # A line in 1/N, plus a term that is nonzero if the largest sample is not each row once.
             return 3 + 70 / fake.count + (1e3 * np.abs(fake.mean - everything.mean).max() if fake.count == 5000 else 0)
 
     everything = Moments.of(fake)

@@ -1,4 +1,4 @@
-"""What cannot be scored, or written, is one line before the work is done."""
+"""Errors of users are reported in one line, before any work."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from hamgan.sampling.trained import find_checkpoints
 
 @pytest.fixture
 def without_classifier(monkeypatch):
-    """What is found before the classifier is loaded is found before all work."""
+    """Fails if the classifier is loaded, which is the first step of the work."""
     monkeypatch.setattr(evaluator_module, "Classifier", None)
 
 
@@ -33,7 +33,7 @@ def without_classifier(monkeypatch):
         ),
         (["evaluation.num_samples=5"], "more than 5 images of each side, found 5"),
         (["evaluation.neighbors_samples=3"], "more than 5 images of each side, found 3"),
-        # Images that count twice are no neighbours.
+        # Images that count twice are not used as neighbours.
         (["data.validation_split=validation[:5]", "evaluation.wrap_validation=true"], "of each side, found 5"),
         (
             ["evaluation.num_samples=2", "evaluation.neighbors_samples=0", "evaluation.fid_infinity=true"],
@@ -49,7 +49,7 @@ def test_too_few_images_are_reported_before_any_work(
 
 
 def test_the_smallest_splits_are_scored(trained_run, evaluation_config, tmp_path):
-    """Two images a side, and three fakes."""
+    """Two images per split, and three fakes."""
     splits = ["data.validation_split=validation[:2]", "data.train_split=train[:2]"]
     settings = ["num_samples=3", "neighbors_samples=0", "fid_infinity=true", "bootstrap=2", "batch=2"]
     config = override(evaluation_config, [*splits, *(f"evaluation.{setting}" for setting in settings)])
@@ -61,7 +61,7 @@ def test_the_smallest_splits_are_scored(trained_run, evaluation_config, tmp_path
 
 
 def test_a_failing_classifier_is_a_one_line_error(evaluation_config, tmp_path):
-    """Its signature says any batch, and its graph takes one image."""
+    """The signature declares any batch size, but the graph accepts only one image."""
 
     class OneByOne(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3))])
@@ -122,7 +122,7 @@ def test_a_damaged_result_is_reported_before_any_work(run, without_classifier, c
 
 
 def test_a_failing_file_system_is_reported_before_any_work(run, without_classifier, monkeypatch, capsys):
-    """As one mounted for reading: the access bits say nothing."""
+    """As on a read-only mount, access bits do not show the problem."""
 
     def refuse(folder):
         raise tf.errors.FailedPreconditionError(None, None, f"{folder}; Read-only file system")

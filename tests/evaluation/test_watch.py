@@ -12,7 +12,7 @@ from hamgan.runs.directory import RunDirectory
 
 @pytest.fixture
 def live_run(trained_run, tmp_path):
-    """A run of four steps of which no checkpoint is there yet, and a function that lets one appear."""
+    """Returns a run of four steps without checkpoints, and functions that add and remove a checkpoint."""
     run = RunDirectory(str(tmp_path / "run"))
     run.create(override(trained_run.read_config(), ["train.steps=4"]))
 
@@ -31,7 +31,7 @@ def live_run(trained_run, tmp_path):
 
 
 def _watch(evaluator, run, on_sleep, monkeypatch, timeout=math.inf):
-    """Watches; ``on_sleep`` is called instead of each pause. Returns (whether training ended, steps scored)."""
+    """Watches with ``on_sleep`` in place of pauses. Returns whether training ended, and the steps scored."""
     monkeypatch.setattr(watch_module.time, "sleep", lambda seconds: on_sleep())
     steps = []
     ended = watch(evaluator, run, "ema", timeout=timeout, scored=lambda result: steps.append(result["step"]))
@@ -118,11 +118,11 @@ def test_a_collapse_that_training_resumed_from_does_not_end_the_run(live_run):
     run, appear, _ = live_run
     run.write_collapses([_collapse("resumed", 2)])
     assert not has_ended(run)
-    # Earlier versions left "stop" there: the first steps after it tell.
+    # Earlier versions kept "stop" here: later steps in the log show that training resumed.
     run.write_collapses([_collapse("stop", 2)])
     run.append_metrics([{"step": 2}, {"step": 3}])
     assert not has_ended(run)
-    # It may collapse again, and after that end well.
+    # The run may collapse again and still reach its last step.
     run.write_collapses([_collapse("resumed", 2), _collapse("stop", 3)])
     assert has_ended(run)
     run.write_collapses([_collapse("resumed", 2), _collapse("resumed", 3)])

@@ -93,7 +93,7 @@ def test_an_unwritable_folder_is_a_one_line_error(tmp_path, variable, monkeypatc
 
 
 def _refuse(monkeypatch, attempts=None, *, step=None):
-    """Makes the next attempts fail, or all; of all checkpoints, or of a step's. Returns the names that were tried."""
+    """Makes the next or all attempts fail, for all checkpoints or one step. Returns a list of the attempted names."""
     write = checkpoint_writer.write_checkpoint
     tried = []
 
@@ -112,7 +112,7 @@ def test_a_failed_write_is_retried_until_it_succeeds(tmp_path, make, monkeypatch
     monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 0.0)
     tried = _refuse(monkeypatch, 3)
     written = threading.Event()
-    # Called after each checkpoint that was written.
+    # This runs after each successful write.
     writer = make(best_step=lambda: written.set() or None)
     writer.save(7)
     written.wait()

@@ -56,7 +56,7 @@ def _copy(run, path):
 
 @pytest.fixture(scope="module")
 def tiny(tiny):
-    """With two discriminator updates a step, so that a step does not take one batch."""
+    """Two discriminator updates per step, so that a step reads more than one batch."""
     return override(tiny, ["train.discriminator_updates=2"])
 
 
@@ -126,7 +126,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny, whole_run, tmp_path):
         check=False,
     )
     assert result.returncode == -signal.SIGKILL
-    # Checkpoints are written beside the training: that of step 2 may have been cut short.
+    # Checkpoints are written in the background, so the one of step 2 may be incomplete.
     assert checkpoint_steps(RunDirectory(path).checkpoints) in ([0], [0, 2])
     run = _train(tiny, path)
     _assert_same_weights(whole_run, run)
@@ -188,7 +188,7 @@ def test_a_collapse_stops_training_before_it_is_saved(tiny, tmp_path):
 
 
 def _without_networks(train_step, strategy, stop_requested):
-    """Stands in for ``make_train_function``: reads batches and counts steps, and trains nothing."""
+    """Replaces ``make_train_function``: reads batches and counts steps without training."""
     metrics = {name: tf.zeros(()) for name in METRIC_NAMES}
 
     def run(iterator, num_steps, _):
@@ -212,7 +212,7 @@ def _without_networks(train_step, strategy, stop_requested):
 
 
 def _broken_after(batches, break_one):
-    """The batches of a data set, of which the one after so many, and all that follow, are broken."""
+    """Returns a replacement of ``training_batches`` that breaks all batches after the first ``batches``."""
 
     def training_batches(dataset, **settings):
         real = TRAINING_BATCHES(dataset, **settings)
@@ -241,7 +241,7 @@ def _with_damaged_records(is_whole, images):
 )
 def test_unusable_data_is_a_one_line_error_and_checkpoints_are_kept(tiny, tmp_path, monkeypatch, break_one, reason):
     monkeypatch.setattr(loop, "make_train_function", _without_networks)
-    # Steps 1 to 4 take two batches each.
+    # Steps 1 to 4 read two batches each.
     monkeypatch.setattr(ClassificationDataset, "training_batches", _broken_after(9, break_one))
     with pytest.raises(
         UserError, match=rf"^training stopped after step 4: {reason}; what was saved is kept$"
@@ -354,7 +354,7 @@ def test_sigterm_before_the_first_step_changes_nothing(tiny, tmp_path, monkeypat
 
 
 def _collapsing_at(step, *, with_any_noise=False):
-    """The real train function, but for a loss that is reported as not finite, unless the noise is other noise."""
+    """Wraps the real train function: reports an infinite loss from ``step`` on, by default only with the first noise."""
 
     def make(train_step, strategy, stop_requested):
         train_function = make_train_function(train_step, strategy, stop_requested)
@@ -385,7 +385,7 @@ def test_a_rollback_resumes_from_the_last_checkpoint_with_new_noise(tiny, whole_
     assert [row["step"] for row in run.read_metrics()] == [2, 4, 6]
     assert any((_values(run)[name] != value).any() for name, value in _values(whole_run).items())
 
-    # Killed after the rollback, it resumes with the other noise, to the same weights.
+    # A run that is killed after the rollback resumes with the new noise and reaches the same weights.
     monkeypatch.undo()
     resumed = _copy(run, tmp_path / "resumed")
     for step in (4, 6):
@@ -418,7 +418,7 @@ def test_a_run_resumes_from_the_newest_checkpoint_that_can_be_read(tiny, whole_r
     _assert_same_weights(whole_run, run)
 
 
-# It continues when the signal has been noticed, which happens in another thread.
+# The program waits until another thread has received the signal.
 SIGTERM_AFTER_LOGGING_STEP = KILLED_AFTER_LOGGING_STEP.replace("SIGKILL)", "SIGTERM); noticed.wait()").replace(
     "class Killed",
     """
@@ -449,7 +449,7 @@ def test_sigterm_saves_at_the_next_step_and_the_run_resumes_there(tiny, whole_ru
 
 
 def test_sigterm_interrupts_a_call_of_many_steps(tiny, tmp_path, monkeypatch):
-    """The signal comes within the third step of one call that is to take a hundred thousand."""
+    """The signal arrives in the third step of a call of a hundred thousand steps."""
     noticed = threading.Event()
     monkeypatch.setattr(checkpoint_writer.CheckpointWriter, "hurry", lambda _: noticed.set())
 
@@ -472,7 +472,7 @@ def test_sigterm_interrupts_a_call_of_many_steps(tiny, tmp_path, monkeypatch):
     run = RunDirectory(str(tmp_path / "run"))
     with pytest.raises(PreemptedError, match="stopped by SIGTERM"):
         train(override(tiny, settings), run, tf.distribute.get_strategy())
-    # The graph looks at the flag up to ten iterations ahead of the step.
+    # The graph reads the flag up to ten iterations before the step.
     (saved,) = checkpoint_steps(run.checkpoints)[1:]
     assert 3 <= saved < 100
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
