@@ -354,7 +354,7 @@ def test_sigterm_before_the_first_step_changes_nothing(tiny, tmp_path, monkeypat
 
 
 def _collapsing_at(step, *, with_any_noise=False):
-    """Wraps the real train function: reports an infinite loss from ``step`` on, by default only with the first noise."""
+    """Wraps the real train function: reports an infinite loss from ``step`` on, by default only with the old noise."""
 
     def make(train_step, strategy, stop_requested):
         train_function = make_train_function(train_step, strategy, stop_requested)
