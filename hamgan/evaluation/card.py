@@ -1,4 +1,4 @@
-"""Protocol cards: everything that changes a score, recorded beside it."""
+"""Protocol cards, which record with each result everything that affects its scores."""
 
 import dataclasses
 from importlib import metadata
@@ -10,18 +10,18 @@ from hamgan.data.preprocessing import PREPROCESSING
 from hamgan.evaluation.classifier import Classifier
 
 EXTRAS = ("bootstrap", "fid_infinity", "intra_classes")
-"""Settings that ask for scores beside the others, and change none of them."""
+"""Settings that request additional scores and do not affect the others."""
 _PACKAGES = ("hamgan", "tensorflow", "tensorflow-gan", "keras", "numpy")
 
 
 class CardMaker:
-    """Describes how the results of an evaluation are made.
+    """Makes the protocol cards of an evaluation.
 
     Args:
-        config: config of the experiment, with the settings of its ``evaluation``.
-        dataset: data set that the fakes are compared with.
-        classifier: classifier whose features are compared.
-        cache_dir: local folder where digests of the data are kept.
+        config: config of the experiment; ``config.evaluation`` holds the settings of the evaluation.
+        dataset: data set of the real images.
+        classifier: classifier that computes the features.
+        cache_dir: local folder for digests of the data.
     """
 
     def __init__(
@@ -33,10 +33,13 @@ class CardMaker:
         self.cache_dir = cache_dir
 
     def card(self, weights: str) -> dict[str, Any]:
-        """Returns how results for these weights, "ema" or "raw", are made: a protocol card.
+        """Returns the protocol card of results for some weights.
 
-        It holds what changes a score, and the names of the data set and the classifier;
-        see :func:`hamgan.config.protocols.card_id`. The contents of the data set are digested the first time.
+        The card holds everything that affects a score, and the names of the data set and the classifier; see
+        :func:`hamgan.config.protocols.card_id`. The first call hashes the images of the data set.
+
+        Args:
+            weights: "ema" or "raw".
         """
         settings, data = self.config.evaluation, self.config.data
         return {
@@ -55,7 +58,7 @@ class CardMaker:
         }
 
     def fakes_card(self, weights: str) -> dict[str, Any]:
-        """Returns what the features of a checkpoint's fakes depend on."""
+        """Returns the part of the card that describes everything that affects the features of fakes."""
         settings = self.config.evaluation
         batch_norm = settings.batch_norm
         if batch_norm != "moving":
@@ -71,7 +74,7 @@ class CardMaker:
         }
 
     def provenance(self) -> dict[str, Any]:
-        """Returns what is recorded beside a card and changes no score: versions, batch, and place of the data."""
+        """Returns a record of versions, batch size and location of the data, which do not affect scores."""
         splits = {"validation": self.config.data.validation_split, "train": self.config.data.train_split}
         return {
             "versions": {name: metadata.version(name) for name in _PACKAGES},
@@ -80,7 +83,7 @@ class CardMaker:
         }
 
     def identity(self, split: str) -> dict[str, Any]:
-        """Returns the identity of the images of a split that are used, by their contents."""
+        """Returns the identity of the images used from a split, which depends on their contents."""
         return self.dataset.identity(split, self._images(split), self.cache_dir)
 
     def _images(self, split: str) -> int:
@@ -96,6 +99,6 @@ def images_used(config: ExperimentConfig, dataset: ClassificationDataset, split:
 
 
 def extras_of(config: ExperimentConfig) -> dict[str, Any]:
-    """Returns the settings that ask for scores beside the others."""
+    """Returns the settings that request additional scores."""
     settings = dataclasses.asdict(config.evaluation)
     return {name: settings[name] for name in EXTRAS}

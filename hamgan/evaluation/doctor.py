@@ -90,14 +90,14 @@ class Doctor:
         }
         findings = []
         for name, check in checks.items():
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
                 passed, detail = True, check()
             except (UserError, FailedError) as error:
                 passed, detail = False, str(error)
             except Exception as error:  # A check must not hide the next.
                 passed, detail = False, f"{type(error).__name__}: {reason_of(error)}"
-            findings.append(Finding(name, passed, detail, time.monotonic() - begun))
+            findings.append(Finding(name, passed, detail, time.monotonic() - start))
             report(findings[-1])
         return findings
 
@@ -112,14 +112,14 @@ class Doctor:
         ones = self.strategy.run(tf.function(lambda: tf.ones(())))
         total = float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None))
         if total != replicas:
-            raise FailedError(f"a sum of ones over {replicas} replicas must be {replicas}, found {total:g}")
+            raise FailedError(f"expected a sum of {replicas} from {replicas} replicas, found {total:g}")
         return f"{describe(self.strategy)}, {self.config.train.global_batch // replicas} images each per step"
 
     def check_data(self) -> str:
         """Checks range and labels of the first training batch, and writes the picture."""
         dataset = ClassificationDataset(self.config.data)
         check_classes(self.config, dataset)
-        begun = time.monotonic()
+        start = time.monotonic()
         batches = dataset.training_batches(
             resolution=self.config.model.resolution,
             batch=self.config.train.global_batch,
@@ -127,10 +127,10 @@ class Doctor:
         )
         with dataset.reading(self.config.data.train_split):
             images, labels = next(iter(batches.as_numpy_iterator()))
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - start
         low, high = float(images.min()), float(images.max())
         if not (-1.0 <= low < high <= 1.0 and np.isfinite(images).all()):
-            raise FailedError(f"images must be finite, in [-1, 1] and not all the same, found {low:g} to {high:g}")
+            raise FailedError(f"expected finite images in [-1, 1] that are not constant, found {low:g} to {high:g}")
         columns = int(np.sqrt(min(len(images), GRID_IMAGES)))
         grid = image_grid(images[: columns * columns], columns=columns)
         write_atomically(self.grid_path, tf.io.encode_png(grid).numpy())
@@ -152,7 +152,7 @@ class Doctor:
             return "measured by the chief"
         fid, score = float(real["fid"] or 0.0), float(real["inception_score"] or 0.0)
         if not (np.isfinite(fid) and np.isfinite(score)):
-            raise FailedError(f"real scores must be finite, found FID {fid} and IS {score}")
+            raise FailedError(f"expected finite scores of the real images, found FID {fid} and IS {score}")
         count = evaluator.validation_count
         said = f"FID of train against validation {fid:.2f}, IS {score:.2f} of {count:,} images"
         if real["accuracy"] is not None:
@@ -160,12 +160,12 @@ class Doctor:
         said += f"; classifier {evaluator.classifier.sha256[:16]}"
         low, high = IMAGENET_INCEPTION_SCORE
         if not self._has_known_score(evaluator):
-            return f"{said}; what IS should be is not known here"
+            return f"{said}; no reference IS for this data set"
         if not low <= score <= high:
             raise FailedError(
-                f"{said}; IS of ImageNet's validation split must be {low} to {high}: suspect the pipeline"
+                f"{said}; expected an IS of {low} to {high} for ImageNet's validation split: suspect the pipeline"
             )
-        return f"{said}, as it should be ({low} to {high})"
+        return f"{said}, within the expected range ({low} to {high})"
 
     def _has_known_score(self, evaluator: Evaluator) -> bool:
         """Whether the known score applies: all of ImageNet's validation split at 128x128, with Inception."""
@@ -187,7 +187,7 @@ class Doctor:
         is_new = not tf.io.gfile.exists(self.run.path)
         variables = state.variables()
         before = {name: np.asarray(variable) for name, variable in variables.items()}
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             write_checkpoint(path, variables)
             written = time.monotonic()
@@ -196,14 +196,14 @@ class Doctor:
             if tf.io.gfile.exists(folder):
                 tf.io.gfile.rmtree(folder)
             if is_new:
-                with contextlib.suppress(OSError):  # A run may have been begun there meanwhile.
+                with contextlib.suppress(OSError):  # Another process may have started a run there.
                     os.rmdir(self.run.path)
         changed = [name for name, value in before.items() if not np.array_equal(value, np.asarray(variables[name]))]
         if changed:
-            raise FailedError(f"{len(changed)} variables came back changed, such as {changed[0]}")
+            raise FailedError(f"{len(changed)} variables changed when read back, such as {changed[0]}")
         size = sum(value.nbytes for value in before.values()) / 1e6
         return (
-            f"{size:,.0f} MB written into {self.run.path} in {written - begun:.1f} s, "
+            f"{size:,.0f} MB written into {self.run.path} in {written - start:.1f} s, "
             f"read back in {time.monotonic() - written:.1f} s"
         )
 
@@ -211,7 +211,7 @@ class Doctor:
         """Takes a few training steps, and reports time to the first step, speed and memory."""
         config, strategy = self.config, self.strategy
         if self._dataset is None:
-            raise FailedError("not tried, for it needs the data")
+            raise FailedError("skipped: needs the data")
         dataset = self._dataset
         state = self._training_state()
         iterator = iter(
@@ -229,17 +229,17 @@ class Doctor:
         )
         train = make_train_function(TrainStep(state, config, strategy), strategy)
         stream = random_streams.run_stream(config.train.seed)
-        begun = time.monotonic()
+        start = time.monotonic()
         with dataset.reading(config.data.train_split):
             train(iterator, tf.constant(1), stream)
             first = time.monotonic()
             taken = train(iterator, tf.constant(TIMED_STEPS), stream)
         if int(taken.failed_step.numpy()) >= 0 or not bool(taken.weights_are_finite.numpy()):
-            raise FailedError(f"losses and weights must be finite, found {_plain(taken.metrics)}")
+            raise FailedError(f"expected finite losses and weights, found {_plain(taken.metrics)}")
         speed = TIMED_STEPS * config.train.global_batch / (time.monotonic() - first)
         days = config.train.steps * config.train.global_batch / speed / 86_400
         return (
-            f"first after {first - begun:.0f} s, then {speed:,.1f} images/s ({config.train.steps:,} steps: "
+            f"first after {first - start:.0f} s, then {speed:,.1f} images/s ({config.train.steps:,} steps: "
             f"{days:,.2f} days); {_memory()}"
         )
 
@@ -257,11 +257,9 @@ def _plain(metrics: dict[str, tf.Tensor]) -> dict[str, float]:
 def _memory() -> str:
     """Returns the peak memory of the devices or, if they do not report it, of the process."""
     for device in tf.config.list_logical_devices("GPU"):
-        return f"{tf.config.experimental.get_memory_info(device.name)['peak'] / _GIB:.1f} GiB of GPU memory at most"
+        return f"{tf.config.experimental.get_memory_info(device.name)['peak'] / _GIB:.1f} GiB peak GPU memory"
     unit = 1 if sys.platform == "darwin" else 1024
-    return (
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _GIB:.1f} GiB of this machine's memory at most"
-    )
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _GIB:.1f} GiB peak host memory"
 
 
 def without_side_effects(config: ExperimentConfig) -> ExperimentConfig:

@@ -1,7 +1,7 @@
-"""Fréchet Inception Distance, in float64, from features that may lie on disk.
+"""Fréchet Inception Distance in float64, from features in memory or on disk.
 
-The headline number is TF-GAN's function. Where one set of real features is compared with many sets of fakes (bootstrap,
-extrapolation, classes), symmetric eigenvalues give the same number in a fraction of the time.
+TF-GAN's function computes the reported FID. To compare one set of real features with many sets of fakes (bootstrap,
+extrapolation), symmetric eigenvalues give the same number in a fraction of the time.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ from hamgan import tfgan
 from hamgan.evaluation.row_blocks import check_matrix, row_blocks
 
 _SMALLEST_ROOTED = 1e-10
-"""TF-GAN keeps an eigenvalue below this as it is, because its square root may be rounding."""
+"""TF-GAN takes no square root of smaller eigenvalues, because they may be rounding errors."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moments:
-    """Count, mean and scatter of features, which is all that FID needs. Moments of parts of the data can be merged.
+    """Count, mean and scatter of features, which determine FID. Moments of parts of the data can be merged.
 
     Args:
         count: number of rows.
@@ -34,20 +34,20 @@ class Moments:
 
     @classmethod
     def of(cls, features: np.ndarray, rows: np.ndarray | None = None, weights: np.ndarray | None = None) -> "Moments":
-        """Returns the moments of features, summed in float64 over blocks of rows.
+        """Returns the moments of features, computed block by block in float64.
 
         Args:
-            features: ``(n, width)``, in memory or an ``np.memmap``.
-            rows: indices of the rows to take, ``(m,)``; all by default.
-            weights: how often each row taken counts, integers, ``(m,)``; once by default.
+            features: features, ``(n, width)``, in memory or an ``np.memmap``.
+            rows: indices of the rows to use, ``(m,)``; by default, all.
+            weights: number of times that each of these rows counts, integers, ``(m,)``; by default, 1.
 
         Raises:
-            ValueError: ``features`` is no matrix, or ``weights`` has another length than the rows taken.
+            ValueError: ``features`` is not a matrix, or the length of ``weights`` is not the number of rows used.
         """
         check_matrix("features", features)
         taken = len(features) if rows is None else len(rows)
         if weights is not None and np.shape(weights) != (taken,):
-            raise ValueError(f"a weight for each of {taken} rows is expected, received the shape {np.shape(weights)}")
+            raise ValueError(f"expected weights of shape ({taken},), received shape {np.shape(weights)}")
         width = features.shape[1]
         total = cls(0, np.zeros(width), np.zeros((width, width)))
         for block in row_blocks(taken):
@@ -57,7 +57,7 @@ class Moments:
 
     @classmethod
     def _of_block(cls, block: np.ndarray, weights: np.ndarray | None) -> "Moments":
-        """``block`` is overwritten."""
+        """Returns the moments of a block of rows, which is overwritten."""
         if weights is None:
             count = len(block)
             mean = block.mean(axis=0)
@@ -70,7 +70,7 @@ class Moments:
         return cls(count, mean, block.T @ block)
 
     def merge(self, other: "Moments") -> "Moments":
-        """Returns the moments of both parts together.
+        """Returns the moments of both parts.
 
         Reference: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances
         (Stanford, STAN-CS-79-773, 1979).
@@ -85,18 +85,18 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """The unbiased covariance, ``(width, width)``.
+        """Unbiased covariance, ``(width, width)``.
 
         Raises:
             ValueError: there are fewer than 2 rows.
         """
         if self.count < 2:
-            raise ValueError(f"a covariance takes at least 2 rows, received {self.count}")
+            raise ValueError(f"expected at least 2 rows for a covariance, received {self.count}")
         return self.scatter / (self.count - 1)
 
 
 class FrechetDistance:
-    """FID to one set of real features: ``|m - m_w|^2 + tr(C + C_w - 2 (C C_w)^(1/2))``.
+    """Computes FID to one set of real features, ``|m - m_w|^2 + tr(C + C_w - 2 (C C_w)^(1/2))``.
 
     Args:
         real: moments of the real features.
@@ -120,7 +120,7 @@ class FrechetDistance:
         self._covariance = real.covariance
 
     def __call__(self, fake: Moments) -> float:
-        """Returns the FID of fakes by TF-GAN's ``trace_sqrt_product``.
+        """Returns the FID of fakes, with TF-GAN's ``trace_sqrt_product``.
 
         Raises:
             ValueError: the widths differ, or there are fewer than 2 rows.
@@ -131,10 +131,10 @@ class FrechetDistance:
         return _distance(self.real.mean - fake.mean, np.trace(self._covariance) + np.trace(covariance), root)
 
     def fast(self, fake: Moments) -> float:
-        """Returns the same by symmetric eigenvalues: for many fakes, since the first square root is computed once.
+        """Returns the FID of fakes from symmetric eigenvalues. This is faster for many sets of fakes.
 
-        ``tr (C C_w)^(1/2)`` is the sum of the square roots of the eigenvalues of ``C^(1/2) C_w C^(1/2)``. TF-GAN's rule
-        for eigenvalues near 0 is kept.
+        ``tr (C C_w)^(1/2)`` is the sum of the square roots of the eigenvalues of ``C^(1/2) C_w C^(1/2)``, and
+        ``C^(1/2)`` is computed only once. Eigenvalues near 0 are treated as in TF-GAN.
 
         Raises:
             ValueError: the widths differ, or there are fewer than 2 rows.
@@ -151,12 +151,30 @@ class FrechetDistance:
 
 
 def frechet_inception_distance(real_pool_3: np.ndarray, fake_pool_3: np.ndarray) -> float:
-    """Returns the FID of two sets of features, ``(n, width)`` each; see :class:`FrechetDistance`."""
+    """Computes FID between two sets of features; see :class:`FrechetDistance`.
+
+    Args:
+        real_pool_3: features of real images, ``(n, width)``.
+        fake_pool_3: features of fakes, ``(m, width)``.
+
+    Returns:
+        The distance.
+
+    Raises:
+        ValueError: the widths differ, or a set has fewer than 2 rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.evaluation.fid import frechet_inception_distance
+        >>> features = np.random.default_rng(0).normal(size=(200, 5))
+        >>> round(frechet_inception_distance(features, features + 2), 6)
+        20.0
+    """
     return FrechetDistance(Moments.of(real_pool_3))(Moments.of(fake_pool_3))
 
 
 def _roots(eigenvalues: np.ndarray) -> np.ndarray:
-    """Roots of the eigenvalues of a positive semi-definite matrix, by TF-GAN's rule near 0."""
+    """Returns the square roots of eigenvalues of a positive semi-definite matrix, with TF-GAN's rule near 0."""
     eigenvalues = np.maximum(eigenvalues, 0)
     return np.where(eigenvalues < _SMALLEST_ROOTED, eigenvalues, np.sqrt(eigenvalues))
 
@@ -172,34 +190,34 @@ def intra_class_frechet_distances(
     fake_labels: np.ndarray,
     classes: Sequence[int],
 ) -> dict[int, float]:
-    """FID within each of some classes.
+    """Computes FID within each of the given classes.
 
     Args:
-        real_pool_3: features, ``(n, width)``.
-        real_labels: integers, ``(n,)``.
-        fake_pool_3: features, ``(m, width)``.
-        fake_labels: integers, ``(m,)``.
+        real_pool_3: features of real images, ``(n, width)``.
+        real_labels: labels of real images, integers, ``(n,)``.
+        fake_pool_3: features of fakes, ``(m, width)``.
+        fake_labels: labels of fakes, integers, ``(m,)``.
         classes: labels of the classes.
 
     Returns:
-        The distance of each class.
+        The distance by class.
 
     Raises:
-        ValueError: a class has fewer than 2 images on either side, or labels are not one for each row.
+        ValueError: a class has fewer than 2 real or 2 fake images, or the number of labels is not the number of rows.
 
     Reference: Miyato and Koyama, cGANs with Projection Discriminator (ICLR 2018), section 4.
     """
     for name, features, labels in (("real", real_pool_3, real_labels), ("fake", fake_pool_3, fake_labels)):
         check_matrix(f"{name} features", features)
         if np.shape(labels) != (len(features),):
-            raise ValueError(f"a label for each of {len(features)} {name} rows expected, received {np.shape(labels)}")
+            raise ValueError(f"expected {name} labels of shape ({len(features)},), received shape {np.shape(labels)}")
     distances = {}
     for label in classes:
         real_rows, fake_rows = np.flatnonzero(real_labels == label), np.flatnonzero(fake_labels == label)
         if min(len(real_rows), len(fake_rows)) < 2:
             raise ValueError(
-                f"class {label} is expected to have at least 2 images on either side, received {len(real_rows)} real "
-                f"and {len(fake_rows)} fake"
+                f"expected at least 2 real and 2 fake images of class {label}, received {len(real_rows)} real and "
+                f"{len(fake_rows)} fake"
             )
         if max(len(real_rows), len(fake_rows)) <= real_pool_3.shape[1]:
             distances[label] = _distance_of_few_rows(real_pool_3[real_rows], fake_pool_3[fake_rows])
@@ -210,13 +228,13 @@ def intra_class_frechet_distances(
 
 
 def _distance_of_few_rows(real: np.ndarray, fake: np.ndarray) -> float:
-    """FID of features with fewer rows than columns, from matrices as small as the rows are few.
+    """Returns the FID of features with fewer rows than columns, from a matrix with only as many rows and columns.
 
-    With X and Y the centred features over the root of the degrees of freedom, ``C = X^T X`` and ``C_w = Y^T Y``; then
-    ``tr (C C_w)^(1/2)`` is the sum of the singular values of ``X Y^T``. This avoids square roots of rounding errors.
+    Let X and Y be the centred features, divided by the root of the degrees of freedom: ``C = X^T X``, ``C_w = Y^T Y``.
+    Then ``tr (C C_w)^(1/2)`` is the sum of the singular values of ``X Y^T``, without square roots of rounding errors.
     """
     if real.shape[1] != fake.shape[1]:
-        raise ValueError(f"equal widths are expected, received {real.shape[1]} and {fake.shape[1]}")
+        raise ValueError(f"expected features of equal width, received {real.shape[1]} and {fake.shape[1]}")
     centred, means = [], []
     for features in (real, fake):
         features = np.array(features, np.float64)
@@ -228,4 +246,4 @@ def _distance_of_few_rows(real: np.ndarray, fake: np.ndarray) -> float:
 
 def _check_widths(real: Moments, fake: Moments) -> None:
     if len(real.mean) != len(fake.mean):
-        raise ValueError(f"equal widths are expected, received {len(real.mean)} and {len(fake.mean)}")
+        raise ValueError(f"expected features of equal width, received {len(real.mean)} and {len(fake.mean)}")

@@ -1,4 +1,4 @@
-"""Kernel Inception Distance, in float64, from features that may lie on disk."""
+"""Kernel Inception Distance in float64, from features in memory or on disk."""
 
 from collections.abc import Iterator
 
@@ -12,34 +12,44 @@ from hamgan.evaluation.row_blocks import check_matrix
 def kernel_inception_distance(
     real_pool_3: np.ndarray, fake_pool_3: np.ndarray, max_block_size: int = 1024
 ) -> tuple[float, float | None]:
-    """KID, the unbiased squared maximum mean discrepancy with kernel ``(x^T y / width + 1)^3``, and its standard error.
+    """Computes KID, the squared maximum mean discrepancy with kernel ``(x^T y / width + 1)^3``.
 
-    TF-GAN's function, handed one pair of blocks at a time in float64, with TF-GAN's own division into blocks: the mean
-    over ``ceil(max(n, m) / max_block_size)`` pairs of near equal size. Rows are expected in random order.
+    The unbiased estimate is averaged over ``ceil(max(n, m) / max_block_size)`` pairs of blocks of nearly equal size,
+    divided as TF-GAN divides them. TF-GAN's function computes each pair in float64. The rows must be in random order.
 
     Args:
-        real_pool_3: features, ``(n, width)``.
-        fake_pool_3: features, ``(m, width)``.
-        max_block_size: most rows of one side in a block.
+        real_pool_3: features of real images, ``(n, width)``.
+        fake_pool_3: features of fakes, ``(m, width)``.
+        max_block_size: maximum number of real, and of fake, rows per block.
 
     Returns:
-        The distance, which may be a little below 0, and the standard error over blocks, None for a single block.
+        The distance, which can be slightly negative, and its standard error over the blocks, None for a single block.
 
     Raises:
-        ValueError: the widths differ, or the smaller side has fewer than 2 rows for each block.
+        ValueError: the widths differ, or a block has fewer than 2 real or fake rows.
 
     Reference: Binkowski et al., Demystifying MMD GANs (ICLR 2018), section 4; blocks as in Zaremba et al., B-tests
-    (NeurIPS 2013), where the former draw random subsets.
+    (NeurIPS 2013), while Binkowski et al. draw random subsets.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.evaluation.kid import kernel_inception_distance
+        >>> features = np.random.default_rng(0).normal(size=(200, 5))
+        >>> distance, error = kernel_inception_distance(features[:100], features[100:] + 2)
+        >>> round(distance, 1), error
+        (124.7, None)
     """
     check_matrix("real features", real_pool_3)
     check_matrix("fake features", fake_pool_3)
     if real_pool_3.shape[1] != fake_pool_3.shape[1]:
-        raise ValueError(f"equal widths are expected, received {real_pool_3.shape[1]} and {fake_pool_3.shape[1]}")
+        raise ValueError(
+            f"expected features of equal width, received {real_pool_3.shape[1]} and {fake_pool_3.shape[1]}"
+        )
     blocks = max(-(-max(len(real_pool_3), len(fake_pool_3)) // max_block_size), 1)
     if min(len(real_pool_3), len(fake_pool_3)) < 2 * blocks:
         raise ValueError(
-            f"at least 2 rows of either side in each of {blocks} blocks are expected, received {len(real_pool_3)} and "
-            f"{len(fake_pool_3)} rows in blocks of at most {max_block_size}"
+            f"expected at least 2 real and 2 fake rows in each of {blocks} blocks, received {len(real_pool_3)} and "
+            f"{len(fake_pool_3)} rows for blocks of at most {max_block_size}"
         )
     distances = []
     for real_rows, fake_rows in zip(
@@ -56,7 +66,7 @@ def kernel_inception_distance(
 
 
 def _kernel_blocks(count: int, blocks: int) -> Iterator[slice]:
-    """TF-GAN's division: the last ``count % blocks`` blocks have one row more."""
+    """Yields slices of blocks as in TF-GAN: the last ``count % blocks`` blocks have one more row."""
     size, longer = divmod(count, blocks)
     first = 0
     for index in range(blocks):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_BLOCK_ROWS = 2048
+BLOCK_ROWS = 2048
 """Rows of a block: distances between two blocks are 32 MiB."""
 
-_DIRECT_ELEMENTS = 1 << 22
+DIRECT_ELEMENTS = 1 << 22
 """Elements of features held at once while distances of single pairs are computed."""
 
 
@@ -58,13 +58,13 @@ def precision_recall_density_coverage(
     boundary of the balls: without ties, the numbers are equal.
     """
     if min(precision_neighbors, density_neighbors) < 1:
-        raise ValueError(f"at least 1 neighbour is expected, received {precision_neighbors} and {density_neighbors}")
+        raise ValueError(f"expected at least 1 neighbour, received {precision_neighbors} and {density_neighbors}")
     if np.ndim(real) != 2 or np.ndim(fake) != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(f"two matrices of equal width are expected, received {np.shape(real)} and {np.shape(fake)}")
+        raise ValueError(f"expected two matrices of equal width, received shapes {np.shape(real)} and {np.shape(fake)}")
     most = max(precision_neighbors, density_neighbors)
     for name, features, neighbors in (("real", real, most), ("fake", fake, precision_neighbors)):
         if len(features) <= neighbors:
-            raise ValueError(f"more than {neighbors} {name} points are expected, received {len(features)}")
+            raise ValueError(f"expected more than {neighbors} {name} points, received {len(features)}")
     reals, fakes = _distinct(real), _distinct(fake)
     real_nearest = _nearest_squared_distances(reals, most)
     precision_radii, density_radii = real_nearest[:, precision_neighbors - 1], real_nearest[:, density_neighbors - 1]
@@ -116,7 +116,7 @@ def _distinct(features: np.ndarray) -> _Points:
     for block in _blocks(len(features)):
         values = np.asarray(features[block], np.float64)
         if not np.isfinite(values).all():
-            raise ValueError("finite features are expected, received infinity or not a number")
+            raise ValueError("expected finite features, received infinity or NaN")
         for index, row in enumerate(values, block.start):
             copies[first.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)] += 1
     rows = np.flatnonzero(copies)
@@ -154,7 +154,7 @@ class _Distances:
     def exact(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Returns the squared distances of single pairs, summed over differences in float64."""
         squared = np.empty(len(rows))
-        step = max(_DIRECT_ELEMENTS // self._one.shape[1], 1)
+        step = max(DIRECT_ELEMENTS // self._one.shape[1], 1)
         for first in range(0, len(rows), step):
             pairs = slice(first, first + step)
             difference = self._one[rows[pairs]].astype(np.float64)
@@ -217,5 +217,5 @@ def _insert(nearest: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> Non
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    for first in range(0, count, _BLOCK_ROWS):
-        yield slice(first, min(first + _BLOCK_ROWS, count))
+    for first in range(0, count, BLOCK_ROWS):
+        yield slice(first, min(first + BLOCK_ROWS, count))

@@ -64,9 +64,9 @@ def bootstrap_inception_score(logits: np.ndarray, *, resamples: int, seed: int) 
 def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yields, for each resample, the number of times that each row is drawn, shape ``(count,)``."""
     if resamples < 2:
-        raise ValueError(f"at least 2 resamples are expected, received {resamples}")
+        raise ValueError(f"expected at least 2 resamples, received {resamples}")
     if not count:
-        raise ValueError("at least 1 row to resample is expected, received none")
+        raise ValueError("expected at least 1 row to resample, received none")
     for index in range(resamples):
         drawn = np.random.default_rng([seed, index]).integers(count, size=count)
         yield np.bincount(drawn, minlength=count).astype(np.int32)
@@ -102,9 +102,9 @@ def frechet_distance_infinity(
     if smallest is None:
         smallest = max(count // 10, min(width + 1, count // 2), 2)
     if points < 2:
-        raise ValueError(f"at least 2 points are expected, received {points}")
+        raise ValueError(f"expected at least 2 points, received {points}")
     if not 2 <= smallest < count:
-        raise ValueError(f"a smallest size from 2 to below the {count} rows is expected, received {smallest}")
+        raise ValueError(f"expected a smallest size of at least 2 and less than {count} rows, received {smallest}")
     rng = np.random.default_rng(seed)
     sizes = np.linspace(smallest, count, points).astype(int)
     distances = []

@@ -1,4 +1,4 @@
-"""The start of training: a new run is created, or an earlier one resumed."""
+"""The start of training: creates a new run or resumes an existing one."""
 
 import dataclasses
 import logging
@@ -34,11 +34,11 @@ MAY_CHANGE = (
 def begin(
     config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy, lock: RunLock
 ) -> tuple[ClassificationDataset, TrainState]:
-    """Opens the data set and builds the networks; creates the folder of a new run once its settings have proved valid.
+    """Opens the data set and builds the networks. Creates the folder of a new run after everything else has succeeded.
 
     Raises:
         UserError: the data set does not fit the model, the run has another config, its folder cannot be written, or
-            another process trains it.
+            another process trains the run.
     """
     is_new = not run.exists()
     if is_chief(strategy):
@@ -65,7 +65,7 @@ def resume(
     dataset: ClassificationDataset,
     state: TrainState,
 ) -> None:
-    """Restores the newest checkpoint, if there is one, and drops what the run's files say of later steps.
+    """Restores the newest checkpoint, if there is one, and removes later steps from the log.
 
     Raises:
         UserError: no checkpoint can be read, or the run is already beyond ``train.steps``.
@@ -80,7 +80,7 @@ def resume(
         run.forget_metrics_after(step)
         collapses = run.read_collapses()
         if collapses and collapses[-1]["action"] == "stop":
-            # Continuous evaluation reads this: the run has not ended.
+            # Continuous evaluation reads this to know that the run has not ended.
             run.write_collapses([*collapses[:-1], {**collapses[-1], "action": "resumed"}])
         _logger.info(
             "%s at step %d of %d on %s",
@@ -92,7 +92,7 @@ def resume(
 
 
 def restore_on_all_workers(run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy) -> str | None:
-    """Restores the newest checkpoint that the chief can read, on every worker; returns its path, or None."""
+    """Restores, on all workers, the newest checkpoint that the chief can read. Returns its path, or None."""
     path = restore_newest(run.checkpoints, state.variables()) if is_chief(strategy) else None
     step = agreed(strategy, -1 if path is None else int(state.step.numpy()))
     if step >= 0 and not is_chief(strategy):
@@ -102,7 +102,7 @@ def restore_on_all_workers(run: RunDirectory, state: TrainState, strategy: tf.di
 
 
 def check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> None:
-    """Raises UserError if the data set has another number of classes than the model."""
+    """Raises UserError if the data set and the model differ in the number of classes."""
     if dataset.num_classes != config.model.num_classes:
         raise UserError(
             f"data set '{config.data.dataset}' has {dataset.num_classes} classes, model.num_classes is "
@@ -124,7 +124,7 @@ def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
 
 
 def resolved(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns the config with a local data folder made absolute, so that a run can be used from anywhere."""
+    """Returns the config with an absolute path of a local data folder, so that a run works from any directory."""
     data_dir = config.data.data_dir
     if data_dir is None or "://" in data_dir:
         return config

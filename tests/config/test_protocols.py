@@ -39,7 +39,7 @@ def _changed(**changes):
     return card
 
 
-def test_the_published_protocol_is_the_papers():
+def test_the_published_protocol_matches_the_paper():
     published = get_protocol("published")
     assert (published.num_samples, published.repeats, published.wrap_validation) == (49 * 1024, 5, True)
     assert (published.batch_norm, published.truncation) == ("moving", None)
@@ -48,20 +48,20 @@ def test_the_published_protocol_is_the_papers():
     assert (standard.num_samples, standard.repeats, standard.wrap_validation) == (50_000, 1, False)
 
 
-def test_an_unknown_protocol_is_refused():
+def test_an_unknown_protocol_is_rejected():
     with pytest.raises(UserError, match="unknown protocol 'publishd'; did you mean 'published'"):
         get_protocol("publishd")
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_description_says_in_what_settings_differ_from_the_protocol(name):
+def test_a_description_lists_settings_that_differ_from_the_protocol(name):
     protocol = get_protocol(name)
     assert describe(protocol) == name
     changed = dataclasses.replace(protocol, seed=3, num_samples=70, bootstrap=9, batch=4)
     assert describe(changed) == f"{name} with num_samples=70, seed=3"
 
 
-def test_names_places_and_versions_are_no_part_of_a_cards_identity():
+def test_names_paths_and_versions_do_not_affect_the_card_id():
     same = [
         _changed(classifier__handle="there"),
         _changed(protocol="other name"),
@@ -72,7 +72,7 @@ def test_names_places_and_versions_are_no_part_of_a_cards_identity():
     assert {card_id(card) for card in same} == {card_id(CARD)}
 
 
-def test_what_changes_a_score_is_another_card():
+def test_everything_that_affects_a_score_changes_the_card_id():
     others = [
         _changed(weights="raw"),
         _changed(truncation=0.5),
@@ -85,7 +85,7 @@ def test_what_changes_a_score_is_another_card():
 
 
 def _earlier(described, **changes):
-    """A result of an earlier version: its card holds versions, and the digest of a description of the data."""
+    """Returns a result of an earlier version, whose card holds versions and a digest of the data's description."""
     card = _changed(validation__sha256=described, train__sha256=f"{described}-train", **changes)
     return {"card": {**card, "versions": {"numpy": "2.4.6"}}, "card_id": "0ld1d"}
 
@@ -102,7 +102,7 @@ def _ids(results, made_now=()):
     return [result["card_id"] for result in with_card_ids(results, made_now)]
 
 
-def test_earlier_results_get_their_ids_from_the_cards_that_they_recorded():
+def test_earlier_results_get_ids_from_their_recorded_cards():
     numpys = [_earlier("d0") for _ in range(2)]
     numpys[1]["card"]["versions"]["numpy"] = "2.4.7"
     first, second = _ids(numpys)
@@ -110,21 +110,21 @@ def test_earlier_results_get_their_ids_from_the_cards_that_they_recorded():
     assert len(set(_ids([_earlier("d0"), _earlier("d1"), _earlier("d0", weights="raw")]))) == 3
 
 
-def test_earlier_results_are_on_one_curve_with_those_of_the_same_data():
+def test_earlier_results_share_a_curve_with_results_of_the_same_data():
     present = _present("d0", "c0")
     assert _ids([_earlier("d0"), present]) == [card_id(present["card"])] * 2
     assert _ids([_earlier("d0")], [present]) == [card_id(present["card"])]
     assert _ids([_earlier("d1"), present])[0] != card_id(present["card"])
-    # The digest is of as many images as are used.
+    # The digest covers only the images used.
     assert _ids([_earlier("d0", images__validation=4), present])[0] != card_id(present["card"])
 
 
-def test_data_prepared_again_with_the_same_description_is_told_apart():
+def test_data_prepared_again_with_the_same_description_is_distinguished():
     ids = _ids([_earlier("d0"), _present("d0", "c0"), _present("d0", "c1")])
     assert len(set(ids)) == 3
 
 
-def test_scores_that_are_not_finite_rank_nowhere():
+def test_non_finite_scores_are_not_ranked():
     def result(step, fid, seed):
         return {"step": step, "scores": {"fid": fid}, "card": {**CARD, "seed": seed}, "card_id": str(seed)}
 
@@ -135,7 +135,7 @@ def test_scores_that_are_not_finite_rank_nowhere():
     assert not any(is_finite(value) for value in (math.nan, math.inf, None, "1"))
 
 
-def test_labels_say_what_tells_cards_apart():
+def test_labels_name_the_differences_between_cards():
     assert card_labels([CARD]) == ["ema weights"]
     labels = card_labels([CARD, _changed(weights="raw"), _changed(images__fake=11)])
     assert labels == ["ema weights, images.fake 10", "raw weights, images.fake 10", "ema weights, images.fake 11"]

@@ -11,7 +11,7 @@ from hamgan.training.loop import train
 
 @pytest.fixture(scope="session")
 def trained_run(tiny, tmp_path_factory):
-    """A run with checkpoints of steps 0 and 2."""
+    """Returns a run with checkpoints at steps 0 and 2."""
     run = RunDirectory(str(tmp_path_factory.mktemp("runs") / "run"))
     train(override(tiny, ["train.steps=2", "train.image_every=2"]), run, tf.distribute.get_strategy())
     return run
@@ -61,4 +61,4 @@ def logits():
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(row_blocks, "_BLOCK_ROWS", 700)
+    monkeypatch.setattr(row_blocks, "BLOCK_ROWS", 700)

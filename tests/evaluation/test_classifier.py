@@ -15,7 +15,7 @@ from hamgan.evaluation.small_classifier import train_small_classifier
 
 
 class _Means(tf.Module):
-    """Returns the mean color, and what size of image it was given."""
+    """A classifier that returns the mean color and the size of the image that it received."""
 
     def __init__(self, size, outputs):
         super().__init__()
@@ -38,7 +38,7 @@ def _images(count=5, size=8):
 
 
 @pytest.mark.parametrize(("size", "expected"), [(8, 8), (16, 16), (None, INCEPTION_SIZE)])
-def test_images_are_resized_to_the_signatures_size_or_inceptions(tmp_path, size, expected):
+def test_images_are_resized_to_the_size_in_the_signature_or_to_299(tmp_path, size, expected):
     classifier = Classifier(_Means(size, ("logits", "pool_3")).save(str(tmp_path / "model")))
     images = _images()
     outputs = classifier(tf.constant(images))
@@ -55,7 +55,7 @@ EXPECTED = (
 
 
 class _Module(tf.Module):
-    """A classifier that takes images of one kind."""
+    """A classifier with a configurable signature."""
 
     def __init__(self, *specs, outputs=("logits", "pool_3"), kind=dict):
         super().__init__()
@@ -107,14 +107,14 @@ def _images_spec(*shape, dtype=tf.float32):
         ),
     ],
 )
-def test_a_classifier_of_another_kind_is_one_line_that_says_what_was_found(tmp_path, module, found):
+def test_an_unsuitable_model_is_a_one_line_error_with_its_signatures(tmp_path, module, found):
     path = _saved(tmp_path / "model", module())
     with pytest.raises(UserError, match=rf"classifier .*model {found}.*{EXPECTED}") as raised:
         Classifier(path)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_saved_model_without_functions_is_refused(tmp_path):
+def test_a_saved_model_without_functions_is_rejected(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "model"))
     with pytest.raises(UserError, match=f"model has no function to call{EXPECTED}"):
         Classifier(str(tmp_path / "model"))
@@ -127,25 +127,25 @@ def _check(classifier):
     np.testing.assert_allclose(outputs["pool_3"], 2 * images.mean((1, 2)) + 1, atol=1e-6)
 
 
-def test_a_signature_is_enough(tmp_path):
+def test_a_model_with_only_a_signature_is_accepted(tmp_path):
     _check(Classifier(_saved(tmp_path / "model", _Module(_images_spec(None, 8, 8, 3)), with_call=False)))
 
 
-def test_outputs_without_names_have_those_of_the_signature(tmp_path):
+def test_unnamed_outputs_take_names_from_the_signature(tmp_path):
     module = _Module(_images_spec(None, 8, 8, 3), kind=tuple)
     signature = tf.function(module.named, input_signature=[_images_spec(None, 8, 8, 3)])
     _check(Classifier(_saved(tmp_path / "model", module, signature=signature)))
 
 
-def test_a_signature_for_other_inputs_does_not_hinder(tmp_path):
-    """Such as one for serving, of uint8 images."""
+def test_signatures_with_other_inputs_are_ignored(tmp_path):
+    """An example is a signature for serving, which accepts uint8 images."""
     module = _Module(_images_spec(None, 8, 8, 3))
     signature = tf.function(module._classify, input_signature=[_images_spec(None, 8, 8, 3, dtype=tf.uint8)])
     _check(Classifier(_saved(tmp_path / "model", module, signature=signature)))
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_what_keras_exports_is_accepted_if_its_outputs_have_names(tmp_path, named):
+def test_a_keras_export_needs_named_outputs(tmp_path, named):
     inputs = keras.Input((8, 8, 3))
     pool_3 = keras.layers.Flatten(name="pool_3")(inputs)
     logits = keras.layers.Dense(4, name="logits")(pool_3)
@@ -163,7 +163,7 @@ def test_what_keras_exports_is_accepted_if_its_outputs_have_names(tmp_path, name
     assert classifier(tf.constant(images))["logits"].shape == (5, 4)
 
 
-def test_an_input_in_a_dictionary_is_that_of_the_signature(tmp_path):
+def test_a_dictionary_input_uses_the_signature(tmp_path):
     inputs = keras.Input((None, None, 3), name="images")
     pool_3 = keras.layers.GlobalAveragePooling2D()(inputs)
     path = str(tmp_path / "model")
@@ -175,18 +175,18 @@ def test_an_input_in_a_dictionary_is_that_of_the_signature(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a[1]", "a*", "what?"])
-def test_a_path_is_no_pattern(tmp_path, name):
+def test_pattern_characters_in_paths_are_literal(tmp_path, name):
     path = tmp_path / name / "model[2]"
     path.parent.mkdir()
     _check(Classifier(_saved(path, _Module(_images_spec(None, 8, 8, 3)))))
 
 
-def test_a_classifier_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_classifier_is_rejected(tmp_path):
     with pytest.raises(UserError, match=r"cannot be loaded .*pass --classifier"):
         Classifier(str(tmp_path / "nothing"))
 
 
-def test_a_handle_that_cannot_be_reached_is_one_line_and_not_tried_again(monkeypatch, tmp_path):
+def test_an_unreachable_handle_is_a_one_line_error_without_retries(monkeypatch, tmp_path):
     tries = []
 
     def unreachable(request, *_, **__):
@@ -203,8 +203,8 @@ def test_a_handle_that_cannot_be_reached_is_one_line_and_not_tried_again(monkeyp
     assert socket.getdefaulttimeout() is None
 
 
-def test_a_handle_is_read_from_tf_hubs_cache_without_network(monkeypatch, tmp_path):
-    """As docs/evaluation.md says: the folder is the SHA-1 of the handle."""
+def test_a_cached_handle_needs_no_network(monkeypatch, tmp_path):
+    """The folder is named by the SHA-1 of the handle, as in docs/evaluation.md."""
     handle = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
     _Means(None, ("logits", "pool_3")).save(str(tmp_path / hashlib.sha1(handle.encode()).hexdigest()))
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
@@ -212,7 +212,7 @@ def test_a_handle_is_read_from_tf_hubs_cache_without_network(monkeypatch, tmp_pa
     assert Classifier(handle).image_size == INCEPTION_SIZE
 
 
-def test_the_hash_is_of_names_and_contents(tmp_path):
+def test_the_hash_depends_on_names_and_contents(tmp_path):
     hashes = set()
     for name, content in (("a", "x"), ("a", "y"), ("b", "x")):
         folder = tmp_path / f"{name}{content}" / "variables"
@@ -224,7 +224,7 @@ def test_the_hash_is_of_names_and_contents(tmp_path):
     assert saved_model_sha256(str(tmp_path / "copy")) == saved_model_sha256(str(tmp_path / "ax"))
 
 
-def test_the_small_classifier_is_exported_for_the_same_path(tiny, classifier_path):
+def test_the_small_classifier_loads_like_any_other(tiny, classifier_path):
     classifier = Classifier(classifier_path)
     assert classifier.image_size == 32
     outputs = classifier(tf.zeros((2, 32, 32, 3)))

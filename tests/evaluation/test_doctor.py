@@ -10,7 +10,7 @@ NAMES = ["versions", "devices", "data", "real images", "checkpoint", "training s
 
 
 def _examine(config, tmp_path):
-    """Returns the findings by name, of a run folder in tmp_path."""
+    """Returns the findings by name for a run folder in tmp_path."""
     run = RunDirectory(str(tmp_path / "run"))
     examiner = Doctor(
         config,
@@ -31,7 +31,7 @@ def config(tiny, classifier_path):
     return override(tiny, [f"evaluation.classifier={classifier_path}"])
 
 
-def test_a_machine_that_works_is_green_and_only_the_picture_is_left(config, tmp_path):
+def test_all_checks_pass_on_a_working_machine_and_leave_only_the_picture(config, tmp_path):
     findings = _examine(config, tmp_path)
     assert all(finding.passed for finding in findings.values()), findings
     assert tf.__version__ in findings["versions"].detail
@@ -43,16 +43,16 @@ def test_a_machine_that_works_is_green_and_only_the_picture_is_left(config, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_wrong_is_red_and_the_rest_is_still_checked(config, tmp_path):
+def test_a_failed_check_does_not_stop_the_others(config, tmp_path):
     wrong = override(config, ["model.num_classes=7", "evaluation.classifier=/no/classifier"])
     findings = _examine(wrong, tmp_path)
     assert [name for name in NAMES if not findings[name].passed] == ["data", "real images", "training step"]
     assert "model.num_classes=10" in findings["data"].detail
-    assert "needs the data" in findings["training step"].detail
+    assert "skipped: needs the data" in findings["training step"].detail
     assert "cannot be loaded" in findings["real images"].detail
 
 
-def test_a_folder_that_changes_what_is_written_is_red(config, tmp_path, monkeypatch):
+def test_a_checkpoint_that_changes_when_read_back_fails(config, tmp_path, monkeypatch):
     restore = doctor.restore
 
     def restore_otherwise(path, variables):
@@ -62,23 +62,23 @@ def test_a_folder_that_changes_what_is_written_is_red(config, tmp_path, monkeypa
     monkeypatch.setattr(doctor, "restore", restore_otherwise)
     findings = _examine(config, tmp_path)
     assert not findings["checkpoint"].passed
-    assert "1 variables came back changed, such as step" in findings["checkpoint"].detail
+    assert "1 variables changed when read back, such as step" in findings["checkpoint"].detail
 
 
-def test_real_images_outside_of_the_known_range_are_red(config, tmp_path, monkeypatch):
+def test_an_inception_score_outside_the_known_range_fails(config, tmp_path, monkeypatch):
     monkeypatch.setattr(Doctor, "_has_known_score", lambda self, evaluator: True)
     findings = _examine(config, tmp_path)
     assert not findings["real images"].passed
     assert "suspect the pipeline" in findings["real images"].detail
 
 
-def test_a_run_that_is_begun_during_the_check_is_left_alone(config, tmp_path, monkeypatch):
+def test_a_run_started_during_the_check_is_left_untouched(config, tmp_path, monkeypatch):
     run = RunDirectory(str(tmp_path / "run"))
     restore = doctor.restore
 
     def restore_and_begin(path, variables):
         restore(path, variables)
-        # The checked folder itself is in a run that another process begins now.
+        # Another process starts a run in the checked folder.
         run.write_config(config)
 
     monkeypatch.setattr(doctor, "restore", restore_and_begin)

@@ -29,21 +29,21 @@ from hamgan.sampling.trained import find_checkpoints, load_generator
 
 @pytest.fixture(scope="module")
 def run(trained_run, tmp_path_factory):
-    """A copy, for this file's results."""
+    """Returns a copy of the run for the results of this module."""
     copy = RunDirectory(str(tmp_path_factory.mktemp("copy") / "run"))
     shutil.copytree(trained_run.path, copy.path)
     return copy
 
 
 def _stores(cache_dir):
-    """The folders of stored features, each with whether they are of real images."""
+    """Returns the folders of stored features, and whether each holds real images."""
     contents = {path.parent: json.loads(path.read_text())["content"] for path in cache_dir.glob("*/progress.json")}
     return {folder: "real" in content for folder, content in contents.items()}
 
 
 @pytest.fixture(scope="module")
 def results_and_stores(run, evaluation_config, cache_dir):
-    """All checkpoints' results, and the stores before and after."""
+    """Returns the results of all checkpoints, and the stores before and after."""
     before = _stores(pathlib.Path(cache_dir))
     evaluator = evaluate.Evaluator(evaluation_config, None, cache_dir)
     results = evaluate_checkpoints(evaluator, run, find_checkpoints(run, "all"), "ema")
@@ -64,7 +64,7 @@ def _real_features(config, split, count):
     return outputs
 
 
-def test_scores_are_those_of_the_samples_against_the_real_images(run, evaluation_config, results):
+def test_scores_match_direct_computation_from_samples_and_real_images(run, evaluation_config, results):
     ((step, path),) = find_checkpoints(run, "latest")
     sampler = Sampler(load_generator(evaluation_config, path, "ema"), seed=0, batch=24)
     labels = sampler.random_labels(24)
@@ -88,7 +88,7 @@ def test_scores_are_those_of_the_samples_against_the_real_images(run, evaluation
     assert result["real"]["fid"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_card_says_how_a_result_was_made(run, evaluation_config, results):
+def test_the_card_records_how_a_result_was_made(run, evaluation_config, results):
     card = results[-1]["card"]
     assert card["protocol"] == describe_tiny(evaluation_config)
     assert card["images"] == {"fake": 24, "validation": 24, "train": 24, "neighbors": 20}
@@ -108,7 +108,7 @@ def describe_tiny(config):
 
 
 def test_replicas_give_the_scores_of_one_device(run, make_evaluator, results, tmp_path):
-    """With 24 images in batches of 8 on three replicas: some shares are filled up."""
+    """24 images in batches of 8 on three replicas: some shares are padded."""
     copy = RunDirectory(str(tmp_path / "run"))
     shutil.copytree(run.path, copy.path)
     shutil.rmtree(copy.evaluations)
@@ -162,7 +162,7 @@ def test_two_processes_give_the_scores_of_one(run, evaluation_config, results, t
     assert shared["card"] == results[-1]["card"]
     for name in ("inception_score", "kid", "accuracy"):
         assert shared["scores"][name] == pytest.approx(results[-1]["scores"][name], rel=1e-5)
-    # The other worker keeps no features.
+    # The other worker stores no features.
     assert not (tmp_path / "cache1").exists()
 
 
@@ -171,7 +171,7 @@ def test_results_are_written_and_listed(run, results):
     assert run.read_evaluations() == json.loads(json.dumps(results))
 
 
-def test_what_was_scored_the_same_way_is_not_scored_again(run, make_evaluator, results, monkeypatch):
+def test_results_with_the_same_card_are_reused(run, make_evaluator, results, monkeypatch):
     scored = []
     evaluate_one = evaluate.Evaluator.evaluate
     monkeypatch.setattr(
@@ -187,7 +187,7 @@ def test_what_was_scored_the_same_way_is_not_scored_again(run, make_evaluator, r
     assert other["scores"]["fid"] != results[-1]["scores"]["fid"]
     assert evaluate_checkpoints(make_evaluator(), run, latest, "ema") == results[-1:]
     assert len(scored) == 1
-    # More scores of the same kind: made again, and then enough for less.
+    # A request for more scores recomputes the result, which then also serves requests for fewer.
     asks_for_more = make_evaluator("evaluation.bootstrap=3", "evaluation.intra_classes=2", "evaluation.num_samples=200")
     (more,) = evaluate_checkpoints(asks_for_more, run, latest, "ema")
     assert more["standard_errors"]["fid"] > 0
@@ -197,9 +197,7 @@ def test_what_was_scored_the_same_way_is_not_scored_again(run, make_evaluator, r
     assert len(scored) == 2
 
 
-def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(
-    run, make_evaluator, results, tmp_path, monkeypatch
-):
+def test_a_killed_evaluation_resumes_and_gives_the_same_scores(run, make_evaluator, results, tmp_path, monkeypatch):
     copy = RunDirectory(str(tmp_path / "run"))
     shutil.copytree(run.path, copy.path)
     shutil.rmtree(copy.evaluations)
@@ -228,20 +226,20 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(
     assert result["scores"] == results[-1]["scores"]
 
 
-def test_real_features_are_made_once(run, make_evaluator, results, monkeypatch):
+def test_real_features_are_computed_once(run, make_evaluator, results, monkeypatch):
     monkeypatch.setattr(ClassificationDataset, "evaluation_batches", None)
     make_evaluator("evaluation.seed=9")
     assert make_evaluator("evaluation.seed=9").real_scores() == results[-1]["real"]
 
 
-def test_the_fakes_are_forgotten_when_the_result_is_written(results_and_stores):
+def test_features_of_fakes_are_deleted_once_the_result_is_written(results_and_stores):
     _, before, after = results_and_stores
     assert any(after.values())
-    # Other tests share the folder, and may have left fakes of their own.
+    # Other tests share the folder and may have left fakes there.
     assert all(is_real for folder, is_real in after.items() if folder not in before)
 
 
-def test_repeats_are_other_fakes_and_are_averaged(run, make_evaluator, results):
+def test_repeats_use_different_fakes_and_are_averaged(run, make_evaluator, results):
     evaluator = make_evaluator("evaluation.repeats=2", "evaluation.wrap_validation=true", "evaluation.num_samples=360")
     assert evaluator.validation_count == 360
     (result,) = evaluate_checkpoints(evaluator, run, find_checkpoints(run, "latest"), "ema")
@@ -254,7 +252,7 @@ def test_repeats_are_other_fakes_and_are_averaged(run, make_evaluator, results):
     assert "±" in table([result])
 
 
-def test_truncation_and_batch_norm_modes_are_other_results(run, make_evaluator, results):
+def test_truncation_and_batch_norm_modes_give_separate_results(run, make_evaluator, results):
     latest = find_checkpoints(run, "latest")
     evaluator = make_evaluator()
     sweep = [evaluate_checkpoints(evaluator.at_truncation(value), run, latest, "ema")[0] for value in (0.2, 1.0)]
@@ -277,7 +275,7 @@ def test_truncation_and_batch_norm_modes_are_other_results(run, make_evaluator, 
     assert table(sweep).splitlines()[0].split()[:2] == ["step", "truncation"]
 
 
-def test_classes_without_enough_images_are_named(run, make_evaluator):
+def test_classes_with_too_few_images_are_named(run, make_evaluator):
     with pytest.raises(UserError, match=r"evaluation.intra_classes: .*class 3"):
         evaluate_checkpoints(
             make_evaluator("evaluation.intra_classes=3", "evaluation.num_samples=2", "evaluation.neighbors_samples=0"),
@@ -287,7 +285,7 @@ def test_classes_without_enough_images_are_named(run, make_evaluator):
         )
 
 
-def test_accuracy_needs_a_classifier_of_the_same_classes(results):
+def test_accuracy_needs_a_classifier_with_the_same_classes(results):
     result = {**results[0], "scores": {**results[0]["scores"], "accuracy": None}}
     header = table([result]).splitlines()[0]
     assert header.split()[:5] == ["step", "FID", "FID", "train", "IS"]
@@ -295,7 +293,7 @@ def test_accuracy_needs_a_classifier_of_the_same_classes(results):
     assert "accuracy" in table(results).splitlines()[0]
 
 
-def test_the_report_is_one_file_with_curves_pictures_scores_and_cards(run, results):
+def test_the_report_is_a_single_file_with_curves_pictures_scores_and_cards(run, results):
     write_report(run)
     with open(run.report_path) as file:
         page = file.read()
@@ -310,7 +308,7 @@ def test_the_report_is_one_file_with_curves_pictures_scores_and_cards(run, resul
         assert file.read() == page
 
 
-def test_results_of_other_cards_are_on_other_curves(results, tmp_path, evaluation_config):
+def test_results_with_different_cards_get_separate_curves(results, tmp_path, evaluation_config):
     run = RunDirectory(str(tmp_path / "run"))
     run.create(evaluation_config)
     for step, seed in ((1, 0), (2, 0), (2, 1)):

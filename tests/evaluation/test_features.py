@@ -18,7 +18,7 @@ def _outputs(first, count):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_store, "SAVE_SECONDS", math.inf)  # Nothing is saved because a test took long.
+    monkeypatch.setattr(feature_store, "SAVE_SECONDS", math.inf)  # Saves must not depend on the speed of a test.
     return FeatureStore(str(tmp_path), {"of": "these"}, 7)
 
 
@@ -30,7 +30,7 @@ def _assert_whole(store):
     np.testing.assert_array_equal(features.labels, labels)
 
 
-def test_what_was_appended_is_read_without_being_loaded(store, tmp_path):
+def test_appended_rows_are_memory_mapped(store, tmp_path):
     store.append(*_outputs(0, 4))
     assert not store.is_complete
     with pytest.raises(ValueError, match="has 4 of 7"):
@@ -43,17 +43,17 @@ def test_what_was_appended_is_read_without_being_loaded(store, tmp_path):
     _assert_whole(again)
 
 
-def test_it_goes_on_from_what_was_saved(store, tmp_path):
+def test_a_store_continues_from_its_saved_rows(store, tmp_path):
     store.append(*_outputs(0, 2))
     store.save()
-    store.append(*_outputs(2, 3))  # Not saved: a kill here loses it.
+    store.append(*_outputs(2, 3))  # Not saved, so lost if the process is killed.
     again = FeatureStore(str(tmp_path), {"of": "these"}, 7)
     assert again.rows == 2
     again.append(*_outputs(2, 5))
     _assert_whole(again)
 
 
-def test_other_content_is_another_store(store, tmp_path):
+def test_different_content_uses_a_different_store(store, tmp_path):
     store.append(*_outputs(0, 7))
     for other in (FeatureStore(str(tmp_path), {"of": "those"}, 7), FeatureStore(str(tmp_path), {"of": "these"}, 6)):
         assert other.rows == 0
@@ -102,7 +102,7 @@ def _flip_a_bit(folder):
         _rewrite_progress(crc32=None),
     ],
 )
-def test_a_damaged_store_begins_again(store, tmp_path, damage):
+def test_a_damaged_store_starts_over(store, tmp_path, damage):
     store.append(*_outputs(0, 7))
     damage(store.path)
     again = FeatureStore(str(tmp_path), {"of": "these"}, 7)
@@ -113,7 +113,7 @@ def test_a_damaged_store_begins_again(store, tmp_path, damage):
 
 
 def test_two_processes_fill_one_store(store, tmp_path):
-    """One starts while the other is on its way, and deletes the store when it is done."""
+    """One process starts while the other is writing, and deletes the store when it has finished."""
     other = FeatureStore(str(tmp_path), {"of": "these"}, 7)
     store.append(*_outputs(0, 5))
     other.append(*_outputs(0, 2))
@@ -130,19 +130,19 @@ def test_two_processes_fill_one_store(store, tmp_path):
         _assert_whole(unfinished)
 
 
-def test_progress_is_saved_now_and_then(store, monkeypatch):
+def test_progress_is_saved_periodically(store, monkeypatch):
     monkeypatch.setattr(feature_store, "SAVE_SECONDS", -1.0)
     store.append(*_outputs(0, 3))
     with open(os.path.join(store.path, "progress.json")) as file:
         assert json.load(file)["rows"] == 3
 
 
-def test_more_than_was_announced_is_refused(store):
+def test_more_rows_than_declared_are_rejected(store):
     with pytest.raises(ValueError, match="received"):
         store.append(*_outputs(0, 8))
 
 
-def test_a_folder_that_cannot_hold_features_is_one_line(tmp_path):
+def test_an_unusable_cache_folder_is_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="pass --cache_dir"):
         FeatureStore(str(tmp_path / "file"), {}, 1)
@@ -150,13 +150,13 @@ def test_a_folder_that_cannot_hold_features_is_one_line(tmp_path):
         FeatureStore("gs://bucket", {}, 1)
 
 
-def test_a_full_disk_is_a_failure(store):
+def test_a_full_disk_raises_failed_error(store):
     os.symlink("/dev/full", os.path.join(store.path, "logits.float32"))
     with pytest.raises(FailedError, match=r"cannot write features into .*No space left"):
         store.append(*_outputs(0, 2))
 
 
-def test_progress_that_cannot_be_saved_is_a_failure(store):
+def test_unsaved_progress_raises_failed_error(store):
     store.append(*_outputs(0, 2))
     os.mkdir(os.path.join(store.path, "progress.json"))
     with pytest.raises(FailedError, match="cannot write features into"):

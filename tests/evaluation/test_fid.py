@@ -40,7 +40,7 @@ def test_fid_of_fewer_rows_than_columns_equals_tfgan(real, fake):
     assert distance.fast(Moments.of(fake[:30])) == pytest.approx(float(of_tfgan), rel=1e-6)
 
 
-def test_moments_are_those_of_numpy_far_from_the_origin(small_blocks):
+def test_moments_match_numpy_far_from_the_origin(small_blocks):
     features = (np.random.default_rng(0).normal(size=(2000, 6)) + 1000).astype(np.float32)
     moments = Moments.of(features)
     assert moments.count == 2000
@@ -49,7 +49,7 @@ def test_moments_are_those_of_numpy_far_from_the_origin(small_blocks):
 
 
 @pytest.mark.parametrize("ends", [[], [1], [0, 2500], [700, 701, 4000], [5000]])
-def test_moments_of_shares_merge_to_the_whole(real, ends):
+def test_merged_moments_match_those_of_all_rows(real, ends):
     whole = Moments.of(real)
     shares = [Moments.of(share) for share in np.split(real, ends)]
     for order in (shares, shares[::-1]):
@@ -61,7 +61,7 @@ def test_moments_of_shares_merge_to_the_whole(real, ends):
         np.testing.assert_allclose(merged.scatter, whole.scatter, rtol=1e-10, atol=1e-10)
 
 
-def test_weights_are_repetitions_of_rows(real, small_blocks):
+def test_weights_match_repeated_rows(real, small_blocks):
     rng = np.random.default_rng(0)
     rows, weights = rng.permutation(len(real))[:1500], rng.integers(0, 4, 1500)
     weights[:700] = 0
@@ -81,29 +81,33 @@ def test_intra_class_fid_is_the_fid_of_each_class(real, fake):
         assert distance == pytest.approx(expected, rel=1e-6)
 
 
-def test_features_on_disk_are_scored_as_arrays_in_memory(real, fake, tmp_path):
+def test_memory_mapped_features_score_like_arrays(real, fake, tmp_path):
     real.tofile(tmp_path / "real")
     mapped = np.memmap(tmp_path / "real", np.float32, "r", shape=real.shape)
     assert frechet_inception_distance(mapped, fake) == frechet_inception_distance(real, fake)
 
 
-def test_errors_say_what_was_expected_and_what_was_received(real, fake):
+def test_errors_name_expected_and_received_values(real, fake):
     narrow = fake[:, :-1]
-    with pytest.raises(ValueError, match="equal widths are expected, received 64 and 63"):
+    with pytest.raises(ValueError, match="expected features of equal width, received 64 and 63"):
         frechet_inception_distance(real, narrow)
-    with pytest.raises(ValueError, match="equal widths are expected, received 64 and 63"):
+    with pytest.raises(ValueError, match="expected features of equal width, received 64 and 63"):
         FrechetDistance(Moments.of(real)).fast(Moments.of(narrow))
-    with pytest.raises(ValueError, match="equal widths are expected, received 64 and 63"):
+    with pytest.raises(ValueError, match="expected features of equal width, received 64 and 63"):
         intra_class_frechet_distances(real[:9], np.zeros(9), narrow[:9], np.zeros(9), [0])
-    with pytest.raises(ValueError, match="at least 2 rows, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 rows for a covariance, received 1"):
         FrechetDistance(Moments.of(real))(Moments.of(fake[:1]))
-    with pytest.raises(ValueError, match="at least 2 rows, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 rows for a covariance, received 1"):
         FrechetDistance(Moments.of(real[:1]))
-    with pytest.raises(ValueError, match=r"expected, received the shape \(64,\)"):
+    with pytest.raises(
+        ValueError, match=r"features: expected an array of shape \(rows, columns\), received shape \(64,\)"
+    ):
         Moments.of(real[0])
-    with pytest.raises(ValueError, match=r"a weight for each of 3 rows is expected, received the shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"expected weights of shape \(3,\), received shape \(4,\)"):
         Moments.of(real, np.arange(3), np.ones(4, int))
-    with pytest.raises(ValueError, match=r"class 1 is expected .* received 3 real and 1 fake"):
+    with pytest.raises(
+        ValueError, match="expected at least 2 real and 2 fake images of class 1, received 3 real and 1 fake"
+    ):
         intra_class_frechet_distances(real[:6], np.array([0, 0, 0, 1, 1, 1]), fake[:4], np.array([0, 0, 0, 1]), [0, 1])
-    with pytest.raises(ValueError, match=r"a label for each of 4 fake rows expected, received \(3,\)"):
+    with pytest.raises(ValueError, match=r"expected fake labels of shape \(4,\), received shape \(3,\)"):
         intra_class_frechet_distances(real[:6], np.zeros(6), fake[:4], np.zeros(3), [0])

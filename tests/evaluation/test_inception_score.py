@@ -21,22 +21,22 @@ def test_inception_score_equals_tfgan_and_the_formula(logits, small_blocks):
     assert InceptionScoreSums.of(logits[:10]).merge(InceptionScoreSums.of(logits[10:])).score == pytest.approx(score)
 
 
-def test_inception_score_runs_from_one_to_the_number_of_classes():
+def test_inception_score_ranges_from_one_to_the_number_of_classes():
     assert inception_score(np.tile(np.float32([1, 2, 3]), (6, 1))) == pytest.approx(1, abs=1e-12)
     assert inception_score(50 * np.tile(np.eye(3, dtype=np.float32), (4, 1))) == pytest.approx(3, abs=1e-12)
 
 
-def test_inception_score_of_huge_logits_is_a_number():
+def test_inception_score_of_huge_logits_is_finite():
     huge = 1e30 * np.tile(np.eye(3, 4, dtype=np.float32), (4, 1))
     assert inception_score(huge) == pytest.approx(3, abs=1e-12)
 
 
-def test_logits_on_disk_are_scored_as_arrays_in_memory(logits, tmp_path):
+def test_memory_mapped_logits_score_like_arrays(logits, tmp_path):
     logits.tofile(tmp_path / "logits")
     mapped = np.memmap(tmp_path / "logits", np.float32, "r", shape=logits.shape)
     assert inception_score(mapped) == inception_score(logits)
 
 
-def test_a_score_of_no_images_is_refused():
-    with pytest.raises(ValueError, match="at least 1 image, received none"):
+def test_inception_score_needs_at_least_one_image():
+    with pytest.raises(ValueError, match="expected at least 1 image for the Inception Score, received none"):
         inception_score(np.zeros((0, 10)))

@@ -41,14 +41,14 @@ def test_kid_of_one_block_has_no_standard_error(real, fake):
     assert error is None
 
 
-def test_features_on_disk_are_scored_as_arrays_in_memory(real, fake, tmp_path):
+def test_memory_mapped_features_score_like_arrays(real, fake, tmp_path):
     real.tofile(tmp_path / "real")
     mapped = np.memmap(tmp_path / "real", np.float32, "r", shape=real.shape)
     assert kernel_inception_distance(mapped, fake) == kernel_inception_distance(real, fake)
 
 
-def test_errors_say_what_was_expected_and_what_was_received(real, fake):
-    with pytest.raises(ValueError, match="equal widths are expected, received 64 and 63"):
+def test_errors_name_expected_and_received_values(real, fake):
+    with pytest.raises(ValueError, match="expected features of equal width, received 64 and 63"):
         kernel_inception_distance(real, fake[:, :-1])
-    with pytest.raises(ValueError, match="in each of 5 blocks are expected, received 5000 and 9 rows"):
+    with pytest.raises(ValueError, match="2 fake rows in each of 5 blocks, received 5000 and 9 rows"):
         kernel_inception_distance(real, fake[:9])

@@ -6,7 +6,7 @@ from hamgan.evaluation.neighbors import precision_recall_density_coverage
 
 
 def brute_force(real, fake, precision_neighbors=3, density_neighbors=5):
-    """The definitions, point by point, from float64 differences."""
+    """Computes the scores by their definitions, point by point, from float64 differences."""
     real, fake = np.float64(real), np.float64(fake)
 
     def distance(x, y):
@@ -57,7 +57,7 @@ def duplicates(rng):
 
 
 def near_duplicates(rng):
-    """Closer to each other than the rounding of their norms."""
+    """Points whose distances are smaller than the rounding errors of their norms."""
     real, fake = duplicates(rng)
     real += 50
     return real + rng.normal(size=real.shape) * 1e-13, fake + 50 + rng.normal(size=fake.shape) * 1e-13
@@ -69,7 +69,7 @@ def zeros_of_both_signs(rng):
 
 
 def lattice(rng):
-    """Distances tie everywhere."""
+    """Points of a lattice, with many equal distances."""
     return rng.integers(0, 3, (90, 4)).astype(np.float32), rng.integers(0, 3, (70, 4)).astype(np.float32)
 
 
@@ -130,30 +130,30 @@ def diverged(rng):
     ],
 )
 def test_scores_equal_brute_force_exactly(points, block_rows, seed, monkeypatch):
-    monkeypatch.setattr(neighbors, "_BLOCK_ROWS", block_rows)
-    monkeypatch.setattr(neighbors, "_DIRECT_ELEMENTS", 100)
+    monkeypatch.setattr(neighbors, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(neighbors, "DIRECT_ELEMENTS", 100)
     real, fake = points(np.random.default_rng(seed))
     assert precision_recall_density_coverage(real, fake) == brute_force(real, fake)
 
 
 @pytest.mark.parametrize("count", [8, 1024])
-def test_where_all_features_coincide_every_score_is_1(count):
+def test_all_scores_are_1_if_all_features_are_equal(count):
     ones = np.ones((count, 8), np.float32)
     assert set(precision_recall_density_coverage(ones, ones).values()) == {1.0}
 
 
-def test_ties_do_not_raise_density_above_what_k_neighbours_give():
-    """A lattice, where most fakes are on boundaries: as many reals around a fake as around a real."""
+def test_ties_do_not_increase_density_above_1():
+    """On a lattice, most fakes are on boundaries, and fakes have as many real neighbours as real points do."""
     rng = np.random.default_rng(0)
     real, fake = rng.integers(0, 3, (500, 4)), rng.integers(0, 3, (500, 4))
     assert 0.95 < precision_recall_density_coverage(real, fake)["density"] <= 1.0
-    # A collapse to a real that occurs 20 times: on the boundary of all their balls.
+    # Fakes that collapse to a real point with 20 copies are on the boundary of the balls of all copies.
     real[:20] = real[0]
     collapsed = np.tile(real[:1], (500, 1))
     assert precision_recall_density_coverage(real, collapsed)["density"] <= 1.0
 
 
-def test_density_without_ties_is_the_published_one():
+def test_density_without_ties_matches_the_published_definition():
     real, fake = shifted(np.random.default_rng(0))
     distances = np.linalg.norm(real[:, np.newaxis] - fake, axis=-1)
     radii = np.sort(np.linalg.norm(real[:, np.newaxis] - real, axis=-1), axis=1)[:, 5]
@@ -161,14 +161,14 @@ def test_density_without_ties_is_the_published_one():
     assert precision_recall_density_coverage(real, fake)["density"] == pytest.approx(published)
 
 
-def test_numbers_of_neighbors_are_those_asked_for():
+def test_numbers_of_neighbors_are_respected():
     real, fake = shifted(np.random.default_rng(0))
     for counts in ((1, 2), (7, 1)):
         settings = dict(zip(("precision_neighbors", "density_neighbors"), counts, strict=True))
         assert precision_recall_density_coverage(real, fake, **settings) == brute_force(real, fake, **settings)
 
 
-def test_scores_tell_fidelity_from_variety():
+def test_scores_separate_fidelity_from_variety():
     rng = np.random.default_rng(0)
     real = rng.normal(size=(1000, 4))
     narrow = precision_recall_density_coverage(real, rng.normal(size=(1000, 4)) * 0.1)
@@ -178,23 +178,25 @@ def test_scores_tell_fidelity_from_variety():
     assert wide["precision"] < 0.5 < 0.95 < wide["recall"]
 
 
-def test_files_on_disk_are_scored_as_arrays_in_memory(tmp_path):
+def test_memory_mapped_files_score_like_arrays(tmp_path):
     real, fake = float32_far_from_the_origin(np.random.default_rng(0))
     real.tofile(tmp_path / "real")
     mapped = np.memmap(tmp_path / "real", np.float32, "r", shape=real.shape)
     assert precision_recall_density_coverage(mapped, fake) == precision_recall_density_coverage(real, fake)
 
 
-def test_errors_say_what_was_expected_and_what_was_received():
+def test_errors_name_expected_and_received_values():
     real, fake = shifted(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="more than 5 real points are expected, received 5"):
+    with pytest.raises(ValueError, match="expected more than 5 real points, received 5"):
         precision_recall_density_coverage(real[:5], fake)
-    with pytest.raises(ValueError, match="more than 3 fake points are expected, received 3"):
+    with pytest.raises(ValueError, match="expected more than 3 fake points, received 3"):
         precision_recall_density_coverage(real[:6], fake[:3])
-    with pytest.raises(ValueError, match=r"equal width are expected, received \(90, 8\) and \(70, 7\)"):
+    with pytest.raises(
+        ValueError, match=r"expected two matrices of equal width, received shapes \(90, 8\) and \(70, 7\)"
+    ):
         precision_recall_density_coverage(real, fake[:, :7])
-    with pytest.raises(ValueError, match="at least 1 neighbour is expected, received 3 and 0"):
+    with pytest.raises(ValueError, match="expected at least 1 neighbour, received 3 and 0"):
         precision_recall_density_coverage(real, fake, density_neighbors=0)
     fake[1, 2] = np.nan
-    with pytest.raises(ValueError, match="finite features are expected"):
+    with pytest.raises(ValueError, match="expected finite features"):
         precision_recall_density_coverage(real, fake)

@@ -1,4 +1,4 @@
-"""What a result is of, and when something counts as scored before."""
+"""The identity of results: which checkpoint they describe, and when an earlier result is reused."""
 
 import copy
 import dataclasses
@@ -25,12 +25,12 @@ from hamgan.sampling.trained import find_checkpoints
 
 @pytest.fixture(scope="module")
 def evaluator(evaluation_config, cache_dir):
-    """One for all tests: it compiles once."""
+    """Returns one evaluator for all tests, which compiles once."""
     return Evaluator(evaluation_config, None, cache_dir)
 
 
 def _asking(evaluator, **settings):
-    """The same evaluator with other settings."""
+    """Returns a copy of the evaluator with changed settings."""
     other = copy.copy(evaluator)
     other.settings = dataclasses.replace(evaluator.settings, **settings)
     other.config = dataclasses.replace(evaluator.config, evaluation=other.settings)
@@ -47,7 +47,7 @@ def run(trained_run, tmp_path):
 
 @pytest.fixture
 def scored(monkeypatch):
-    """The paths of the checkpoints that are scored, and not found to be scored before."""
+    """Returns a list that collects the paths of checkpoints that are scored instead of reused."""
     paths = []
     evaluate_one = Evaluator.evaluate
     monkeypatch.setattr(
@@ -63,7 +63,7 @@ def _evaluate(evaluator, run, which="latest"):
 
 
 def _other_checkpoint(run, tmp_path, step=2):
-    """Another checkpoint of the same networks, named as that of a step of the run."""
+    """Returns another checkpoint of the same networks, with the name of a checkpoint of the run."""
     path = str(tmp_path / "elsewhere" / f"ckpt-{step}")
     os.makedirs(os.path.dirname(path))
     source = checkpoint_path(run.checkpoints, 0)
@@ -72,7 +72,7 @@ def _other_checkpoint(run, tmp_path, step=2):
     return path
 
 
-def test_another_runs_checkpoint_enters_none_of_the_runs_curves(run, evaluator, tmp_path):
+def test_a_checkpoint_of_another_run_is_not_added_to_the_curves(run, evaluator, tmp_path):
     own = _evaluate(evaluator, run, "all")
     best = run.best_step()
     path = _other_checkpoint(run, tmp_path)
@@ -88,14 +88,14 @@ def test_another_runs_checkpoint_enters_none_of_the_runs_curves(run, evaluator, 
         assert path in file.read()
 
 
-def test_the_runs_own_checkpoint_is_its_own_wherever_it_is_read_from(run, evaluator, scored, tmp_path):
+def test_a_checkpoint_of_the_run_is_recognised_at_any_path(run, evaluator, scored, tmp_path):
     (own,) = _evaluate(evaluator, run)
     backup = shutil.copytree(run.checkpoints, tmp_path / "backup")
     assert _evaluate(evaluator, run, str(backup / "ckpt-2")) == [own]
     assert len(scored) == 1
 
 
-def test_a_result_counts_once_the_checkpoint_is_the_runs_own(run, evaluator, scored, tmp_path):
+def test_a_result_counts_once_its_checkpoint_belongs_to_the_run(run, evaluator, scored, tmp_path):
     backup = shutil.copytree(run.checkpoints, tmp_path / "backup")
     shutil.rmtree(run.checkpoints)
     (result,) = _evaluate(evaluator, run, str(backup / "ckpt-2"))
@@ -108,7 +108,7 @@ def test_a_result_counts_once_the_checkpoint_is_the_runs_own(run, evaluator, sco
     assert len(scored) == 1
 
 
-def test_asking_for_more_scores_deletes_none(run, make_evaluator, scored):
+def test_additional_scores_keep_existing_ones(run, make_evaluator, scored):
     evaluator = make_evaluator("evaluation.num_samples=200", "evaluation.neighbors_samples=0")
     (first,) = _evaluate(_asking(evaluator, intra_classes="2"), run)
     (second,) = _evaluate(_asking(evaluator, fid_infinity=True), run)
@@ -129,7 +129,7 @@ LOAD = evaluator_module.load_generator
 
 
 @pytest.mark.parametrize("asked", [{}, {"bootstrap": 2, "fid_infinity": True, "intra_classes": "2"}])
-def test_a_generator_that_has_diverged_is_scored_and_ranks_nowhere(run, evaluator, monkeypatch, asked):
+def test_a_diverged_generator_is_scored_but_not_ranked(run, evaluator, monkeypatch, asked):
     monkeypatch.setattr(evaluator_module, "load_generator", _diverge)
     (result,) = _evaluate(_asking(evaluator, **asked), run)
     assert all(math.isnan(value) for value in result["scores"].values())
@@ -145,7 +145,7 @@ def test_a_generator_that_has_diverged_is_scored_and_ranks_nowhere(run, evaluato
 
 
 def _as_written_before(result, described):
-    """A result as the versions before wrote it: versions and digests of descriptions in the card, no provenance."""
+    """Returns a result in the format of earlier versions: a card with versions and digests of descriptions only."""
     card = {**result["card"], "versions": {"numpy": "2.4.6"}}
     for split, sha256 in described.items():
         card[split] = {**card[split], "sha256": sha256}
@@ -165,11 +165,11 @@ def _write_before(run, result, described):
         json.dump(_as_written_before(result, described), file)
 
 
-def test_results_of_earlier_versions_are_on_the_same_curve_and_are_not_scored_again(run, evaluator, scored):
+def test_results_of_earlier_versions_share_the_curve_and_are_reused(run, evaluator, scored):
     results = _evaluate(evaluator, run, "all")
     shutil.rmtree(run.evaluations)
     _write_before(run, results[0], _described(evaluator))
-    # Evaluated now: step 2 alone.
+    # Only step 2 is evaluated now.
     scored.clear()
     both = _evaluate(evaluator, run, "all")
     assert scored == [checkpoint_path(run.checkpoints, 2)]
@@ -178,7 +178,7 @@ def test_results_of_earlier_versions_are_on_the_same_curve_and_are_not_scored_ag
     expected = min(results, key=lambda result: result["scores"]["fid"])["step"]
     assert run.best_step() == expected
     write_report(run)
-    # More is asked of an earlier result: it is merged into one file.
+    # Additional scores of an earlier result are merged into one file.
     (more,) = _evaluate(_asking(evaluator, fid_infinity=True), run, "0")
     assert more["fid_infinity"] is not None
     assert len(os.listdir(run.evaluations)) == 2
@@ -195,7 +195,7 @@ def test_results_of_earlier_versions_of_other_data_are_scored_again(run, evaluat
 
 
 def test_data_prepared_again_with_other_contents_is_scored_again(run, evaluator, make_evaluator, scored, monkeypatch):
-    """The same name, sizes and files: only the digest of the contents differs."""
+    """Name, sizes and files are equal; only the digest of the contents differs."""
     (before,) = _evaluate(evaluator, run)
     identity = ClassificationDataset.identity
 
@@ -216,8 +216,8 @@ def test_data_prepared_again_with_other_contents_is_scored_again(run, evaluator,
     assert after["card_id"] != before["card_id"]
 
 
-def test_the_same_contents_elsewhere_are_the_same(run, evaluator, make_evaluator, scored, tiny, tmp_path):
-    """Another folder and other versions of packages: one curve, and the real features are found."""
+def test_equal_contents_at_another_path_are_equal(run, evaluator, make_evaluator, scored, tiny, tmp_path):
+    """With another folder and other package versions, the curve is the same and the real features are reused."""
     (before,) = _evaluate(evaluator, run)
     elsewhere = shutil.copytree(tiny.data.data_dir, tmp_path / "elsewhere")
     there = make_evaluator(f"data.data_dir={elsewhere}")
@@ -227,7 +227,7 @@ def test_the_same_contents_elsewhere_are_the_same(run, evaluator, make_evaluator
     assert len(scored) == 1
 
 
-def test_the_digest_is_of_the_images_that_are_used(make_evaluator, monkeypatch):
+def test_the_digest_covers_only_the_images_used(make_evaluator, monkeypatch):
     asked = []
     identity = ClassificationDataset.identity
     monkeypatch.setattr(

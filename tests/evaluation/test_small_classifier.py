@@ -11,7 +11,7 @@ from hamgan.evaluation.small_classifier import check_free, prepare_digits_classi
 
 @pytest.fixture
 def data_dir(digits_dir, tmp_path):
-    """A copy of the digits, to be damaged."""
+    """Returns a copy of the digits that tests may damage."""
     shutil.copytree(f"{digits_dir}/digits", tmp_path / "data" / "digits")
     return tmp_path / "data"
 
@@ -26,7 +26,7 @@ def _relabel(data_dir, split, number, label):
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_label_that_is_no_class_is_one_line_and_nothing_is_written(data_dir, tmp_path, split):
+def test_an_invalid_label_is_a_one_line_error_and_nothing_is_written(data_dir, tmp_path, split):
     _relabel(data_dir, split, 300, 10)
     output = tmp_path / "classifier"
     with pytest.raises(UserError, match=f"^data set digits, split {split}: found label 10; expected 0 to 9"):
@@ -34,7 +34,7 @@ def test_a_label_that_is_no_class_is_one_line_and_nothing_is_written(data_dir, t
     assert not output.exists()
 
 
-def test_a_folder_that_is_there_or_cannot_be_written_is_refused(tmp_path):
+def test_an_existing_or_unwritable_folder_is_rejected(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(UserError, match=r"file exists already; choose another --out, or remove it"):
         check_free(str(tmp_path / "file"), "--out")
@@ -45,7 +45,7 @@ def test_a_folder_that_is_there_or_cannot_be_written_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_cannot_be_written_is_said_before_the_digits_are_prepared(tmp_path, capsys):
+def test_an_unwritable_folder_is_reported_before_the_digits_are_prepared(tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "half" / "digits_classifier").mkdir(parents=True)
     for arguments, message in (
@@ -60,14 +60,14 @@ def test_what_cannot_be_written_is_said_before_the_digits_are_prepared(tmp_path,
 
 
 @pytest.mark.parametrize("name", ["dataset_info.json", "digits-train.tfrecord-00000-of-00001"])
-def test_digits_that_lost_a_file_are_not_taken_for_prepared(data_dir, capsys, name):
+def test_digits_with_a_missing_file_do_not_count_as_prepared(data_dir, capsys, name):
     (file,) = data_dir.rglob(name)
     file.unlink()
     assert main(["prepare", "digits", "--data_dir", str(data_dir)]) == 2
     assert str(file) in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_classifier_in_a_folder_of_any_name_is_whole_and_stays(tiny, tmp_path, data_dir):
+def test_a_classifier_folder_may_have_any_name_and_is_kept(tiny, tmp_path, data_dir):
     output = tmp_path / "class[1]*?"
     train_small_classifier(tiny.data, resolution=32, output=f"{output}/", steps=1)
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}

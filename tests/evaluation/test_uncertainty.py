@@ -46,9 +46,9 @@ def test_bootstrap_scores_resampled_rows(real, fake, logits, small_blocks):
     assert error != bootstrap_frechet_distance(distance, fake[:1000], resamples=3, seed=8)
 
 
-def test_fid_at_infinity_is_nearer_the_truth():
+def test_extrapolated_fid_is_closer_to_the_true_value():
     scales = np.linspace(0.7, 1.2, 64)
-    standard = Moments(2, np.zeros(64), np.eye(64))  # Its covariance is the identity.
+    standard = Moments(2, np.zeros(64), np.eye(64))  # The covariance is the identity.
     distance = FrechetDistance(standard)
     truth = np.sum((scales - 1) ** 2)
     for seed in range(3):
@@ -59,13 +59,13 @@ def test_fid_at_infinity_is_nearer_the_truth():
         assert abs(rest) < bias / 3
 
 
-def test_fid_at_infinity_is_the_intercept_over_subsets_without_replacement(real, fake):
+def test_extrapolated_fid_is_the_intercept_over_subsets_without_replacement(real, fake):
     sizes = []
 
     class Recorded(FrechetDistance):
         def fast(self, fake):
             sizes.append(fake.count)
-            # A line in 1/N, and something that gives itself away if all are not each row once.
+            # A line in 1/N, plus a term that is nonzero if the largest sample is not each row once.
             return 3 + 70 / fake.count + (1e3 * np.abs(fake.mean - everything.mean).max() if fake.count == 5000 else 0)
 
     everything = Moments.of(fake)
@@ -81,13 +81,13 @@ def test_fid_at_infinity_is_the_intercept_over_subsets_without_replacement(real,
     assert sizes == [64 + 1, 300, 50, 100]
 
 
-def test_errors_say_what_was_expected_and_what_was_received(real, fake):
+def test_errors_name_expected_and_received_values(real, fake):
     distance = FrechetDistance(Moments.of(real))
-    with pytest.raises(ValueError, match="at least 2 resamples are expected, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 resamples, received 1"):
         bootstrap_frechet_distance(distance, fake, resamples=1, seed=0)
-    with pytest.raises(ValueError, match="at least 2 resamples are expected, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 resamples, received 1"):
         bootstrap_inception_score(fake, resamples=1, seed=0)
-    with pytest.raises(ValueError, match="at least 2 points are expected, received 1"):
+    with pytest.raises(ValueError, match="expected at least 2 points, received 1"):
         frechet_distance_infinity(distance, fake, seed=0, points=1)
-    with pytest.raises(ValueError, match="below the 5000 rows is expected, received 5000"):
+    with pytest.raises(ValueError, match="less than 5000 rows, received 5000"):
         frechet_distance_infinity(distance, fake, seed=0, smallest=5000)

@@ -1,4 +1,4 @@
-"""What cannot be scored, or written, is one line before the work is done."""
+"""Errors of users are reported in one line, before any work."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from hamgan.sampling.trained import find_checkpoints
 
 @pytest.fixture
 def without_classifier(monkeypatch):
-    """What is found before the classifier is loaded is found before all work."""
+    """Fails if the classifier is loaded, which is the first step of the work."""
     monkeypatch.setattr(evaluator_module, "Classifier", None)
 
 
@@ -33,7 +33,7 @@ def without_classifier(monkeypatch):
         ),
         (["evaluation.num_samples=5"], "more than 5 images of each side, found 5"),
         (["evaluation.neighbors_samples=3"], "more than 5 images of each side, found 3"),
-        # Images that count twice are no neighbours.
+        # Images that count twice are not used as neighbours.
         (["data.validation_split=validation[:5]", "evaluation.wrap_validation=true"], "of each side, found 5"),
         (
             ["evaluation.num_samples=2", "evaluation.neighbors_samples=0", "evaluation.fid_infinity=true"],
@@ -41,13 +41,15 @@ def without_classifier(monkeypatch):
         ),
     ],
 )
-def test_too_few_images_are_found_before_the_work(evaluation_config, cache_dir, without_classifier, overrides, message):
+def test_too_few_images_are_reported_before_any_work(
+    evaluation_config, cache_dir, without_classifier, overrides, message
+):
     with pytest.raises(UserError, match=message):
         Evaluator(override(evaluation_config, overrides), None, cache_dir)
 
 
 def test_the_smallest_splits_are_scored(trained_run, evaluation_config, tmp_path):
-    """Two images a side, and three fakes."""
+    """Two images per split, and three fakes."""
     splits = ["data.validation_split=validation[:2]", "data.train_split=train[:2]"]
     settings = ["num_samples=3", "neighbors_samples=0", "fid_infinity=true", "bootstrap=2", "batch=2"]
     config = override(evaluation_config, [*splits, *(f"evaluation.{setting}" for setting in settings)])
@@ -58,8 +60,8 @@ def test_the_smallest_splits_are_scored(trained_run, evaluation_config, tmp_path
     assert np.isfinite(result["fid_infinity"])
 
 
-def test_a_classifier_that_fails_is_one_line(evaluation_config, tmp_path):
-    """Its signature says any batch, and its graph takes one image."""
+def test_a_failing_classifier_is_a_one_line_error(evaluation_config, tmp_path):
+    """The signature declares any batch size, but the graph accepts only one image."""
 
     class OneByOne(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3))])
@@ -76,7 +78,7 @@ def test_a_classifier_that_fails_is_one_line(evaluation_config, tmp_path):
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_values_that_are_not_finite_for_real_images_are_refused(evaluation_config, tmp_path):
+def test_non_finite_features_of_real_images_are_rejected(evaluation_config, tmp_path):
     class Infinite(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3))])
         def __call__(self, images):
@@ -105,13 +107,13 @@ def run(trained_run, tmp_path):
     return run
 
 
-def test_a_run_that_takes_no_results_is_found_before_the_work(run, without_classifier, capsys):
+def test_an_unwritable_run_is_reported_before_any_work(run, without_classifier, capsys):
     with open(run.evaluations, "w"):
         pass
     _fails_with(capsys, ["evaluate", "--run", run.path], f"cannot write the run folder {run.path}")
 
 
-def test_a_damaged_result_is_named_before_the_work(run, without_classifier, capsys):
+def test_a_damaged_result_is_reported_before_any_work(run, without_classifier, capsys):
     os.makedirs(run.evaluations)
     path = os.path.join(run.evaluations, "step_00000001_0a.json")
     with open(path, "w") as file:
@@ -119,8 +121,8 @@ def test_a_damaged_result_is_named_before_the_work(run, without_classifier, caps
     _fails_with(capsys, ["evaluate", "--run", run.path], f"{path} is damaged")
 
 
-def test_a_file_system_that_refuses_is_found_before_the_work(run, without_classifier, monkeypatch, capsys):
-    """As one mounted for reading: the access bits say nothing."""
+def test_a_failing_file_system_is_reported_before_any_work(run, without_classifier, monkeypatch, capsys):
+    """As on a read-only mount, access bits do not show the problem."""
 
     def refuse(folder):
         raise tf.errors.FailedPreconditionError(None, None, f"{folder}; Read-only file system")

@@ -12,7 +12,7 @@ from hamgan.runs.directory import RunDirectory
 
 @pytest.fixture
 def live_run(trained_run, tmp_path):
-    """A run of four steps of which no checkpoint is there yet, and a function that lets one appear."""
+    """Returns a run of four steps without checkpoints, and functions that add and remove a checkpoint."""
     run = RunDirectory(str(tmp_path / "run"))
     run.create(override(trained_run.read_config(), ["train.steps=4"]))
 
@@ -31,7 +31,7 @@ def live_run(trained_run, tmp_path):
 
 
 def _watch(evaluator, run, on_sleep, monkeypatch, timeout=math.inf):
-    """Watches; ``on_sleep`` is called instead of each pause. Returns (whether training ended, steps scored)."""
+    """Watches with ``on_sleep`` in place of pauses. Returns whether training ended, and the steps scored."""
     monkeypatch.setattr(watch_module.time, "sleep", lambda seconds: on_sleep())
     steps = []
     ended = watch(evaluator, run, "ema", timeout=timeout, scored=lambda result: steps.append(result["step"]))
@@ -47,7 +47,7 @@ def test_every_checkpoint_is_scored_once_in_order_until_training_ends(live_run, 
     assert run.best_step() in (1, 2, 3, 4)
 
 
-def test_a_restarted_watch_scores_only_what_is_left(live_run, make_evaluator, monkeypatch):
+def test_a_restarted_watch_scores_only_the_remaining_checkpoints(live_run, make_evaluator, monkeypatch):
     run, appear, _ = live_run
     appear(1)
     events = iter([lambda: appear(2), lambda: 1 / 0])
@@ -65,7 +65,7 @@ def test_a_restarted_watch_scores_only_what_is_left(live_run, make_evaluator, mo
     assert evaluated == [checkpoint_path(run.checkpoints, 4)]
 
 
-def test_a_checkpoint_deleted_under_it_or_damaged_is_passed_over(live_run, make_evaluator, monkeypatch, caplog):
+def test_deleted_and_damaged_checkpoints_are_skipped(live_run, make_evaluator, monkeypatch, caplog):
     run, appear, vanish = live_run
     evaluator = make_evaluator()
     evaluate_one = evaluator.evaluate
@@ -87,7 +87,7 @@ def test_a_checkpoint_deleted_under_it_or_damaged_is_passed_over(live_run, make_
     assert "Step 2 is skipped: checkpoint" in caplog.text
 
 
-def test_it_ends_after_the_timeout(live_run, make_evaluator, monkeypatch):
+def test_the_watch_ends_after_the_timeout(live_run, make_evaluator, monkeypatch):
     run, appear, _ = live_run
     appear(1)
     clock = [0.0]
@@ -104,7 +104,7 @@ def _collapse(action, resumed_from):
     return {"step": resumed_from + 1, "what": "a loss is nan", "action": action, "resumed_from": resumed_from}
 
 
-def test_a_collapse_that_stops_training_is_an_end(live_run):
+def test_a_collapse_that_stops_training_ends_the_run(live_run):
     run, _, _ = live_run
     assert not has_ended(run)
     run.write_collapses([_collapse("rollback", 1)])
@@ -114,15 +114,15 @@ def test_a_collapse_that_stops_training_is_an_end(live_run):
     assert has_ended(run)
 
 
-def test_a_collapse_that_training_has_resumed_from_is_no_end(live_run):
+def test_a_collapse_that_training_resumed_from_does_not_end_the_run(live_run):
     run, appear, _ = live_run
     run.write_collapses([_collapse("resumed", 2)])
     assert not has_ended(run)
-    # Earlier versions left "stop" there: the first steps after it tell.
+    # Earlier versions kept "stop" here: later steps in the log show that training resumed.
     run.write_collapses([_collapse("stop", 2)])
     run.append_metrics([{"step": 2}, {"step": 3}])
     assert not has_ended(run)
-    # It may collapse again, and after that end well.
+    # The run may collapse again and still reach its last step.
     run.write_collapses([_collapse("resumed", 2), _collapse("stop", 3)])
     assert has_ended(run)
     run.write_collapses([_collapse("resumed", 2), _collapse("resumed", 3)])

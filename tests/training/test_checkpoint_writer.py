@@ -35,7 +35,7 @@ def _saved(directory, step):
     return float(restored.numpy())
 
 
-def test_what_is_saved_is_what_was_there_at_the_call(tmp_path, variable, make, monkeypatch):
+def test_a_checkpoint_holds_the_values_at_the_time_of_the_call(tmp_path, variable, make, monkeypatch):
     may_write = threading.Event()
     write = checkpoint_writer.write_checkpoint
 
@@ -69,7 +69,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path, variable, make):
 
 
 @pytest.mark.parametrize("error", [UserError, KeyError, TypeError])
-def test_a_damaged_evaluation_does_not_end_the_training(tmp_path, make, caplog, error):
+def test_a_damaged_evaluation_does_not_stop_training(tmp_path, make, caplog, error):
     def damaged():
         raise error("step_00000001_0a.json is damaged; delete it")
 
@@ -82,7 +82,7 @@ def test_a_damaged_evaluation_does_not_end_the_training(tmp_path, make, caplog, 
     assert "step_00000001_0a.json is damaged" in caplog.text
 
 
-def test_a_folder_that_refuses_is_a_clear_error(tmp_path, variable, monkeypatch):
+def test_an_unwritable_folder_is_a_one_line_error(tmp_path, variable, monkeypatch):
     def refuse(_):
         raise tf.errors.PermissionDeniedError(None, None, "Read-only file system")
 
@@ -93,7 +93,7 @@ def test_a_folder_that_refuses_is_a_clear_error(tmp_path, variable, monkeypatch)
 
 
 def _refuse(monkeypatch, attempts=None, *, step=None):
-    """Makes the next attempts fail, or all; of all checkpoints, or of a step's. Returns the names that were tried."""
+    """Makes the next or all attempts fail, for all checkpoints or one step. Returns a list of the attempted names."""
     write = checkpoint_writer.write_checkpoint
     tried = []
 
@@ -108,11 +108,11 @@ def _refuse(monkeypatch, attempts=None, *, step=None):
     return tried
 
 
-def test_a_refused_checkpoint_is_tried_again_until_it_is_written(tmp_path, make, monkeypatch, caplog):
+def test_a_failed_write_is_retried_until_it_succeeds(tmp_path, make, monkeypatch, caplog):
     monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 0.0)
     tried = _refuse(monkeypatch, 3)
     written = threading.Event()
-    # Called after each checkpoint that was written.
+    # This runs after each successful write.
     writer = make(best_step=lambda: written.set() or None)
     writer.save(7)
     written.wait()
@@ -122,7 +122,7 @@ def test_a_refused_checkpoint_is_tried_again_until_it_is_written(tmp_path, make,
     assert caplog.text.count("cannot write the checkpoint of step 7") == 3
 
 
-def test_a_newer_checkpoint_takes_the_place_of_a_refused_one(tmp_path, variable, make, monkeypatch, caplog):
+def test_a_newer_checkpoint_replaces_one_that_could_not_be_written(tmp_path, variable, make, monkeypatch, caplog):
     tried = _refuse(monkeypatch, step=7)
     writer = make()
     writer.save(7)
@@ -136,7 +136,7 @@ def test_a_newer_checkpoint_takes_the_place_of_a_refused_one(tmp_path, variable,
     assert "The checkpoint of step 7 was not written; the one of step 8" in caplog.text
 
 
-def test_the_last_checkpoint_is_tried_for_a_while_and_then_fails_in_one_line(tmp_path, make, monkeypatch, caplog):
+def test_the_last_checkpoint_is_retried_and_then_fails_with_one_line(tmp_path, make, monkeypatch, caplog):
     monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 1 / 64)
     monkeypatch.setattr(checkpoint_writer, "PATIENCE", (1 + 2 + 4) / 64)
     tried = _refuse(monkeypatch)
@@ -149,7 +149,7 @@ def test_the_last_checkpoint_is_tried_for_a_while_and_then_fails_in_one_line(tmp
     assert os.listdir(tmp_path) == []
 
 
-def test_the_last_checkpoint_is_written_once_there_is_room(tmp_path, make, monkeypatch):
+def test_the_last_checkpoint_is_written_once_there_is_space(tmp_path, make, monkeypatch):
     monkeypatch.setattr(checkpoint_writer, "FIRST_RETRY_SECONDS", 0.0)
     _refuse(monkeypatch, 4)
     writer = make()
@@ -158,7 +158,7 @@ def test_the_last_checkpoint_is_written_once_there_is_room(tmp_path, make, monke
     assert checkpoint_steps(str(tmp_path)) == [7]
 
 
-def test_settling_gives_up_what_is_refused(tmp_path, make, monkeypatch):
+def test_settling_gives_up_a_failed_write(tmp_path, make, monkeypatch):
     _refuse(monkeypatch)
     writer = make()
     writer.save(7)

@@ -56,7 +56,7 @@ def _copy(run, path):
 
 @pytest.fixture(scope="module")
 def tiny(tiny):
-    """With two discriminator updates a step, so that a step does not take one batch."""
+    """Two discriminator updates per step, so that a step reads more than one batch."""
     return override(tiny, ["train.discriminator_updates=2"])
 
 
@@ -126,14 +126,14 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny, whole_run, tmp_path):
         check=False,
     )
     assert result.returncode == -signal.SIGKILL
-    # Checkpoints are written beside the training: that of step 2 may have been cut short.
+    # Checkpoints are written in the background, so the one of step 2 may be incomplete.
     assert checkpoint_steps(RunDirectory(path).checkpoints) in ([0], [0, 2])
     run = _train(tiny, path)
     _assert_same_weights(whole_run, run)
     assert [row["step"] for row in run.read_metrics()] == [2, 4, 6]
 
 
-def test_a_finished_run_is_left_as_it_is(tiny, whole_run, tmp_path):
+def test_a_finished_run_is_not_modified(tiny, whole_run, tmp_path):
     run = _copy(whole_run, tmp_path / "run")
     checkpoints = pathlib.Path(run.checkpoints)
     before = {path: path.stat().st_mtime_ns for path in checkpoints.iterdir()}
@@ -167,7 +167,7 @@ def test_nothing_is_written_for_settings_that_do_not_fit_the_data(tiny, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpoint_of_another_architecture_in_the_run_is_refused(tiny, whole_run, tmp_path):
+def test_a_checkpoint_of_another_architecture_is_rejected(tiny, whole_run, tmp_path):
     run = RunDirectory(str(tmp_path / "run"))
     run.create(override(tiny, ["model.generator.base_channels=3"]))
     shutil.copytree(whole_run.checkpoints, run.checkpoints)
@@ -175,7 +175,7 @@ def test_a_checkpoint_of_another_architecture_in_the_run_is_refused(tiny, whole_
         _train(tiny, run.path, "model.generator.base_channels=3")
 
 
-def test_a_collapse_stops_before_anything_of_it_is_saved(tiny, tmp_path):
+def test_a_collapse_stops_training_before_it_is_saved(tiny, tmp_path):
     with pytest.raises(TrainingDivergedError, match=r"is nan at step \d .*_gradient_norm .*--on_collapse rollback"):
         _train(tiny, tmp_path / "run", "train.discriminator_learning_rate=1e30")
     run = RunDirectory(str(tmp_path / "run"))
@@ -188,7 +188,7 @@ def test_a_collapse_stops_before_anything_of_it_is_saved(tiny, tmp_path):
 
 
 def _without_networks(train_step, strategy, stop_requested):
-    """Stands in for ``make_train_function``: reads batches and counts steps, and trains nothing."""
+    """Replaces ``make_train_function``: reads batches and counts steps without training."""
     metrics = {name: tf.zeros(()) for name in METRIC_NAMES}
 
     def run(iterator, num_steps, _):
@@ -212,7 +212,7 @@ def _without_networks(train_step, strategy, stop_requested):
 
 
 def _broken_after(batches, break_one):
-    """The batches of a data set, of which the one after so many, and all that follow, are broken."""
+    """Returns a replacement of ``training_batches`` that breaks all batches after the first ``batches``."""
 
     def training_batches(dataset, **settings):
         real = TRAINING_BATCHES(dataset, **settings)
@@ -239,11 +239,9 @@ def _with_damaged_records(is_whole, images):
         (_with_damaged_records, ".*"),
     ],
 )
-def test_data_that_cannot_be_used_is_one_line_and_what_was_saved_is_kept(
-    tiny, tmp_path, monkeypatch, break_one, reason
-):
+def test_unusable_data_is_a_one_line_error_and_checkpoints_are_kept(tiny, tmp_path, monkeypatch, break_one, reason):
     monkeypatch.setattr(loop, "make_train_function", _without_networks)
-    # Steps 1 to 4 take two batches each.
+    # Steps 1 to 4 read two batches each.
     monkeypatch.setattr(ClassificationDataset, "training_batches", _broken_after(9, break_one))
     with pytest.raises(
         UserError, match=rf"^training stopped after step 4: {reason}; what was saved is kept$"
@@ -257,7 +255,7 @@ def test_data_that_cannot_be_used_is_one_line_and_what_was_saved_is_kept(
     assert checkpoint_steps(run.checkpoints) == [0, 2, 4, 6]
 
 
-def test_a_device_that_fails_is_one_line(tiny, tmp_path, monkeypatch):
+def test_a_failing_device_is_a_one_line_error(tiny, tmp_path, monkeypatch):
     def make(*arguments):
         def run(*_):
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\n\nHint: ...")
@@ -271,7 +269,7 @@ def test_a_device_that_fails_is_one_line(tiny, tmp_path, monkeypatch):
         _train(tiny, tmp_path / "run")
 
 
-def test_a_run_that_another_process_trains_is_left_alone(tiny, whole_run):
+def test_a_run_that_another_process_trains_is_not_modified(tiny, whole_run):
     before = {path: path.read_bytes() for path in pathlib.Path(whole_run.path).rglob("*") if path.is_file()}
     lock = RunLock(whole_run)
     lock.acquire()
@@ -281,7 +279,7 @@ def test_a_run_that_another_process_trains_is_left_alone(tiny, whole_run):
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(tiny, tmp_path, monkeypatch):
+def test_a_run_created_meanwhile_by_another_process_is_not_overwritten(tiny, tmp_path, monkeypatch):
     class SlowState(TrainState):
         def __init__(self, config):
             super().__init__(config)
@@ -293,7 +291,7 @@ def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(tiny, tmp
     assert RunDirectory(str(tmp_path)).read_config().train.seed == 9
 
 
-def test_a_full_disk_ends_a_resumed_run_in_one_line_before_it_trains(tiny, whole_run, tmp_path, monkeypatch):
+def test_a_full_disk_stops_a_resumed_run_before_training_with_one_line(tiny, whole_run, tmp_path, monkeypatch):
     def refuse(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
@@ -307,7 +305,7 @@ def test_a_full_disk_ends_a_resumed_run_in_one_line_before_it_trains(tiny, whole
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl", "collapses.json"])
-def test_what_is_in_the_way_of_a_run_s_files_is_one_line(tiny, whole_run, tmp_path, monkeypatch, name):
+def test_an_obstacle_in_place_of_a_file_is_a_one_line_error(tiny, whole_run, tmp_path, monkeypatch, name):
     monkeypatch.setattr(loop, "make_train_function", _without_networks)
     path = pathlib.Path(_copy(whole_run, tmp_path / "run").path, name)
     if path.is_dir():
@@ -320,7 +318,7 @@ def test_what_is_in_the_way_of_a_run_s_files_is_one_line(tiny, whole_run, tmp_pa
         _train(tiny, tmp_path / "run", "train.steps=8")
 
 
-def test_curves_and_pictures_that_cannot_be_written_do_not_stop_the_training(tiny, tmp_path, monkeypatch, caplog):
+def test_unwritable_curves_and_pictures_do_not_stop_training(tiny, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(loop, "make_train_function", _without_networks)
     run = RunDirectory(str(tmp_path / "run"))
     run.create(override(tiny, ["train.image_every=6"]))
@@ -332,7 +330,7 @@ def test_curves_and_pictures_that_cannot_be_written_do_not_stop_the_training(tin
         assert f"Cannot write {what} in {run.path}" in caplog.text
 
 
-def test_a_collapse_that_cannot_be_noted_stops_the_run(tiny, tmp_path, monkeypatch):
+def test_a_collapse_that_cannot_be_recorded_stops_the_run(tiny, tmp_path, monkeypatch):
     def refuse(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
@@ -358,7 +356,7 @@ def test_sigterm_before_the_first_step_changes_nothing(tiny, tmp_path, monkeypat
 
 
 def _collapsing_at(step, *, with_any_noise=False):
-    """The real train function, but for a loss that is reported as not finite, unless the noise is other noise."""
+    """Wraps the real train function: reports an infinite loss from ``step`` on, by default only with the old noise."""
 
     def make(train_step, strategy, stop_requested):
         train_function = make_train_function(train_step, strategy, stop_requested)
@@ -376,7 +374,7 @@ def _collapsing_at(step, *, with_any_noise=False):
     return make
 
 
-def test_a_rollback_resumes_from_the_last_checkpoint_with_other_noise(tiny, whole_run, tmp_path, monkeypatch, caplog):
+def test_a_rollback_resumes_from_the_last_checkpoint_with_new_noise(tiny, whole_run, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(loop, "make_train_function", _collapsing_at(4))
     run = _train(tiny, tmp_path / "run", "train.on_collapse=rollback")
     (collapse,) = run.read_collapses()
@@ -389,7 +387,7 @@ def test_a_rollback_resumes_from_the_last_checkpoint_with_other_noise(tiny, whol
     assert [row["step"] for row in run.read_metrics()] == [2, 4, 6]
     assert any((_values(run)[name] != value).any() for name, value in _values(whole_run).items())
 
-    # Killed after the rollback, it resumes with the other noise, to the same weights.
+    # A run that is killed after the rollback resumes with the new noise and reaches the same weights.
     monkeypatch.undo()
     resumed = _copy(run, tmp_path / "resumed")
     for step in (4, 6):
@@ -397,7 +395,7 @@ def test_a_rollback_resumes_from_the_last_checkpoint_with_other_noise(tiny, whol
     _assert_same_weights(run, _train(tiny, resumed.path, "train.on_collapse=rollback"))
 
 
-def test_rollbacks_are_counted_over_all_of_a_run(tiny, tmp_path, monkeypatch):
+def test_rollbacks_are_counted_over_the_whole_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "make_train_function", _collapsing_at(4, with_any_noise=True))
     settings = ("train.on_collapse=rollback", "train.max_rollbacks=2")
     for actions in (["rollback", "rollback", "stop"], ["rollback", "rollback", "resumed", "stop"]):
@@ -422,7 +420,7 @@ def test_a_run_resumes_from_the_newest_checkpoint_that_can_be_read(tiny, whole_r
     _assert_same_weights(whole_run, run)
 
 
-# It continues when the signal has been noticed, which happens in another thread.
+# The program waits until another thread has received the signal.
 SIGTERM_AFTER_LOGGING_STEP = KILLED_AFTER_LOGGING_STEP.replace("SIGKILL)", "SIGTERM); noticed.wait()").replace(
     "class Killed",
     """
@@ -452,8 +450,8 @@ def test_sigterm_saves_at_the_next_step_and_the_run_resumes_there(tiny, whole_ru
     _assert_same_weights(whole_run, _train(config, path))
 
 
-def test_sigterm_ends_a_call_that_takes_many_steps(tiny, tmp_path, monkeypatch):
-    """The signal comes within the third step of one call that is to take a hundred thousand."""
+def test_sigterm_interrupts_a_call_of_many_steps(tiny, tmp_path, monkeypatch):
+    """The signal arrives in the third step of a call of a hundred thousand steps."""
     noticed = threading.Event()
     monkeypatch.setattr(checkpoint_writer.CheckpointWriter, "hurry", lambda _: noticed.set())
 
@@ -476,13 +474,13 @@ def test_sigterm_ends_a_call_that_takes_many_steps(tiny, tmp_path, monkeypatch):
     run = RunDirectory(str(tmp_path / "run"))
     with pytest.raises(PreemptedError, match="stopped by SIGTERM"):
         train(override(tiny, settings), run, tf.distribute.get_strategy())
-    # The graph looks at the flag up to ten iterations ahead of the step.
+    # The graph reads the flag up to ten iterations before the step.
     (saved,) = checkpoint_steps(run.checkpoints)[1:]
     assert 3 <= saved < 100
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_disk_that_refuses_does_not_stop_the_training(tiny, whole_run, tmp_path, monkeypatch, caplog):
+def test_a_full_disk_does_not_stop_training(tiny, whole_run, tmp_path, monkeypatch, caplog):
     def refuse(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 

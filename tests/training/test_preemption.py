@@ -7,13 +7,13 @@ from hamgan.errors import PreemptedError
 from hamgan.training.preemption import PreemptionWatch
 
 
-def test_sigterm_stops_the_program_where_it_is():
+def test_sigterm_stops_the_program_immediately():
     with pytest.raises(PreemptedError, match="stopped by SIGTERM before the first step"), PreemptionWatch():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_what_tensorflow_makes_of_it_while_it_traces_is_undone():
+def test_an_error_that_tensorflow_replaced_while_tracing_is_restored():
     def trace():
         try:
             signal.raise_signal(signal.SIGTERM)
@@ -24,12 +24,12 @@ def test_what_tensorflow_makes_of_it_while_it_traces_is_undone():
         trace()
 
 
-def test_other_errors_are_left_as_they_are():
+def test_other_errors_are_not_changed():
     with pytest.raises(RuntimeError, match=r"^out of memory$"), PreemptionWatch():
         raise RuntimeError("out of memory")
 
 
-def test_once_deferred_it_is_for_the_callbacks_to_stop():
+def test_after_defer_sigterm_only_calls_the_callbacks():
     called = threading.Event()
     late = []
     with PreemptionWatch() as watch:
@@ -41,7 +41,7 @@ def test_once_deferred_it_is_for_the_callbacks_to_stop():
         assert late == ["called at once"]
 
 
-def test_a_second_signal_does_not_disturb_the_clean_up():
+def test_a_second_signal_does_not_interrupt_the_cleanup():
     cleaned = []
 
     def work():
@@ -56,7 +56,7 @@ def test_a_second_signal_does_not_disturb_the_clean_up():
     assert cleaned
 
 
-def test_other_threads_watch_nothing():
+def test_other_threads_do_not_handle_signals():
     before = signal.getsignal(signal.SIGTERM)
     seen = []
 
