@@ -21,11 +21,11 @@ PROTOCOLS: dict[str, EvaluationConfig] = {
 }
 
 _NOT_COMPARED = ("protocol", "batch", "standing_passes", "bootstrap", "fid_infinity", "intra_classes")
-"""Settings that leave the scores of a protocol as they are, or that count only beside others."""
+"""Settings that leave the scores of a protocol as they are, or that only add scores."""
 
 _BESIDE = ("protocol", "versions")
 _NAMES = {"classifier": ("handle",), **dict.fromkeys(("validation", "train"), ("name", "version", "split", "examples"))}
-"""What a card tells people, and what changes no score: see :func:`card_id`."""
+"""Entries of a card that inform readers and do not affect a score; see :func:`card_id`."""
 
 
 def get_protocol(name: str) -> EvaluationConfig:
@@ -33,6 +33,11 @@ def get_protocol(name: str) -> EvaluationConfig:
 
     Raises:
         UserError: there is no such protocol; the message names the nearest one, or all.
+
+    Example:
+        >>> from hamgan.config.protocols import get_protocol
+        >>> get_protocol("published").num_samples
+        50176
     """
     if name not in PROTOCOLS:
         hint = did_you_mean(name, PROTOCOLS) or f"; expected one of {', '.join(PROTOCOLS)}"
@@ -77,7 +82,7 @@ def with_card_ids(
 
     Args:
         results: results with a "card", and a "provenance" if they were written by this version.
-        made_now: the same of what is evaluated now; results may get their digests from it as from one another.
+        made_now: cards and provenances of the current evaluation in the same format, a further source of digests.
     """
     contents: dict[tuple[str, int], set[str]] = {}
     for result in (*results, *made_now):
@@ -89,7 +94,7 @@ def with_card_ids(
 
 
 def _with_contents(card: Mapping[str, Any], contents: Mapping[tuple[str, int], set[str]]) -> Mapping[str, Any]:
-    """A card that recorded the digest of metadata, with that of the contents if it is known."""
+    """Replaces the digest of metadata in an earlier card by that of the contents, if it is known."""
     if "versions" not in card:
         return card
     changed = dict(card)

@@ -34,5 +34,13 @@ def hinge_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 
     Returns:
         A scalar.
+
+    Reference: Lim and Ye, Geometric GAN (2017); Miyato et al., Spectral Normalization for GANs (ICLR 2018).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.training.losses import hinge_generator_loss
+        >>> float(hinge_generator_loss(tf.constant([[-3.0], [0.5]])))
+        1.25
     """
     return tfgan.wasserstein_hinge_generator_loss(fake_logits, loss_collection=None)
