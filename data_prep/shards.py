@@ -23,7 +23,8 @@ from data_prep.forms import Form
 from data_prep.ilsvrc import label_of_validation_name, synset_of_train_name, synsets
 from data_prep.photograph import DamagedImageError, check_and_repair
 from data_prep.problems import Problem
-from data_prep.sources import Listing, read_images
+from data_prep.reading import read_images
+from data_prep.sources import Listing
 from hamgan.files import atomic_file, write_atomically
 
 RECORD_FORMAT = 1

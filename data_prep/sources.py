@@ -1,9 +1,7 @@
-"""Finds, labels and reads the images of a split in tars and folders, in any of the usual layouts."""
+"""Finds and labels the images of a split in tars and folders, in any of the usual layouts."""
 
-import concurrent.futures
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +20,6 @@ from hamgan.errors import UserError
 
 MAX_NAME_BYTES = 64
 """Maximum length of an image's file name."""
-MAX_IMAGE_BYTES = 64 << 20
-"""Maximum size of an image file. The largest one of ILSVRC 2012 has a quarter of it."""
 
 IMAGE = np.dtype(
     [
@@ -41,8 +37,8 @@ IMAGE = np.dtype(
 folder, "size" its size in bytes, and "modified" the modification time of the image file or tar.
 """
 
-_IN_FOLDER = -1
-_REMOTE_READERS = 16
+IN_FOLDER = -1
+"""Offset of an image that is a file of its own."""
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 _SPLIT_NAMES = {
@@ -236,7 +232,7 @@ def _files(container: Container, split: str, problems: list[Problem]) -> Iterato
         except OSError as error:
             problems.append(Problem(split, "unreadable", path, error.strerror or str(error)))
             continue
-        yield _File(name, None, _IN_FOLDER, size, modified)
+        yield _File(name, None, IN_FOLDER, size, modified)
 
 
 def _labeled(
@@ -301,64 +297,3 @@ def merge_listings(listings: Iterable[Listing]) -> Listing:
         images.append(listing.images)
         problems.extend(listing.problems)
     return Listing(np.concatenate(images), tuple(index_of), problems)
-
-
-def read_images(images: np.ndarray, containers: Mapping[int, str]) -> Iterator[bytes | OSError]:
-    """Reads images in order.
-
-    For local files, the operating system is first told to read ahead all images, in the order of their positions on
-    disk. In buckets, several images are read in parallel.
-
-    Args:
-        images: array of dtype ``IMAGE``; the images should fit into memory together.
-        containers: path of each container, by its index.
-
-    Yields:
-        The bytes of each image, or the error raised when reading it.
-    """
-    with contextlib.ExitStack() as stack:
-        if any(storage.is_remote(path) for path in containers.values()):
-            pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(_REMOTE_READERS))
-            yield from pool.map(lambda image: _read_image(image, containers, {}), images)
-            return
-        tars: dict[str, BinaryIO] = {}
-        stack.callback(lambda: [tar.close() for tar in tars.values()])
-        for image in images[np.lexsort((images["name"], images["offset"], images["container"]))]:
-            _read_ahead(image, containers, tars)
-        for image in images:
-            yield _read_image(image, containers, tars)
-
-
-def _read_ahead(image: np.void, containers: Mapping[int, str], tars: dict[str, BinaryIO]) -> None:
-    # An error is reported when the image itself is read.
-    with contextlib.suppress(OSError), _opened(image, containers, tars) as file:
-        storage.read_ahead(file, max(0, int(image["offset"])), int(image["size"]))
-
-
-def _read_image(image: np.void, containers: Mapping[int, str], tars: dict[str, BinaryIO]) -> bytes | OSError:
-    offset, size = max(0, int(image["offset"])), int(image["size"])
-    try:
-        if size > MAX_IMAGE_BYTES:
-            raise OSError(f"expected at most {MAX_IMAGE_BYTES:,} bytes, found {size:,}")
-        with _opened(image, containers, tars) as file:
-            file.seek(offset)
-            data = file.read(size)
-        if len(data) != size:
-            raise OSError(f"expected {size:,} bytes, found {len(data):,}: the file changed during the preparation")
-        return data
-    except OSError as error:
-        return error
-
-
-def _opened(
-    image: np.void, containers: Mapping[int, str], tars: dict[str, BinaryIO]
-) -> contextlib.AbstractContextManager[BinaryIO]:
-    """Returns the open file that holds an image. Local tars stay open."""
-    path = containers[int(image["container"])]
-    if image["offset"] == _IN_FOLDER:
-        return storage.open_binary(storage.join(path, image["name"].decode(errors="surrogateescape")))
-    if storage.is_remote(path):  # several threads read at once, each with its own file
-        return storage.open_binary(path)
-    if path not in tars:
-        tars[path] = storage.open_binary(path)
-    return contextlib.nullcontext(tars[path])

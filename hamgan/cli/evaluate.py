@@ -117,32 +117,24 @@ def _evaluate(
     truncations: list[float | None],
 ) -> None:
     from hamgan.distribution.strategies import is_chief, is_multi_worker
-    from hamgan.evaluation.evaluate import evaluate_checkpoints
-    from hamgan.evaluation.evaluator import Evaluator
-    from hamgan.evaluation.features import DEFAULT_FOLDER
+    from hamgan.evaluation.evaluate import evaluate_checkpoints, evaluating
     from hamgan.evaluation.watch import watch
-    from hamgan.runs.report import write_report
     from hamgan.runs.score_table import table
 
     strategy = strategy_of(arguments)
     if arguments.watch and is_multi_worker(strategy):
         raise UserError("--watch runs in one process, but TF_CONFIG names several workers; unset TF_CONFIG")
-    if is_chief(strategy):
-        # Before the work, not after it.
-        run_directory.check_takes_results()
-    evaluator = Evaluator(config, strategy, arguments.cache_dir or DEFAULT_FOLDER)
-    results: list[dict[str, Any]] = []
-    if arguments.watch:
-        timeout = TIMEOUT_SECONDS if arguments.timeout is None else arguments.timeout
-        ended = watch(evaluator, run_directory, weights, timeout=timeout, scored=results.append)
-        print("Training has ended" if ended else f"No new checkpoint for {timeout:.0f} s; stopped")
-    else:
-        for truncation in truncations:
+    with evaluating(run_directory, config, strategy, arguments.cache_dir) as evaluator:
+        results: list[dict[str, Any]] = []
+        if arguments.watch:
+            timeout = TIMEOUT_SECONDS if arguments.timeout is None else arguments.timeout
+            ended = watch(evaluator, run_directory, weights, timeout=timeout, scored=results.append)
+            print("Training has ended" if ended else f"No new checkpoint for {timeout:.0f} s; stopped")
+        for truncation in () if arguments.watch else truncations:
             results += evaluate_checkpoints(evaluator.at_truncation(truncation), run_directory, checkpoints, weights)
-    if is_chief(strategy):
-        if results:
+        if results and is_chief(strategy):
             print(table(results), flush=True)
-        write_report(run_directory)
+    if is_chief(strategy):
         print(f"Results  {run_directory.evaluations}")
         print(f"Report   {run_directory.report_path}")
 

@@ -1,16 +1,17 @@
 """Distribution strategies: one or several CPUs, GPUs, TPU cores and workers."""
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from hamgan.errors import UserError, reason_of
+from hamgan.errors import PreemptedError, UserError, reason_of
 
 ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
 UNAVAILABLE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-"""Errors that workers see when another worker of the cluster is gone."""
+"""Errors that workers see when another worker of the cluster fails."""
 
 
 def create_strategy(
@@ -132,6 +133,23 @@ def describe(strategy: tf.distribute.Strategy) -> str:
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
     """Whether the strategy has several worker processes."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+@contextlib.contextmanager
+def worker_failures_as_preemption(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns the errors that a failed worker causes in the other workers into a PreemptedError.
+
+    Raises:
+        PreemptedError: another worker of the cluster failed.
+    """
+    try:
+        yield
+    except UNAVAILABLE as error:
+        if not is_multi_worker(strategy):
+            raise
+        raise PreemptedError(
+            f"a worker of the cluster failed ({type(error).__name__}); start all workers again"
+        ) from error
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -1,15 +1,16 @@
 """Scores of a run's checkpoints. Each result is a file in the run folder."""
 
+import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, override, protocols
-from hamgan.distribution.strategies import agreed, is_chief
+from hamgan.distribution.strategies import agreed, is_chief, worker_failures_as_preemption
 from hamgan.errors import UserError
 from hamgan.evaluation.evaluator import Evaluator
 from hamgan.evaluation.features import DEFAULT_FOLDER
@@ -67,6 +68,7 @@ def evaluate(
     Raises:
         UserError: the run, a checkpoint, the data or the classifier is missing or unusable, or a setting is wrong.
         FailedError: results cannot be written.
+        PreemptedError: another worker failed.
 
     Reference: Heusel et al., GANs Trained by a Two Time-Scale Update Rule (NeurIPS 2017), for FID.
 
@@ -92,15 +94,36 @@ def evaluate(
     checkpoints = find_checkpoints(directory, checkpoint or "latest")
     weights = choose_weights(config, weights)
     strategy = strategy or tf.distribute.get_strategy()
+    with evaluating(directory, config, strategy, cache_dir) as evaluator:
+        return [
+            result
+            for truncation in truncations
+            for result in evaluate_checkpoints(evaluator.at_truncation(truncation), directory, checkpoints, weights)
+        ]
+
+
+@contextlib.contextmanager
+def evaluating(
+    run: RunDirectory, config: ExperimentConfig, strategy: tf.distribute.Strategy, cache_dir: str | None = None
+) -> Iterator[Evaluator]:
+    """Yields an evaluator whose results belong into a run folder, and updates the report at the end.
+
+    Args:
+        run: folder of the run.
+        config: config from :func:`evaluation_config`.
+        strategy: strategy whose replicas share the work.
+        cache_dir: local folder for features; by default, ``~/.cache/hamgan/features``.
+
+    Raises:
+        UserError: as :func:`evaluate`, before any work.
+        PreemptedError: another worker failed.
+    """
     if is_chief(strategy):
-        directory.check_takes_results()  # Before the work, not after it.
-    evaluator = Evaluator(config, strategy, cache_dir or DEFAULT_FOLDER)
-    results = []
-    for truncation in truncations:
-        results += evaluate_checkpoints(evaluator.at_truncation(truncation), directory, checkpoints, weights)
+        run.check_takes_results()
+    with worker_failures_as_preemption(strategy):
+        yield Evaluator(config, strategy, cache_dir or DEFAULT_FOLDER)
     if is_chief(strategy):
-        write_report(directory)
-    return results
+        write_report(run)
 
 
 def evaluation_config(

@@ -105,9 +105,10 @@ class Evaluator:
         """Returns an evaluator with another truncation, or this evaluator for None."""
         if truncation is None:
             return self
-        self._real_reference()
+        settings = dataclasses.replace(self.settings, truncation=truncation)
+        self._real_reference()  # Computed before the copy, so that both share it.
         other = copy.copy(self)
-        other.settings = dataclasses.replace(self.settings, truncation=truncation)
+        other.settings = settings
         other.config = dataclasses.replace(self.config, evaluation=other.settings)
         return other
 

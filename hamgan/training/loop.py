@@ -18,6 +18,7 @@ from hamgan.distribution.strategies import (
     is_chief,
     is_multi_worker,
     replica_batch,
+    worker_failures_as_preemption,
 )
 from hamgan.errors import FailedError, PreemptedError, UserError, reason_of
 from hamgan.runs.directory import RunDirectory
@@ -63,17 +64,10 @@ def train(
     if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()
     replica_batch(config.train.global_batch, strategy)
-    try:
-        with RunLock(run) as lock:
-            dataset, state = begin(config, run, strategy, lock)
-            resume(config, run, strategy, dataset, state)
-            _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
-    except UNAVAILABLE as error:
-        if not is_multi_worker(strategy):
-            raise
-        raise PreemptedError(
-            f"a worker of the cluster failed ({type(error).__name__}); start all workers again"
-        ) from error
+    with worker_failures_as_preemption(strategy), RunLock(run) as lock:
+        dataset, state = begin(config, run, strategy, lock)
+        resume(config, run, strategy, dataset, state)
+        _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
 
 
 class _Loop:

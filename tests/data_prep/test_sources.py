@@ -5,11 +5,11 @@ import tarfile
 import numpy as np
 import pytest
 
-from data_prep import sources
 from data_prep.fake_imagenet import add_to_tar
 from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets, validation_labels
+from data_prep.reading import read_images
 from data_prep.shards import plan_shards
-from data_prep.sources import find_containers, find_split, list_container, merge_listings, read_images
+from data_prep.sources import find_containers, find_split, list_container, merge_listings
 from hamgan.errors import UserError
 
 FIRST, SECOND = synsets()[0], synsets()[7]
@@ -193,7 +193,7 @@ def test_files_changed_or_deleted_after_listing_are_errors(tmp_path):
 
 
 def test_oversized_file_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_IMAGE_BYTES", 3)
+    monkeypatch.setattr("data_prep.reading.MAX_IMAGE_BYTES", 3)
     listing = _listing(_write(tmp_path, {f"{FIRST}/{FIRST}_0.JPEG": b"12345"}), "train")
     (content,) = read_images(listing.images, dict(enumerate(listing.containers)))
     assert "expected at most 3 bytes, found 5" in str(content)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hamgan.config import override, to_json
 from hamgan.distribution import strategies as distribution
 from hamgan.distribution.strategies import create_strategy, is_chief, num_input_pipelines, replica_batch
-from hamgan.errors import UserError
+from hamgan.errors import PreemptedError, UserError
 from hamgan.runs.checkpoints import checkpoint_path, latest_checkpoint, write_checkpoint
 from hamgan.runs.directory import RunDirectory
 from hamgan.training.loop import train
@@ -234,3 +234,16 @@ def test_one_worker_is_the_chief(monkeypatch, cluster, task, expected):
     monkeypatch.setattr(distribution, "is_multi_worker", lambda strategy: True)
     assert is_chief(strategy) is expected
     assert num_input_pipelines(strategy) == 2
+
+
+@pytest.mark.parametrize("error", [tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError])
+def test_a_failed_worker_is_a_preemption_of_the_others(monkeypatch, error):
+    def lose_a_worker():
+        with distribution.worker_failures_as_preemption(tf.distribute.get_strategy()):
+            raise error(None, None, "Socket closed")
+
+    with pytest.raises(error):
+        lose_a_worker()
+    monkeypatch.setattr(distribution, "is_multi_worker", lambda strategy: True)
+    with pytest.raises(PreemptedError, match=r"a worker of the cluster failed .* start all workers again"):
+        lose_a_worker()

@@ -327,3 +327,10 @@ def test_a_report_before_the_first_step_says_so(tiny, tmp_path):
     write_report(run)
     with open(run.report_path) as file:
         assert "Step 0 of 6" in file.read()
+
+
+def test_a_wrong_truncation_is_refused_before_anything_is_classified(trained_run, classifier_path, tmp_path):
+    arguments = {"classifier": classifier_path, "num_samples": 20, "cache_dir": str(tmp_path)}
+    with pytest.raises(UserError, match=r"truncation must be positive, found -1\.0"):
+        evaluate.evaluate(trained_run.path, truncations=[-1.0], **arguments)
+    assert not list(tmp_path.rglob("pool_3*"))
