@@ -45,5 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         parse_classes(arguments.classes, num_classes, "--classes") if arguments.classes else grid_classes(num_classes)
     )
     images = trained.sample(classes, per_class=arguments.per_class, seed=arguments.seed)
-    write_atomically(arguments.out, tf.io.encode_png(image_grid(images, columns=arguments.per_class)).numpy())
+    names = [trained.class_names[label] for label in classes]
+    grid = image_grid(images, columns=arguments.per_class, row_names=names)
+    write_atomically(arguments.out, tf.io.encode_png(grid).numpy())
     print(f"Samples of step {trained.step}  {arguments.out}")

@@ -143,14 +143,14 @@ class RunDirectory:
         with self._writing():
             write_atomically(self.class_names_path, (json.dumps(list(names), indent=1) + "\n").encode())
 
-    def read_class_names(self) -> list[str] | None:
-        """Returns the class names, or None for a run of an earlier version, which did not record them.
+    def read_class_names(self, num_classes: int) -> list[str]:
+        """Returns the class names; the labels as text for a run of an earlier version, which did not record names.
 
         Raises:
             UserError: if the file is damaged or cannot be read.
         """
         if not gfile.exists(self.class_names_path):
-            return None
+            return [str(label) for label in range(num_classes)]
         names = read_json(self.class_names_path)
         if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise UserError(f"{self.class_names_path} is damaged (expected a list of names); delete it")

@@ -1,6 +1,13 @@
 """Grids of images."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_SMALLEST_FONT = 12
+_LINES_PER_ROW = 6
+_LONGEST_NAME = 24
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -10,21 +17,41 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(np.round((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
-def image_grid(images: np.ndarray, *, columns: int) -> np.ndarray:
+def image_grid(images: np.ndarray, *, columns: int, row_names: Sequence[str] | None = None) -> np.ndarray:
     """Arranges images in a grid, row by row.
 
     Args:
         images: uint8 array, or float array in [-1, 1], of shape ``(n, height, width, 3)``, where n is a multiple of
             ``columns``.
         columns: number of images per row.
+        row_names: text to the left of each row, such as the name of its class; long names are shortened.
 
     Returns:
-        uint8 array of shape ``(n / columns * height, columns * width, 3)``.
+        uint8 array of shape ``(n / columns * height, margin + columns * width, 3)``. Without names, there is no margin.
     """
     count, height, width, channels = images.shape
     rows = count // columns
     tiles = to_uint8(images).reshape(rows, columns, height, width, channels)
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    grid = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    return grid if row_names is None else np.concatenate([_margin(row_names, height), grid], axis=1)
+
+
+def _margin(names: Sequence[str], height: int) -> np.ndarray:
+    """Returns a white strip with one name per ``height`` pixels, as wide as the longest name."""
+    font = ImageFont.load_default(max(_SMALLEST_FONT, height / _LINES_PER_ROW))
+    shortened = [_on_one_line(name) for name in names]
+    padding = int(font.size) // 2
+    width = max(int(font.getlength(name)) for name in shortened) + 2 * padding
+    strip = Image.new("RGB", (width, height * len(names)), "white")
+    draw = ImageDraw.Draw(strip)
+    for row, name in enumerate(shortened):
+        draw.text((width - padding, (row + 0.5) * height), name, fill="black", font=font, anchor="rm")
+    return np.asarray(strip)
+
+
+def _on_one_line(name: str) -> str:
+    name = " ".join(name.split())
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def grid_classes(num_classes: int, rows: int = 10) -> list[int]:

@@ -1,7 +1,7 @@
 """Reproducible samples of a generator."""
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,16 +106,17 @@ class Sampler:
                 operator.itemgetter(slice(len(wanted))), self._generate_on_all_replicas(padded, indices)
             )
 
-    def grid(self, classes: list[int], per_class: int) -> np.ndarray:
-        """Generates a grid of images with one row per class.
+    def grid(self, classes: Sequence[int], per_class: int, *, class_names: Sequence[str]) -> np.ndarray:
+        """Generates a grid of images with one row per class, and its name at the left.
 
         Args:
             classes: class of each row.
             per_class: number of images in each row.
+            class_names: name of each class of the generator.
 
         Returns:
-            uint8 array of shape ``(len(classes) * resolution, per_class * resolution, 3)``.
+            uint8 array of shape ``(len(classes) * resolution, margin + per_class * resolution, 3)``.
         """
         labels = np.repeat(np.asarray(classes), per_class)
         images = np.concatenate(list(self.batches(labels)))
-        return image_grid(images, columns=per_class)
+        return image_grid(images, columns=per_class, row_names=[class_names[label] for label in classes])

@@ -53,7 +53,7 @@ class Run:
         self.config = directory.read_config()
         self.step, self.checkpoint = find_checkpoint(directory, checkpoint)
         self.weights = choose_weights(self.config, weights)
-        self.class_names = directory.read_class_names() or [str(i) for i in range(self.config.model.num_classes)]
+        self.class_names = directory.read_class_names(self.config.model.num_classes)
 
     def __repr__(self) -> str:
         return f"Run({self.path!r}, step={self.step}, weights={self.weights!r})"

@@ -40,12 +40,13 @@ class RunFiles:
             strategy=None if is_multi_worker(strategy) else strategy,
         )
         self.classes = grid_classes(config.model.num_classes)
+        self.class_names = run.read_class_names(config.model.num_classes)
 
     def write_what_is_due(self, step: int) -> None:
         """Writes pictures and checkpoints that are due. The checkpoint comes last, after everything that it covers."""
         is_last = step == self.config.steps
         if self.config.image_every and (is_last or step % self.config.image_every == 0):
-            self.journal.draw(step, self.sampler.grid(self.classes, GRID_COLUMNS))
+            self.journal.draw(step, self.sampler.grid(self.classes, GRID_COLUMNS, class_names=self.class_names))
         if is_last or step % self.config.checkpoint_every == 0:
             self.save(step)
 

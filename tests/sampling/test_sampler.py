@@ -143,6 +143,7 @@ def test_standing_statistics_are_the_mean_over_batches(own_generator, truncation
         np.testing.assert_allclose(after[path], sums[path] / 3, rtol=1e-4, atol=1e-6, err_msg=path)
 
 
+@pytest.mark.slow
 def test_images_with_standing_statistics_do_not_depend_on_the_batch(own_generator):
     moving = _samples(own_generator)
     set_standing_statistics(own_generator, **STANDING)
@@ -192,6 +193,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_replicas_share_the_statistics(tiny, tmp_path):
     """In a separate process, because TensorFlow supports one set of communicating devices per process."""
     config_path = tmp_path / "config.json"
@@ -220,8 +222,13 @@ def test_random_labels_are_uniform_and_repeatable(generator):
     assert np.bincount(labels, minlength=10).min() > 150
 
 
-def test_grid_has_one_row_per_class(generator):
-    assert Sampler(generator, seed=0, batch=4).grid([1, 5, 7], 2).shape == (96, 64, 3)
+def test_grid_has_one_row_per_class_and_its_name(generator):
+    names = [f"digit {label}" for label in range(10)]
+    sampler = Sampler(generator, seed=0, batch=4)
+    grid = sampler.grid([1, 5, 7], 2, class_names=names)
+    images = np.concatenate(list(sampler.batches(np.repeat([1, 5, 7], 2))))
+    np.testing.assert_array_equal(grid, image_grid(images, columns=2, row_names=["digit 1", "digit 5", "digit 7"]))
+    assert grid.shape[0] == 96
 
 
 def test_image_grid_places_images_row_by_row():
@@ -231,6 +238,26 @@ def test_image_grid_places_images_row_by_row():
     assert grid.shape == (4, 9, 3)
     np.testing.assert_array_equal(grid[0, ::3, 0], [0, 64, 128])
     np.testing.assert_array_equal(grid[3, ::3, 0], [191, 255, 255])
+
+
+def test_names_stand_in_a_margin_beside_their_rows():
+    images = np.zeros((3, 32, 32, 3), np.uint8)
+    margin = image_grid(images, columns=1, row_names=["cat", "", "cat"])[:, :-32]
+    first, second, third = np.split(margin, 3)
+    np.testing.assert_array_equal(first, third)
+    assert first.min() < 64
+    assert (second == 255).all()
+    # The name keeps clear of the borders.
+    assert (first[[0, -1]] == 255).all()
+    assert (first[:, [0, -1]] == 255).all()
+
+
+def test_long_names_are_shortened():
+    def margin(name):
+        return image_grid(np.zeros((1, 64, 64, 3), np.uint8), columns=1, row_names=[name])[:, :-64]
+
+    np.testing.assert_array_equal(margin("a" * 100), margin("a" * 24 + "b"))
+    assert not np.array_equal(margin("a" * 100)[:, -12:], margin("a" * 24)[:, -12:])
 
 
 def test_grid_classes_are_evenly_spaced():
