@@ -11,7 +11,7 @@ data="$folder/data"
 run="$folder/baby"
 classifier="$folder/classifier"
 
-make_environment ""
+make_environment imagenet
 
 echo
 echo "1/5  Generating a small ImageNet: tars like the original ones, with a CMYK, a PNG and a truncated image"

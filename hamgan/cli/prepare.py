@@ -153,6 +153,10 @@ def _prepare_digits(arguments: argparse.Namespace) -> None:
 def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     if not (arguments.source or arguments.train or arguments.validation):
         raise UserError("expected --source DIR, or --train PATH and --validation PATH, found neither")
+    try:
+        import simplejpeg  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"preparing ImageNet needs simplejpeg ({error}); pip install 'hamgan[imagenet]'") from error
     from data_prep.local_workers import start_importing
 
     start_importing()
