@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 import absl.logging
 
 from hamgan import __version__
-from hamgan.cli import convert, doctor, evaluate, prepare, sample, tpu_check, train
+from hamgan.cli import convert, doctor, evaluate, prepare, quickstart, sample, tpu_check, train
 from hamgan.program import EXIT_USER_ERROR, exit_code_of, run_program
 
 COMMANDS = {
+    "quickstart": quickstart,
     "prepare": prepare,
     "train": train,
     "evaluate": evaluate,

@@ -1,0 +1,36 @@
+import json
+import os
+import shlex
+
+import pytest
+
+from hamgan.cli.main import main
+
+TINY = ["model.generator.base_channels=2", "model.discriminator.base_channels=2", "train.global_batch=4"]
+SHORT = ["train.steps=2", "train.checkpoint_every=1", "evaluation.num_samples=20", "evaluation.neighbors_samples=0"]
+
+
+@pytest.mark.slow
+def test_it_prepares_trains_samples_and_scores_in_one_process(tmp_path, capsys):
+    out = str(tmp_path / "a folder")
+    assert main(["quickstart", "--out", out, "--override", *TINY, *SHORT]) == 0
+    printed = capsys.readouterr().out
+    commands = [shlex.split(line[2:])[1] for line in printed.splitlines() if line.startswith("$ hamgan ")]
+    assert commands == ["prepare", "train", "sample", "evaluate"]
+    assert "accuracy" in printed
+    for line in printed.splitlines():
+        if line.startswith(f"  {out}"):
+            path = line.removeprefix("  ").split("   ")[0].strip()
+            assert os.path.exists(path.removesuffix("  the training log")), path
+    with open(f"{out}/digits/config.json") as file:
+        assert json.load(file)["train"]["steps"] == 2
+    # Everything is there already.
+    assert main(["quickstart", "--out", out, "--override", *TINY, *SHORT]) == 0
+    assert "Step 2: scored before" in capsys.readouterr().err
+
+
+def test_a_wrong_override_is_one_line_before_any_work(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["quickstart", "--out", str(out), "--override", "train.step=2"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+    assert not out.exists()
