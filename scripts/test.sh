@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
-# Formatting, lint, types and tests, in an environment of its own. Arguments go to pytest.
+# Formatting, lint, types and the quick tests, in an environment of its own. Further arguments go to pytest.
+#
+#   scripts/test.sh          minutes
+#   scripts/test.sh --slow   only the slow tests: kills, clusters, several replicas, compilation for TPUs, examples
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 
 make_environment test
 
-ruff format --check .
-ruff check .
-mypy
-shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh
-# A few processes, each of which uses several cores at times; "-n 0" runs the tests in one, for a debugger.
-exec python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
+if [ "${1:-}" = --slow ]; then
+  shift
+  set -- -m slow "$@"
+else
+  ruff format --check .
+  ruff check .
+  mypy
+  shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh
+fi
+# One process for each core; "-n 0" runs the tests in one, for a debugger.
+exec python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"

@@ -1,7 +1,10 @@
-"""Shared fixtures: the embedded digits data set and a tiny experiment."""
+"""Shared fixtures: the embedded digits data set, a tiny experiment and a run of it."""
 
+import contextlib
+import fcntl
 import logging
 import os
+import pathlib
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -40,13 +43,19 @@ def pytest_runtest_call() -> None:
 @pytest.fixture(autouse=True)
 def _process_state() -> Iterator[None]:
     """Restores log levels, and checks that a test leaves other process-wide settings unchanged."""
+    before = _other_process_state()
+    with _log_levels_restored():
+        yield
+    assert _other_process_state() == before
+
+
+@contextlib.contextmanager
+def _log_levels_restored() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in (None, "data_prep", "hamgan")]
     levels = [logger.level for logger in loggers]
-    before = _other_process_state()
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
-    assert _other_process_state() == before
 
 
 def _other_process_state() -> dict[str, object]:
@@ -85,13 +94,33 @@ def two_replicas() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
+SharedFolder = Callable[[str, Callable[[str], object]], str]
+
+
 @pytest.fixture(scope="session")
-def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
+    """A function of (name, make) that returns a folder, which one of the processes makes by ``make(path)``."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made_once(name: str, make: Callable[[str], object]) -> str:
+        folder = root / name
+        with open(f"{folder}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = pathlib.Path(f"{folder}.done")
+            if not done.exists():
+                make(str(folder))
+                done.touch()
+        return str(folder)
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
+def digits_dir(shared_folder: SharedFolder) -> str:
     from hamgan.data.digits import prepare_digits
 
-    path = str(tmp_path_factory.mktemp("data"))
-    prepare_digits(path)
-    return path
+    return shared_folder("data", prepare_digits)
 
 
 @pytest.fixture(scope="session")
@@ -101,13 +130,30 @@ def tiny(digits_dir: str) -> ExperimentConfig:
 
 
 @pytest.fixture(scope="session")
-def classifier_path(tmp_path_factory: pytest.TempPathFactory, tiny: ExperimentConfig) -> str:
+def classifier_path(shared_folder: SharedFolder, tiny: ExperimentConfig) -> str:
     """A barely trained digit classifier."""
     from hamgan.evaluation.small_classifier import train_small_classifier
 
-    path = str(tmp_path_factory.mktemp("classifier") / "digits")
-    train_small_classifier(tiny.data, resolution=32, output=path, steps=20)
-    return path
+    return shared_folder(
+        "classifier", lambda path: train_small_classifier(tiny.data, resolution=32, output=path, steps=20)
+    )
+
+
+# Two discriminator updates, so that a step reads more than one batch.
+RUN = (*TINY, "train.discriminator_updates=2", "train.image_every=3")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shared_folder: SharedFolder, digits_dir: str) -> str:
+    """A run of six steps with checkpoints at 0, 2, 4 and 6 and pictures at 0, 3 and 6. Copy it before changes."""
+    from hamgan.cli.main import main
+
+    def make(path: str) -> None:
+        with _log_levels_restored():
+            arguments = ["train", "--run", path, "--preset", "digits", "--data_dir", digits_dir, "--override", *RUN]
+            assert main(arguments) == 0
+
+    return shared_folder("run", make)
 
 
 @pytest.fixture

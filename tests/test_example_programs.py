@@ -32,12 +32,14 @@ def _run(name, *arguments, folder):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_a_hamburger_in_a_classifier(tmp_path):
     printed = _run("hamburger_classifier", "--epochs", "6", folder=tmp_path)
     accuracy = float(printed.split("Test accuracy ")[1].rstrip("%\n"))
     assert accuracy > 60
 
 
+@pytest.mark.slow
 def test_a_gan_by_keras_fit(tmp_path):
     printed = _run("keras_fit_gan", "--epochs", "1", folder=tmp_path)
     assert "discriminator: " in printed
@@ -45,6 +47,7 @@ def test_a_gan_by_keras_fit(tmp_path):
     assert "nan" not in printed
 
 
+@pytest.mark.slow
 def test_sampling_and_scoring(tmp_path, digits_dir, classifier_path):
     run = shutil.copytree(EARLIER_RUN, tmp_path / "run")
     arguments = ("--classifier", classifier_path, "--data_dir", digits_dir)

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import scipy.linalg
 import tensorflow as tf
 
@@ -18,6 +19,7 @@ assert not [name for name in sys.modules if name.split(".")[0] == "tensorflow_ga
 """
 
 
+@pytest.mark.slow
 def test_import_leaves_tensorflow_and_sys_modules_as_they_were():
     result = subprocess.run([sys.executable, "-c", CHECK_NAMESPACE], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

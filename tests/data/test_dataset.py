@@ -137,6 +137,7 @@ def test_several_streams_resume_after_any_number_of_examples(numbered):
         np.testing.assert_array_equal(_numbers(numbered, 2, skip_examples=16 * batches), numbers[batches : batches + 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_hosts", "batches_per_host"), [(1, 4), (2, 1), (2, 4), (8, 2), (16, 1)])
 def test_hosts_read_their_own_rows_of_the_same_batches(numbered, num_hosts, batches_per_host):
     """Up to 8 hosts read disjoint files. With 16, each reads all files."""

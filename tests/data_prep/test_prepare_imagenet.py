@@ -47,6 +47,7 @@ def test_stock_tfds_reads_photographs_and_labels(prepared):
             assert example["image"].dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_stock_tfds_reads_preprocessed_images_without_this_package(prepared):
     code = (
         "import sys, tensorflow_datasets as tfds\n"
@@ -413,6 +414,7 @@ LocalWorkers.run = run_and_be_killed
 """
 
 
+@pytest.mark.slow
 def test_killed_preparation_resumes_and_writes_the_same_bytes(fakes, prepared, tmp_path):
     """The kill comes when one of two shards is finished in all three forms, and the other in one form."""
     (tmp_path / "killing.py").write_text(KILLING)

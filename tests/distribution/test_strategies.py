@@ -89,6 +89,7 @@ def _assert_same_trajectory(values, expected):
             assert np.linalg.norm(values[name] - value) <= 1e-6 * np.linalg.norm(value), name
 
 
+@pytest.mark.slow
 def test_two_replicas_take_the_same_trajectory_as_one_device(config, begun, on_one_device, tmp_path, two_replicas):
     _assert_same_trajectory(_trained(config, begun, tmp_path / "run", two_replicas), on_one_device)
 
@@ -125,12 +126,14 @@ def _train_in_processes(config, begun, tmp_path, tf_configs, cpu_replicas=1):
     return RunDirectory(path)
 
 
+@pytest.mark.slow
 def test_four_replicas_take_the_same_trajectory_as_one_device(config, begun, on_one_device, tmp_path):
     """Runs in a separate process: TensorFlow allows one set of collective devices per process."""
     run = _train_in_processes(config, begun, tmp_path, [""], cpu_replicas=4)
     _assert_same_trajectory(_values(run), on_one_device)
 
 
+@pytest.mark.slow
 def test_in_float32_two_replicas_differ_by_rounding(tiny, tmp_path_factory):
     """With the published optimizer, whose steps have the size of the learning rate whatever the gradient's."""
     config = _few_steps(tiny, "float32", 3)
@@ -144,6 +147,7 @@ def test_in_float32_two_replicas_differ_by_rounding(tiny, tmp_path_factory):
             assert np.linalg.norm(values[name] - value) <= 5e-3 * np.linalg.norm(value), name
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_device, tmp_path, free_ports):
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
     tf_configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]

@@ -1,19 +1,26 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from hamgan.config import override
 from hamgan.evaluation import row_blocks
 from hamgan.evaluation.evaluator import Evaluator
+from hamgan.runs.checkpoints import checkpoint_path, delete_checkpoint
 from hamgan.runs.directory import RunDirectory
-from hamgan.training.loop import train
 
 
 @pytest.fixture(scope="session")
-def trained_run(tiny, tmp_path_factory):
+def trained_run(tiny_run, tmp_path_factory):
     """Returns a run with checkpoints at steps 0 and 2."""
-    run = RunDirectory(str(tmp_path_factory.mktemp("runs") / "run"))
-    train(override(tiny, ["train.steps=2", "train.image_every=2"]), run, tf.distribute.get_strategy())
+    run = RunDirectory(shutil.copytree(tiny_run, str(tmp_path_factory.mktemp("runs") / "run")))
+    run.write_config(override(run.read_config(), ["train.steps=2"]))
+    for step in (4, 6):
+        delete_checkpoint(checkpoint_path(run.checkpoints, step))
+    os.remove(run.samples_path(6))
+    os.rename(run.samples_path(3), run.samples_path(2))
+    run.forget_metrics_after(2)
     return run
 
 

@@ -52,6 +52,7 @@ def test_a_failed_check_does_not_stop_the_others(config, tmp_path):
     assert "cannot be loaded" in findings["real images"].detail
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_changes_when_read_back_fails(config, tmp_path, monkeypatch):
     restore = doctor.restore
 
@@ -65,6 +66,7 @@ def test_a_checkpoint_that_changes_when_read_back_fails(config, tmp_path, monkey
     assert "1 variables changed when read back, such as step" in findings["checkpoint"].detail
 
 
+@pytest.mark.slow
 def test_an_inception_score_outside_the_known_range_fails(config, tmp_path, monkeypatch):
     monkeypatch.setattr(Doctor, "_has_known_score", lambda self, evaluator: True)
     findings = _examine(config, tmp_path)

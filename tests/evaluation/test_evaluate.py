@@ -135,6 +135,7 @@ print(len(evaluate_checkpoints(evaluator, run, find_checkpoints(run, "all"), "em
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_scores_of_one(run, evaluation_config, results, tmp_path, free_ports):
     config_path = tmp_path / "config.json"
     config_path.write_text(to_json(evaluation_config))
@@ -252,6 +253,7 @@ def test_repeats_use_different_fakes_and_are_averaged(run, make_evaluator, resul
     assert "±" in table([result])
 
 
+@pytest.mark.slow
 def test_truncation_and_batch_norm_modes_give_separate_results(run, make_evaluator, results):
     latest = find_checkpoints(run, "latest")
     evaluator = make_evaluator()

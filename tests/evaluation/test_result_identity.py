@@ -194,6 +194,7 @@ def test_results_of_earlier_versions_of_other_data_are_scored_again(run, evaluat
     assert again["card_id"] == result["card_id"]
 
 
+@pytest.mark.slow
 def test_data_prepared_again_with_other_contents_is_scored_again(run, evaluator, make_evaluator, scored, monkeypatch):
     """Name, sizes and files are equal; only the digest of the contents differs."""
     (before,) = _evaluate(evaluator, run)

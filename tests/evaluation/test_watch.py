@@ -47,6 +47,7 @@ def test_every_checkpoint_is_scored_once_in_order_until_training_ends(live_run, 
     assert run.best_step() in (1, 2, 3, 4)
 
 
+@pytest.mark.slow
 def test_a_restarted_watch_scores_only_the_remaining_checkpoints(live_run, make_evaluator, monkeypatch):
     run, appear, _ = live_run
     appear(1)

@@ -87,12 +87,14 @@ every_block = pytest.mark.parametrize(("ham", "version"), [(ham, v) for ham in H
 every_network = pytest.mark.parametrize("name", ["generator", "discriminator"])
 
 
+@pytest.mark.slow
 @every_block
 def test_hamburger_in_tflite(ham, version):
     model, x = hamburger(ham, version), images()
     assert_close(run_tflite(tf.lite.TFLiteConverter.from_keras_model(model), x), model.predict(x, verbose=0))
 
 
+@pytest.mark.slow
 @every_block
 def test_hamburger_in_onnx(ham, version, tmp_path):
     model, x = hamburger(ham, version), images()
@@ -108,6 +110,7 @@ def test_hamburger_with_other_settings_in_tflite_and_onnx(settings, tmp_path):
     assert_close(run_onnx(model, str(tmp_path / "model.onnx"), x), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ham", HAM_NAMES)
 @pytest.mark.parametrize("way", ["export", "tf.saved_model.save"])
 def test_hamburger_as_a_saved_model(ham, way, tmp_path):
@@ -141,6 +144,7 @@ def test_self_attention_in_tflite_and_onnx(tmp_path):
     assert_close(run_onnx(model, str(tmp_path / "model.onnx"), x), expected)
 
 
+@pytest.mark.slow
 @every_network
 def test_network_without_a_signature(name, tmp_path):
     model, inputs = network(name, evaluation_bases="fixed")

@@ -9,7 +9,7 @@ from second_order import assert_right_to_second_order
 from hamgan.layers import Hamburger, concept_decomposition, nmf, vector_quantization
 
 POSITIONS, LATENT_DIM, RANK, NUM_STEPS, TEMPERATURE, RIDGE = 6, 5, 3, 2, 5.0, 0.1
-MODES = ["eager", "graph", "xla"]
+MODES = ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)]
 
 FUNCTIONS = {
     "nmf": lambda x, bases, **options: nmf(x, bases, num_steps=NUM_STEPS, **options),

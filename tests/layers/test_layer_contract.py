@@ -178,7 +178,8 @@ def test_config_round_trip_gives_the_same_layer(case, policy):
         np.testing.assert_array_equal(call(copy, tensors), expected)
 
 
-def test_eager_graph_and_xla_agree(case):
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "xla"])
+def test_compiled_functions_agree_with_eager_execution(case, jit_compile):
     layer, tensors = built_layer(case), case[2]
     tensors = {name: tf.constant(value) for name, value in tensors.items()}
     initial = layer.get_weights()
@@ -188,12 +189,12 @@ def test_eager_graph_and_xla_agree(case):
 
     expected = evaluate_and_train(tensors)
     expected_state = layer.get_weights()
-    for compiled in (tf.function(evaluate_and_train), tf.function(evaluate_and_train, jit_compile=True)):
-        layer.set_weights(initial)
-        for outputs, expected_outputs in zip(compiled(tensors), expected, strict=True):
-            assert reference.relative_error(outputs, expected_outputs) < 1e-5
-        for state, expected_value in zip(layer.get_weights(), expected_state, strict=True):
-            np.testing.assert_allclose(state, expected_value, rtol=1e-5, atol=1e-6)
+    compiled = tf.function(evaluate_and_train, jit_compile=jit_compile)
+    layer.set_weights(initial)
+    for outputs, expected_outputs in zip(compiled(tensors), expected, strict=True):
+        assert reference.relative_error(outputs, expected_outputs) < 1e-5
+    for state, expected_value in zip(layer.get_weights(), expected_state, strict=True):
+        np.testing.assert_allclose(state, expected_value, rtol=1e-5, atol=1e-6)
 
 
 def test_functional_model_accepts_any_batch_size(case):

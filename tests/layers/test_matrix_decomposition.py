@@ -142,11 +142,13 @@ def unrolled(x, num_steps):
     return x
 
 
+@pytest.mark.slow
 def test_tensors_alive_includes_those_that_a_tape_keeps():
     inputs = tf.ones((2, 2))
     assert tensors_alive_under_tape(unrolled, inputs, 20) >= tensors_alive_under_tape(unrolled, inputs, 1) + 19
 
 
+@pytest.mark.slow
 @every_ham
 def test_eager_backward_memory_does_not_grow_with_steps(ham):
     inputs, bases, _ = example(ham)

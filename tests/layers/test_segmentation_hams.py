@@ -15,7 +15,7 @@ ONE_STEP = [
     *("ham_cd_t10", "ham_cd_t100_s2", "ham_cd_channel"),
     *("ham_vq_t10", "ham_vq_t100_s2", "ham_vq_channel"),
 ]
-MODES = ["eager", "graph", "xla"]
+MODES = ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)]
 
 
 def load(name):

@@ -33,7 +33,7 @@ def converted(request, tmp_path_factory):
     return request.param, *networks
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["eager", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("graph", "xla"))])
 def test_images_logits_losses_and_gradients(converted, mode):
     name, generator, discriminator = converted
     golden = load(f"{name}/networks.npz")

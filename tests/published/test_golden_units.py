@@ -15,7 +15,7 @@ from hamgan.layers import (
 )
 
 TOLERANCE = 1e-5
-all_modes = pytest.mark.parametrize("mode", MODES)
+all_modes = pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)])
 
 
 def _value_and_gradient(function, mode, inputs, upstream):

@@ -64,6 +64,7 @@ def test_program_larger_than_memory_is_reported():
     assert compiled.is_too_large
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_train_step_compiles_for_a_tpu(tiny):
     config = override(tiny, ["train.precision=mixed_bfloat16", "train.discriminator_updates=2"])

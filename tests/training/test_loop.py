@@ -60,9 +60,9 @@ def tiny(tiny):
     return override(tiny, ["train.discriminator_updates=2"])
 
 
-@pytest.fixture(scope="module")
-def whole_run(tiny, tmp_path_factory):
-    return _train(tiny, tmp_path_factory.mktemp("runs") / "whole", "train.image_every=3")
+@pytest.fixture
+def whole_run(tiny_run):
+    return RunDirectory(tiny_run)
 
 
 def test_a_run_leaves_config_log_checkpoints_pictures_and_events(tiny, whole_run):
@@ -73,14 +73,16 @@ def test_a_run_leaves_config_log_checkpoints_pictures_and_events(tiny, whole_run
     assert checkpoint_steps(whole_run.checkpoints) == [0, 2, 4, 6]
     assert list(whole_run.sample_grids()) == [0, 3, 6]
     with open(whole_run.samples_path(6), "rb") as file:
-        assert tf.io.decode_png(file.read()).shape == (320, 320, 3)
+        assert tf.io.decode_png(file.read()).shape[0] == 10 * 32
     assert [name for name in os.listdir(whole_run.tensorboard) if "tfevents" in name]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_however_steps_are_grouped(tiny, whole_run, tmp_path):
     _assert_same_weights(whole_run, _train(tiny, tmp_path / "again", "train.steps_per_loop=5"))
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(tiny, whole_run, tmp_path):
     other = _train(tiny, tmp_path / "other", "train.seed=1")
     kernels = [name for name in _values(other) if name.startswith("generator.Sblock") and "kernel" in name]
@@ -116,6 +118,7 @@ train(experiment_from_json(open(sys.argv[1]).read(), "test"), Killed(sys.argv[2]
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(tiny, whole_run, tmp_path):
     config_path = tmp_path / "config.json"
     config_path.write_text(to_json(tiny))
@@ -175,6 +178,7 @@ def test_a_checkpoint_of_another_architecture_is_rejected(tiny, whole_run, tmp_p
         _train(tiny, run.path, "model.generator.base_channels=3")
 
 
+@pytest.mark.slow
 def test_a_collapse_stops_training_before_it_is_saved(tiny, tmp_path):
     with pytest.raises(TrainingDivergedError, match=r"is nan at step \d .*_gradient_norm .*--on_collapse rollback"):
         _train(tiny, tmp_path / "run", "train.discriminator_learning_rate=1e30")
@@ -374,6 +378,7 @@ def _collapsing_at(step, *, with_any_noise=False):
     return make
 
 
+@pytest.mark.slow
 def test_a_rollback_resumes_from_the_last_checkpoint_with_new_noise(tiny, whole_run, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(loop, "make_train_function", _collapsing_at(4))
     run = _train(tiny, tmp_path / "run", "train.on_collapse=rollback")
@@ -395,6 +400,7 @@ def test_a_rollback_resumes_from_the_last_checkpoint_with_new_noise(tiny, whole_
     _assert_same_weights(run, _train(tiny, resumed.path, "train.on_collapse=rollback"))
 
 
+@pytest.mark.slow
 def test_rollbacks_are_counted_over_the_whole_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "make_train_function", _collapsing_at(4, with_any_noise=True))
     settings = ("train.on_collapse=rollback", "train.max_rollbacks=2")
@@ -406,6 +412,7 @@ def test_rollbacks_are_counted_over_the_whole_run(tiny, tmp_path, monkeypatch):
         assert checkpoint_steps(run.checkpoints) == [0, 2]
 
 
+@pytest.mark.slow
 def test_a_run_resumes_from_the_newest_checkpoint_that_can_be_read(tiny, whole_run, tmp_path, caplog):
     run = _copy(whole_run, tmp_path / "run")
     delete_checkpoint(checkpoint_path(run.checkpoints, 6))
@@ -434,6 +441,7 @@ class Killed""",
 )
 
 
+@pytest.mark.slow
 def test_sigterm_saves_at_the_next_step_and_the_run_resumes_there(tiny, whole_run, tmp_path):
     config = override(tiny, ["train.checkpoint_every=6", "train.steps_per_loop=1"])
     path = str(tmp_path / "run")
@@ -450,6 +458,7 @@ def test_sigterm_saves_at_the_next_step_and_the_run_resumes_there(tiny, whole_ru
     _assert_same_weights(whole_run, _train(config, path))
 
 
+@pytest.mark.slow
 def test_sigterm_interrupts_a_call_of_many_steps(tiny, tmp_path, monkeypatch):
     """The signal arrives in the third step of a call of a hundred thousand steps."""
     noticed = threading.Event()
@@ -480,6 +489,7 @@ def test_sigterm_interrupts_a_call_of_many_steps(tiny, tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.slow
 def test_a_full_disk_does_not_stop_training(tiny, whole_run, tmp_path, monkeypatch, caplog):
     def refuse(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
@@ -511,6 +521,7 @@ def test_a_full_disk_does_not_stop_training(tiny, whole_run, tmp_path, monkeypat
     _assert_same_weights(whole_run, run)
 
 
+@pytest.mark.slow
 def test_settings_that_weights_do_not_depend_on_may_change(tiny, whole_run, tmp_path):
     run = _copy(whole_run, tmp_path / "run")
     _train(tiny, run.path, "train.steps=8", "train.max_to_keep=1", "evaluation.seed=3")

@@ -50,6 +50,7 @@ def _train(config, strategy, num_steps):
 
 
 # Reads the graph, because the order decides how much memory a step needs, and nothing else shows it on a CPU.
+@pytest.mark.slow
 def test_updates_start_after_the_gradients_of_the_previous_update(tiny):
     config = override(tiny, ["train.discriminator_updates=2"])
     step = TrainStep(TrainState(config), config, tf.distribute.get_strategy())
@@ -142,6 +143,7 @@ def test_every_update_of_every_step_draws_new_inputs(tiny):
         assert len(np.unique(rows, axis=0)) == len(rows)
 
 
+@pytest.mark.slow
 def test_the_average_follows_the_generator(tiny):
     state, _ = _train(tiny, tf.distribute.get_strategy(), 1)
     fresh = TrainState(tiny)
@@ -153,6 +155,7 @@ def test_the_average_follows_the_generator(tiny):
         np.testing.assert_allclose(average.numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_mixed_bfloat16_trains_close_to_float32_with_float32_state(tiny):
     state, metrics = _train(tiny, tf.distribute.get_strategy(), 2)
     mixed, mixed_metrics = _train(override(tiny, ["train.precision=mixed_bfloat16"]), tf.distribute.get_strategy(), 2)
@@ -181,6 +184,7 @@ def ten_plain_steps(tiny):
     return _train_ten_steps(tiny, "plain")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "device"), [("strided", "cpu"), ("products", "cpu"), ("auto", "tpu")])
 def test_ten_steps_do_not_depend_on_the_convolution_form(tiny, ten_plain_steps, form, device):
     plain, metrics = ten_plain_steps
@@ -232,6 +236,7 @@ def test_singular_values_match_the_kernels(tiny):
     assert float(step.finite_share()) == 0.0
 
 
+@pytest.mark.slow
 def test_networks_with_several_context_modules_train_on_two_replicas(tiny, two_replicas, tmp_path):
     config = override(
         tiny,
