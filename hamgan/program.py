@@ -113,12 +113,20 @@ class _OutputRefusedError(OSError):
 
 
 class _Output(io.FileIO):
-    """Standard output whose errors can be told from those of other files."""
+    """Standard output whose errors can be told from those of other files.
+
+    Raises the first error only: Python writes what is left in the buffers again when it closes them.
+    """
+
+    _is_refused = False
 
     def write(self, data: Any) -> int:
+        if self._is_refused:
+            return memoryview(data).nbytes
         try:
             return super().write(data)
         except OSError as error:
+            self._is_refused = True
             raise _OutputRefusedError(error.errno, error.strerror) from error
 
 
