@@ -19,8 +19,8 @@ h1 {{ margin-bottom: 0; }}
 .grids img {{ width: 100%; }}
 figure {{ margin: 0; }}
 figcaption {{ color: #555; font-size: .9rem; }}
-table {{ border-collapse: collapse; margin: .8rem 0; }}
-th, td {{ overflow-wrap: anywhere; padding: .2rem .9rem; text-align: right; border-bottom: 1px solid #ddd; }}
+table {{ border-collapse: collapse; display: block; margin: .8rem 0; overflow-x: auto; }}
+th, td {{ padding: .2rem .9rem; text-align: right; border-bottom: 1px solid #ddd; }}
 pre {{ background: #f6f6f6; padding: 1rem; overflow-x: auto; }}
 </style>
 </head>
