@@ -36,6 +36,7 @@ def test_numbers_do_not_depend_on_xla():
             np.testing.assert_allclose(tf.function(draw, jit_compile=True)(), draw(), rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [-1, -(2**31), 2**31, 2**70 + 3])
 def test_seeds_outside_int32_and_negative_keys_do_not_depend_on_xla(seed):
     for key in (

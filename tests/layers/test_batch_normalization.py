@@ -76,7 +76,7 @@ def test_gradients_match_automatic_differentiation(conditional):
         assert reference.relative_error(tf.convert_to_tensor(found), tf.convert_to_tensor(expected)) < 1e-13
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("training", [False, True])
 @both_forms
 def test_second_derivatives_are_right(conditional, training, mode):

@@ -69,12 +69,12 @@ def test_the_gradient_of_a_half_precision_table_is_accumulated_in_float32(dtype)
     np.testing.assert_array_equal(tf.cast(gradient, tf.float32), [[4096], [0]])
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)])
 def test_second_derivatives_match_finite_differences(mode):
     assert_right_to_second_order(lambda table: tf.sin(class_rows(table, tf.constant(LABELS))), TABLE, mode=mode)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)])
 def test_gradient_is_dense_and_sums_repeated_labels(mode):
     run = rows_and_gradient if mode == "eager" else tf.function(rows_and_gradient, jit_compile=mode == "xla")
     upstream = np.random.default_rng(2).normal(size=(len(LABELS), 3)).astype(np.float32)

@@ -224,7 +224,8 @@ def test_layer_rejects_unknown_forms_and_resamplings():
     ("mode", "size", "form"),
     [
         *(("graph", size, form) for size in (1, 3) for form in ("plain", "strided", "products")),
-        *((mode, 3, form) for mode in ("eager", "xla") for form in ("strided", "products")),
+        *(("eager", 3, form) for form in ("strided", "products")),
+        *(pytest.param("xla", 3, form, marks=pytest.mark.slow) for form in ("strided", "products")),
     ],
 )
 @pytest.mark.parametrize("resampling", RESAMPLINGS)

@@ -187,6 +187,7 @@ def test_an_empty_batch_does_not_change_running_bases():
     np.testing.assert_allclose(layer.running_bases, before, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [-1, -12345, 2**40 + 1])
 def test_seeds_of_any_size_give_the_same_bases_with_and_without_xla(seed):
     drawn = []

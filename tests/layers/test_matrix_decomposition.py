@@ -256,7 +256,7 @@ def test_backward_pass_keeps_a_minimum_of_tensors(ham, num_steps):
 
 
 @every_ham
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)])
 def test_layer_draws_a_sequence_of_bases_that_its_seed_determines(ham, mode):
     inputs = example(ham)[0]
 

@@ -41,7 +41,7 @@ def expected(layer, x):
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 6), (4, 7), (3, 5), (2, 3)])
-@pytest.mark.parametrize("mode", ["eager", "xla", "unknown sizes"])
+@pytest.mark.parametrize("mode", ["eager", pytest.param("xla", marks=pytest.mark.slow), "unknown sizes"])
 def test_all_sizes_match_the_float64_definition_with_valid_max_pooling(layer, height, width, mode):
     x = images(height, width)
     call = layer

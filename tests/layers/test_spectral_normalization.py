@@ -159,7 +159,7 @@ WITH_BIAS = {
 }
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", WITH_BIAS)
 def test_gradient_penalty_matches_the_formula(name, mode):
     make, shape = WITH_BIAS[name]
@@ -194,7 +194,7 @@ def test_gradient_penalty_matches_the_formula(name, mode):
         assert reference.relative_error(ours, tf.convert_to_tensor(theirs)) < 1e-12
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize("mode", ["graph", pytest.param("xla", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["conv", "dense", "embedding"])
 def test_gradients_are_accumulated_in_float32(name, policy, mode):

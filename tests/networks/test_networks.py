@@ -47,6 +47,7 @@ def num_parameters(model):
     return sum(weight.shape.num_elements() for weight in model.trainable_weights)
 
 
+@pytest.mark.slow
 def test_published_networks_have_the_published_number_of_parameters():
     published = {"resolution": 128, "num_classes": 1000, "base_channels": 64}
     assert num_parameters(Generator(**published, context=[hamburger(32, latent_dim=256, rank=32)])) == 42_640_004
