@@ -188,6 +188,8 @@ class TrainConfig:
     adam_epsilon: float = 1e-8
     ema_decay: float = 0.0
     """Decay of the exponential moving average of the generator's weights; 0 disables the average."""
+    ema_warmup: float = 10.0
+    """Warm-up w of the average, to forget the initial weights: the decay at step t is at most (1 + t) / (w + t)."""
     steps_per_loop: int = 100
     """Number of steps per call of the compiled train function; also the logging interval."""
     checkpoint_every: int = 1000
@@ -225,6 +227,7 @@ class TrainConfig:
         for name in ("image_every", "max_rollbacks"):
             value = getattr(self, name)
             _require(value >= 0, f"{name} must not be negative, found {value}")
+        _require(self.ema_warmup >= 1, f"ema_warmup must be at least 1, found {self.ema_warmup}")
         _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
 
 

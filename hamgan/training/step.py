@@ -164,9 +164,8 @@ class TrainStep:
 
     def _update_average(self, average: Generator, step: tf.Tensor) -> None:
         """Updates the average of the trainable weights, and copies moving averages, singular vectors and bases."""
-        # The decay warms up as 1/10, 2/11, ... to forget the initial weights quickly.
         steps = tf.cast(step, tf.float32)
-        decay = tf.minimum(self.config.ema_decay, (1.0 + steps) / (10.0 + steps))
+        decay = tf.minimum(self.config.ema_decay, (1.0 + steps) / (self.config.ema_warmup + steps))
         generator = self.state.generator
         trainable = {variable.path for variable in average.trainable_variables}
 

@@ -145,12 +145,12 @@ def test_every_update_of_every_step_draws_new_inputs(tiny):
 
 @pytest.mark.slow
 def test_the_average_follows_the_generator(tiny):
-    state, _ = _train(tiny, tf.distribute.get_strategy(), 1)
+    state, _ = _train(override(tiny, ["train.ema_warmup=4"]), tf.distribute.get_strategy(), 1)
     fresh = TrainState(tiny)
     _enable_context(fresh)
     initial = _weights(fresh.ema_generator)
     for average, weight in zip(state.ema_generator.weights, state.generator.weights, strict=True):
-        decay = 0.1 if weight.trainable else 0.0  # (1 + 0) / (10 + 0): the warm-up's first step
+        decay = 1 / 4 if weight.trainable else 0.0  # the warm-up's first step
         expected = decay * initial[average.path] + (1 - decay) * weight.numpy()
         np.testing.assert_allclose(average.numpy(), expected, rtol=1e-5, atol=1e-7)
 
