@@ -76,25 +76,27 @@ def digits() -> ExperimentConfig:
             num_classes=10,
             generator=GeneratorConfig(
                 base_channels=16,
-                z_dim=64,
+                z_dim=6,  # The digits have few ways to vary; more dimensions end at a higher FID.
                 batch_norm_momentum=0.99,
                 context=(HamburgerConfig(resolution=16, latent_dim=32, rank=8),),
             ),
             discriminator=DiscriminatorConfig(
-                base_channels=32, context=(HamburgerConfig(resolution=16, latent_dim=16, rank=8),)
+                base_channels=16, context=(HamburgerConfig(resolution=16, latent_dim=16, rank=8),)
             ),
         ),
         data=DataConfig(dataset="digits", shuffle_buffer=2_000),
         train=TrainConfig(
             global_batch=32,
-            steps=2000,
-            generator_learning_rate=2e-4,
-            discriminator_learning_rate=8e-4,
+            steps=1200,
+            generator_learning_rate=4e-4,
+            discriminator_learning_rate=1.6e-3,
+            adam_beta2=0.98,
             ema_decay=0.995,
+            ema_warmup=8.0,
             steps_per_loop=50,
-            checkpoint_every=400,
+            checkpoint_every=600,
             max_to_keep=20,
-            image_every=400,
+            image_every=200,
         ),
         evaluation=EvaluationConfig(num_samples=2_000),
     )
