@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Small operations gain nothing from several threads, and pytest uses the other cores.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import keras
 import pytest

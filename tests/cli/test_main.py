@@ -90,6 +90,7 @@ def test_a_trained_run_is_evaluated_and_sampled(run_path, classifier_path, tmp_p
     assert width > 64
 
 
+@pytest.mark.slow
 def test_a_preempted_evaluation_keeps_its_features_and_exits_with_75(
     run_path, classifier_path, tmp_path, capsys, monkeypatch
 ):
@@ -119,6 +120,7 @@ def test_a_begun_run_is_resumed_without_preset_and_data_folder(run_path, capsys)
     assert "Report" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_preset_may_be_repeated_without_the_data_folder(run_path):
     changed = differences(digits(), RunDirectory(run_path).read_config())
     assignments = [f"{path}={value}" for path, (_, value) in changed.items() if path != "data.data_dir"]

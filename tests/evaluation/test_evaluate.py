@@ -107,6 +107,7 @@ def describe_tiny(config):
     return f"standard with classifier={settings.classifier}, num_samples=24, neighbors_samples=20"
 
 
+@pytest.mark.slow
 def test_replicas_give_the_scores_of_one_device(run, make_evaluator, results, tmp_path):
     """24 images in batches of 8 on three replicas: some shares are padded."""
     copy = RunDirectory(str(tmp_path / "run"))
@@ -198,6 +199,7 @@ def test_results_with_the_same_card_are_reused(run, make_evaluator, results, mon
     assert len(scored) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_resumes_and_gives_the_same_scores(run, make_evaluator, results, tmp_path, monkeypatch):
     copy = RunDirectory(str(tmp_path / "run"))
     shutil.copytree(run.path, copy.path)
@@ -240,6 +242,7 @@ def test_features_of_fakes_are_deleted_once_the_result_is_written(results_and_st
     assert all(is_real for folder, is_real in after.items() if folder not in before)
 
 
+@pytest.mark.slow
 def test_repeats_use_different_fakes_and_are_averaged(run, make_evaluator, results):
     evaluator = make_evaluator("evaluation.repeats=2", "evaluation.wrap_validation=true", "evaluation.num_samples=360")
     assert evaluator.validation_count == 360

@@ -108,6 +108,7 @@ def test_a_result_counts_once_its_checkpoint_belongs_to_the_run(run, evaluator, 
     assert len(scored) == 1
 
 
+@pytest.mark.slow
 def test_additional_scores_keep_existing_ones(run, make_evaluator, scored):
     evaluator = make_evaluator("evaluation.num_samples=200", "evaluation.neighbors_samples=0")
     (first,) = _evaluate(_asking(evaluator, intra_classes="2"), run)
@@ -128,6 +129,7 @@ def _diverge(config, path, weights, generator=None):
 LOAD = evaluator_module.load_generator
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [{}, {"bootstrap": 2, "fid_infinity": True, "intra_classes": "2"}])
 def test_a_diverged_generator_is_scored_but_not_ranked(run, evaluator, monkeypatch, asked):
     monkeypatch.setattr(evaluator_module, "load_generator", _diverge)
@@ -165,6 +167,7 @@ def _write_before(run, result, described):
         json.dump(_as_written_before(result, described), file)
 
 
+@pytest.mark.slow
 def test_results_of_earlier_versions_share_the_curve_and_are_reused(run, evaluator, scored):
     results = _evaluate(evaluator, run, "all")
     shutil.rmtree(run.evaluations)

@@ -25,6 +25,7 @@ def _relabel(data_dir, split, number, label):
             writer.write(record.SerializeToString())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_an_invalid_label_is_a_one_line_error_and_nothing_is_written(data_dir, tmp_path, split):
     _relabel(data_dir, split, 300, 10)
@@ -67,6 +68,7 @@ def test_digits_with_a_missing_file_do_not_count_as_prepared(data_dir, capsys, n
     assert str(file) in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_classifier_folder_may_have_any_name_and_is_kept(tiny, tmp_path, data_dir):
     output = tmp_path / "class[1]*?"
     train_small_classifier(tiny.data, resolution=32, output=f"{output}/", steps=1)

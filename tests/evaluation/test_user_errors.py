@@ -131,6 +131,7 @@ def test_a_failing_file_system_is_reported_before_any_work(run, without_classifi
     _fails_with(capsys, ["evaluate", "--run", run.path], f"cannot write the run folder {run.path}: ")
 
 
+@pytest.mark.slow
 def test_folders_with_pattern_characters_work(trained_run, classifier_path, tmp_path, capsys):
     folder = tmp_path / "runs[1]*"
     run = shutil.copytree(trained_run.path, folder / "run?")

@@ -66,6 +66,7 @@ def test_a_restarted_watch_scores_only_the_remaining_checkpoints(live_run, make_
     assert evaluated == [checkpoint_path(run.checkpoints, 4)]
 
 
+@pytest.mark.slow
 def test_deleted_and_damaged_checkpoints_are_skipped(live_run, make_evaluator, monkeypatch, caplog):
     run, appear, vanish = live_run
     evaluator = make_evaluator()

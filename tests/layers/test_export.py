@@ -102,6 +102,7 @@ def test_hamburger_in_onnx(ham, version, tmp_path):
     assert_close(run_onnx(model, str(tmp_path / "model.onnx"), x), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"evaluation_bases": "running"}, {"gradient": "unrolled"}, {"batch": BATCH}])
 def test_hamburger_with_other_settings_in_tflite_and_onnx(settings, tmp_path):
     model, x = hamburger("cd", "v1", **settings), images()
@@ -156,6 +157,7 @@ def test_network_without_a_signature(name, tmp_path):
     assert_close(run_tflite(tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved")), *inputs), expected)
 
 
+@pytest.mark.slow
 @every_network
 def test_network_as_published_in_tf_saved_model_save(name, tmp_path):
     model, inputs = network(name)

@@ -65,6 +65,7 @@ def test_invalid_labels_are_rejected_before_sampling(generator, labels):
         next(Sampler(generator, seed=1, batch=2).batches(np.array(labels)))
 
 
+@pytest.mark.slow
 def test_sampling_may_start_at_any_image(generator):
     at_once = _samples(generator)
     for first in (2, 5):

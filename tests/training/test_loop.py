@@ -322,6 +322,7 @@ def test_an_obstacle_in_place_of_a_file_is_a_one_line_error(tiny, whole_run, tmp
         _train(tiny, tmp_path / "run", "train.steps=8")
 
 
+@pytest.mark.slow
 def test_unwritable_curves_and_pictures_do_not_stop_training(tiny, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(loop, "make_train_function", _without_networks)
     run = RunDirectory(str(tmp_path / "run"))
@@ -347,6 +348,7 @@ def test_a_collapse_that_cannot_be_recorded_stops_the_run(tiny, tmp_path, monkey
         _train(tiny, tmp_path / "run", "train.on_collapse=rollback")
 
 
+@pytest.mark.slow
 def test_sigterm_before_the_first_step_changes_nothing(tiny, tmp_path, monkeypatch):
     def make(*_):
         signal.raise_signal(signal.SIGTERM)
