@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     run_directory, data_dir, samples = (os.path.join(out, name) for name in ("digits", "data", "samples.png"))
     classifier = os.path.join(data_dir, "digits_classifier")
     overrides = ["--override", *arguments.override] if arguments.override else []
-    # One process for all of them, because importing TensorFlow takes longer than most.
+    # All in one process, which imports TensorFlow once.
     steps = (
         ("Prepare the digits, and a classifier to score with", prepare, ["digits", "--data_dir", data_dir]),
         ("Train", train, ["--run", run_directory, "--preset", "digits", "--data_dir", data_dir, *overrides]),
