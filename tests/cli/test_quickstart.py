@@ -11,22 +11,22 @@ SHORT = ["train.steps=2", "train.checkpoint_every=1", "evaluation.num_samples=20
 
 
 @pytest.mark.slow
-def test_it_prepares_trains_samples_and_scores_in_one_process(tmp_path, capsys):
+def test_it_prepares_trains_samples_and_scores_in_one_process(tmp_path, capsys, caplog):
     out = str(tmp_path / "a folder")
     assert main(["quickstart", "--out", out, "--override", *TINY, *SHORT]) == 0
     printed = capsys.readouterr().out
     commands = [shlex.split(line[2:])[1] for line in printed.splitlines() if line.startswith("$ hamgan ")]
     assert commands == ["prepare", "train", "sample", "evaluate"]
     assert "accuracy" in printed
-    for line in printed.splitlines():
-        if line.startswith(f"  {out}"):
-            path = line.removeprefix("  ").split("   ")[0].strip()
-            assert os.path.exists(path.removesuffix("  the training log")), path
+    listed = [line.split("  ")[1] for line in printed.splitlines() if line.startswith(f"  {out}")]
+    assert len(listed) == 6
+    for path in listed:
+        assert os.path.exists(path), path
     with open(f"{out}/digits/config.json") as file:
         assert json.load(file)["train"]["steps"] == 2
     # Everything is there already.
     assert main(["quickstart", "--out", out, "--override", *TINY, *SHORT]) == 0
-    assert "Step 2: scored before" in capsys.readouterr().err
+    assert "Step 2: scored before" in caplog.text
 
 
 def test_a_wrong_override_is_one_line_before_any_work(tmp_path, capsys):
