@@ -14,6 +14,7 @@ import shlex
 
 from hamgan.cli import evaluate, prepare, sample, train
 from hamgan.cli.options import add_override
+from hamgan.errors import UserError
 
 _FILES = """
 Look at
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
     # Operations are so small here that sharing one among threads costs a quarter more CPU time and gains nothing.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     out = arguments.out
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise UserError(f"--out {out}: expected a folder, found a file; choose another --out")
     run_directory, data_dir, samples = (os.path.join(out, name) for name in ("digits", "data", "samples.png"))
     classifier = os.path.join(data_dir, "digits_classifier")
     overrides = ["--override", *arguments.override] if arguments.override else []

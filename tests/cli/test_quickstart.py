@@ -34,3 +34,11 @@ def test_a_wrong_override_is_one_line_before_any_work(tmp_path, capsys):
     assert main(["quickstart", "--out", str(out), "--override", "train.step=2"]) == 2
     assert "did you mean" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_file_in_place_of_the_folder_is_one_line(tmp_path, capsys):
+    out = tmp_path / "file"
+    out.write_text("mine")
+    assert main(["quickstart", "--out", str(out)]) == 2
+    assert "expected a folder, found a file; choose another --out" in capsys.readouterr().err
+    assert out.read_text() == "mine"
