@@ -11,7 +11,8 @@ from hamgan.runs.directory import RunDirectory
 from hamgan.training.adam import FusedAdam
 from hamgan.training.loop import train
 from hamgan.training.state import TrainState
-from hamgan.training.step import TrainStep, make_train_function
+from hamgan.training.step import TrainStep
+from hamgan.training.train_function import make_train_function
 
 
 def _batches(config, count=8):
