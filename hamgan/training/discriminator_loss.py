@@ -8,6 +8,7 @@ from hamgan.data.augmentation import diff_augment, flip_horizontally
 from hamgan.networks import Discriminator
 from hamgan.random_streams import Purpose
 from hamgan.training.losses import hinge_discriminator_loss
+from hamgan.training.order import computed_after
 from hamgan.training.partial_batches import PartialBatches
 from hamgan.training.penalties import consistency_penalty, lecam_penalty, r1_penalty
 
@@ -104,6 +105,12 @@ class DiscriminatorLoss:
         )
         bases = [of_reals, of_fakes]
         weights = self.regularization
+        penalties = {}
+        if weights.r1:
+            # Before the other passes update the singular vectors, as for every part of a batch.
+            is_due = number % weights.r1_interval == 0
+            penalties["r1_penalty"], r1_gradients = self._r1_gradients(images, labels, of_reals, is_due, divisor)
+            seen[0] = computed_after(images, tf.linalg.global_norm(r1_gradients))
         if "consistency_penalty" in self.penalties:
             seen.append(_perturbed(images, key, Purpose.CONSISTENCY_REAL, first))
             seen.append(_perturbed(fake_images, key, Purpose.CONSISTENCY_FAKE, first))
@@ -119,26 +126,24 @@ class DiscriminatorLoss:
             )
             real_logits, fake_logits, *perturbed = tf.split(logits, len(seen))
             loss = hinge_discriminator_loss(real_logits, fake_logits)
-            penalties = {}
+            logit_penalties = {}
             if perturbed:
-                penalties["consistency_penalty"] = weights.consistency_real * consistency_penalty(
+                logit_penalties["consistency_penalty"] = weights.consistency_real * consistency_penalty(
                     real_logits, perturbed[0]
                 ) + weights.consistency_fake * consistency_penalty(fake_logits, perturbed[1])
             if averages is not None:
-                penalties["lecam_penalty"] = weights.lecam * lecam_penalty(real_logits, fake_logits, averages)
-            scaled_loss = sum(penalties.values(), start=loss) / divisor
+                logit_penalties["lecam_penalty"] = weights.lecam * lecam_penalty(real_logits, fake_logits, averages)
+            # TF-GAN computes the hinge loss in float32.
+            total = loss + tf.cast(sum(logit_penalties.values()), loss.dtype)
+            scaled_loss = total / divisor
         gradients = tape.gradient(scaled_loss, variables)
         if weights.r1:
-            # With a data dependency on the gradients, so that both do not need memory at the same time.
-            is_due = tf.logical_and(
-                number % weights.r1_interval == 0, tf.linalg.global_norm(gradients) != -float("inf")
-            )
-            penalties["r1_penalty"], more = self._r1_gradients(images, labels, of_reals, is_due, divisor)
-            gradients = [one + other for one, other in zip(gradients, more, strict=True)]
+            gradients = [one + other for one, other in zip(gradients, r1_gradients, strict=True)]
         return gradients, {
             "discriminator_loss": loss,
             "real_logits": tf.reduce_mean(real_logits),
             "fake_logits": tf.reduce_mean(fake_logits),
+            **logit_penalties,
             **penalties,
         }
 

@@ -43,7 +43,7 @@ class TrainState:
         self.logit_averages: tf.Variable | None = None
         """Moving averages of the mean logits of real images and fakes, for LeCam regularisation."""
         if config.regularization.lecam:
-            self.logit_averages = tf.Variable([0.0, 0.0], dtype=tf.float32, **shared)
+            self.logit_averages = tf.Variable([0.0, 0.0], dtype=self.discriminator.variable_dtype, **shared)
 
     @property
     def sampling_generator(self) -> Generator:

@@ -14,6 +14,7 @@ from hamgan.networks import Generator
 from hamgan.random_streams import Purpose
 from hamgan.training.discriminator_loss import DiscriminatorLoss
 from hamgan.training.losses import hinge_generator_loss
+from hamgan.training.order import computed_after
 from hamgan.training.partial_batches import PartialBatches
 from hamgan.training.state import TrainState
 
@@ -101,11 +102,11 @@ class TrainStep:
             update_key = random_streams.fold(key, Purpose.DISCRIMINATOR_UPDATE, update)
             number = tf.cast(step, tf.int64) * self.config.discriminator_updates + update
             metrics.update(self._update_discriminator(images, labels, update_key, number))
-            key = _after_gradients(key, metrics["discriminator_gradient_norm"])
+            key = computed_after(key, metrics["discriminator_gradient_norm"])
         for update in range(self.config.generator_updates):
             update_key = random_streams.fold(key, Purpose.GENERATOR_UPDATE, update)
             metrics.update(self._update_generator(update_key))
-            key = _after_gradients(key, metrics["generator_gradient_norm"])
+            key = computed_after(key, metrics["generator_gradient_norm"])
             if self.state.ema_generator is not None:
                 self._update_average(self.state.ema_generator, step)
         return {name: tf.cast(metric, tf.float32) for name, metric in metrics.items()}
@@ -194,7 +195,7 @@ class TrainStep:
         """Returns the sum of the gradients and the mean of the metrics over all parts."""
         gradients, metrics = gradients_of(0, key)
         for part in range(1, self.config.accumulation):
-            key = _after_gradients(key, tf.linalg.global_norm(gradients))
+            key = computed_after(key, tf.linalg.global_norm(gradients))
             more_gradients, more_metrics = gradients_of(part, key)
             gradients = [one + other for one, other in zip(gradients, more_gradients, strict=True)]
             metrics = {name: value + more_metrics[name] for name, value in metrics.items()}
@@ -229,16 +230,6 @@ class TrainStep:
 
         # All replicas have the same weights, so each updates its copy without communication.
         tf.distribute.get_replica_context().merge_call(update_all, args=(1.0 - decay,))
-
-
-def _after_gradients(key: tf.Tensor, gradient_norm: tf.Tensor) -> tf.Tensor:
-    """Returns the key with a data dependency on the gradients of an update.
-
-    The images of the next update do not depend on the previous one. Without this dependency, TensorFlow and XLA run
-    both updates at the same time, with the activations of both in memory. A data dependency is necessary because XLA
-    drops control dependencies; XLA cannot simplify this one, as it does not know that a norm is never -inf.
-    """
-    return key + tf.cast(tf.equal(gradient_norm, -float("inf")), key.dtype)
 
 
 def _copy(target: tf.Variable, source: tf.Tensor) -> tf.Operation:
