@@ -19,6 +19,7 @@ from hamgan.networks.network import Network
 from hamgan.runs.checkpoints import (
     EMA_NAME,
     PREFIX,
+    DamagedCheckpointError,
     checkpoint_path,
     checkpoint_sha256,
     checkpoint_steps,
@@ -108,21 +109,31 @@ def initialize(
     """
     classes = Classes(config.data.dataset, config.model.num_classes, tuple(class_names))
     labels = matching_labels(source.classes, classes)
-    shapes = variable_shapes(source.path)
-    has_average = any(name.startswith(f"{EMA_NAME}/") for name in shapes)
-    networks: list[tuple[Network, str]] = [(state.generator, "generator"), (state.discriminator, "discriminator")]
-    if state.ema_generator is not None:
-        networks.append((state.ema_generator, EMA_NAME if has_average else "generator"))
+    try:
+        networks = _initialize_all(state, source, labels)
+    except DamagedCheckpointError as error:
+        raise UserError(f"train.init_from: {error}; choose another checkpoint") from error
     record = Initialization(
         checkpoint=source.path,
         step=source.step,
         checkpoint_sha256=checkpoint_sha256(source.path),
         taken_classes=tuple(name for name, label in zip(class_names, labels, strict=True) if label is not None),
         averaged_classes=tuple(name for name, label in zip(class_names, labels, strict=True) if label is None),
-        networks=tuple(_initialize(network, part, source, shapes, labels) for network, part in networks),
+        networks=networks,
     )
     _log(record)
     return record
+
+
+def _initialize_all(
+    state: TrainState, source: Source, labels: Sequence[int | None]
+) -> tuple[NetworkInitialization, ...]:
+    shapes = variable_shapes(source.path)
+    has_average = any(name.startswith(f"{EMA_NAME}/") for name in shapes)
+    networks: list[tuple[Network, str]] = [(state.generator, "generator"), (state.discriminator, "discriminator")]
+    if state.ema_generator is not None:
+        networks.append((state.ema_generator, EMA_NAME if has_average else "generator"))
+    return tuple(_initialize(network, part, source, shapes, labels) for network, part in networks)
 
 
 def _initialize(
