@@ -8,6 +8,7 @@ the same command again to resume; after SIGTERM, it saves the current step and e
   hamgan train --run gs://bucket/runs/strong --preset hamgan_strong --accelerator tpu --data_dir gs://bucket/tfds
   hamgan train --run runs/flowers --preset hamgan_baby --dataset tf_flowers --override \\
       model.num_classes=5 train.global_batch=32 data.train_split=train[10%:] data.validation_split=train[:10%]
+  hamgan train --run runs/tuned --preset digits --data_dir data --dataset my_data_set --init_from runs/digits
 """
 
 import argparse

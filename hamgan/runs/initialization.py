@@ -88,6 +88,17 @@ class Initialization:
         except (AttributeError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged (expected a record of initial weights); delete it") from error
 
+    def lines(self) -> list[str]:
+        """Returns a description in several lines, for the log."""
+        lines = [f"Initial weights from {self.checkpoint} (step {self.step:,}):"]
+        for network in self.networks:
+            name, source, weights, adapted, parameters, fresh = network.cells()
+            averaged = f" ({adapted} with averaged classes)" if network.adapted else ""
+            lines.append(f"  {name} from {source}: {weights} weights{averaged}, {parameters} parameters")
+            if network.fresh:
+                lines[-1] += f"; not taken: {fresh}"
+        return [*lines, f"  {self.describe_classes()}"]
+
     def describe_classes(self) -> str:
         """Returns a sentence about the weights of the classes."""
         total = len(self.taken_classes) + len(self.averaged_classes)

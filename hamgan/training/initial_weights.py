@@ -1,7 +1,6 @@
 """Initial weights from another run, for fine-tuning."""
 
 import dataclasses
-import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -31,8 +30,6 @@ from hamgan.runs.directory import RunDirectory
 from hamgan.runs.initialization import Initialization, NetworkInitialization
 from hamgan.training.class_mapping import Classes, matching_labels
 from hamgan.training.state import TrainState
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +110,7 @@ def initialize(
         networks = _initialize_all(state, source, labels)
     except DamagedCheckpointError as error:
         raise UserError(f"train.init_from: {error}; choose another checkpoint") from error
-    record = Initialization(
+    return Initialization(
         checkpoint=source.path,
         step=source.step,
         checkpoint_sha256=checkpoint_sha256(source.path),
@@ -121,8 +118,6 @@ def initialize(
         averaged_classes=tuple(name for name, label in zip(class_names, labels, strict=True) if label is None),
         networks=networks,
     )
-    _log(record)
-    return record
 
 
 def _initialize_all(
@@ -160,10 +155,10 @@ def _initialize(
     unlike_modules = {_module(name) for name in unlike}
     fitting = [name for name in variables if _module(name) not in unlike_modules]
     if not fitting:
-        name = next(name for name in expected if name in unlike)
+        name = min(unlike)
         raise UserError(
             f"train.init_from: nothing of the {network.name} fits the one in {source.path}, such as {name}: expected "
-            f"shape {expected[name]}, found {found.get(name, 'none')}; use the same model settings"
+            f"shape {expected.get(name, 'none')}, found {found.get(name, 'none')}; use the same model settings"
         )
     values = read_variables(source.path, [names[name] for name in fitting])
     taken_parameters = 0
@@ -204,14 +199,3 @@ def _rows_of_classes(table: np.ndarray, labels: Sequence[int | None]) -> np.ndar
     """Rows of a class table at the given labels, with the mean of all rows in place of None."""
     mean = np.mean(table, axis=0, dtype=np.float64).astype(table.dtype)
     return np.stack([mean if label is None else table[label] for label in labels])
-
-
-def _log(record: Initialization) -> None:
-    _logger.info("Initial weights from %s (step %d):", record.checkpoint, record.step)
-    for network in record.networks:
-        _, source, weights, adapted, parameters, fresh = network.cells()
-        _logger.info(
-            "  %s from %s: %s weights (%s with averaged classes), %s parameters; not taken: %s",
-            *(network.network, source, weights, adapted, parameters, fresh),
-        )
-    _logger.info("  %s", record.describe_classes())

@@ -62,6 +62,8 @@ def begin(
             run.create(config)
     if initialization is not None and is_chief(strategy):
         run.write_initialization(initialization)
+        for line in initialization.lines():
+            _logger.info("%s", line)
     return dataset, state
 
 
