@@ -201,6 +201,8 @@ class TrainConfig:
     """Maximum number of checkpoints to keep."""
     image_every: int = 1000
     """Number of steps between grids of samples; 0 disables them."""
+    init_from: str | None = None
+    """Run folder, or checkpoint of a run, whose weights a new run starts from; None for random weights."""
     seed: int = 0
     """Seed of the initial weights, the order of the data and all random inputs."""
     deterministic: bool = True
@@ -231,6 +233,7 @@ class TrainConfig:
             value = getattr(self, name)
             _require(value >= 0, f"{name} must not be negative, found {value}")
         _require(self.ema_warmup >= 1, f"ema_warmup must be at least 1, found {self.ema_warmup}")
+        _require(self.init_from != "", "init_from must be a run folder or a checkpoint, found ''")
         _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
 
 

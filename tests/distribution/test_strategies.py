@@ -161,6 +161,19 @@ def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_dev
     assert [row["step"] for row in run.read_metrics()] == [STEPS]
 
 
+@pytest.mark.slow
+def test_two_processes_start_from_the_weights_of_another_run(config, begun, on_one_device, tmp_path, free_ports):
+    """The optimizers of ``begun`` are new, so that starting from its weights is the same as resuming it."""
+    config = override(config, [f"train.init_from={begun.path}"])
+    new = RunDirectory(str(tmp_path / "new"))
+    new.create(config)
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    tf_configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
+    run = _train_in_processes(config, new, tmp_path, tf_configs)
+    assert run.read_initialization().checkpoint == checkpoint_path(begun.checkpoints, 0)
+    _assert_same_trajectory(_values(run), on_one_device)
+
+
 @pytest.mark.parametrize(("batch", "remedy"), [(7, "use 6 or 8"), (1, "use 2")])
 def test_an_indivisible_batch_is_rejected(batch, remedy, two_replicas):
     with pytest.raises(UserError, match=f"multiple of the 2 replicas, found {batch}; {remedy}"):
