@@ -1,8 +1,9 @@
 """Continuous evaluation of a run while another process trains it."""
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hamgan.errors import UserError
@@ -66,9 +67,29 @@ def watch(
             _logger.warning("Step %d is skipped: %s", step, "it was deleted meanwhile" if is_gone else error)
         else:
             write_report(run)
+            line = logits_line(run.read_metrics(), step)
+            if line is not None:
+                _logger.info("%s", line)
             for result in results:
                 scored(result)
         newest_at = time.monotonic()
+
+
+def logits_line(metrics: Sequence[Mapping[str, Any]], step: int) -> str | None:
+    """Returns the discriminator's mean logits, the newest up to a step, as one line; None if none were logged.
+
+    Args:
+        metrics: rows of the log, in the order of their steps.
+        step: training step.
+    """
+    rows = [row for row in metrics if row["step"] <= step and {"train_logits", "validation_logits"} <= row.keys()]
+    if not rows:
+        return None
+    row = rows[-1]
+    return (
+        f"Mean logits at step {row['step']:,}: training images {row['train_logits']:.3f}, validation images "
+        f"{row['validation_logits']:.3f}, generated images {row.get('generated_logits', math.nan):.3f}"
+    )
 
 
 def has_ended(run: RunDirectory) -> bool:

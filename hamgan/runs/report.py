@@ -142,7 +142,11 @@ def _training_figures(metrics: Sequence[dict[str, Any]]) -> str:
 
     figures = {
         "Hinge losses": curves({"discriminator_loss": "discriminator", "generator_loss": "generator"}),
-        "Mean logits": curves({"real_logits": "real", "fake_logits": "fake"}),
+        "Mean logits in training": curves({"real_logits": "real", "fake_logits": "fake"}),
+        "Mean logits without augmentation": curves(
+            {"train_logits": "training", "validation_logits": "validation", "generated_logits": "generated"}
+        ),
+        "Penalties": curves({"r1_penalty": "R1", "lecam_penalty": "LeCam", "consistency_penalty": "consistency"}),
         "Hamburger's sigma": curves({"generator_sigma": "generator", "discriminator_sigma": "discriminator"}),
         "Gradient norms": curves(
             {"discriminator_gradient_norm": "discriminator", "generator_gradient_norm": "generator"}

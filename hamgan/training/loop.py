@@ -24,6 +24,7 @@ from hamgan.errors import FailedError, PreemptedError, UserError, reason_of
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
 from hamgan.training.collapse import TrainingDivergedError, describe_collapse
+from hamgan.training.logit_probe import LogitProbe
 from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
 from hamgan.training.start import begin, restore_on_all_workers, resume
@@ -98,6 +99,7 @@ class _Loop:
             stop_requested = tf.Variable(False, trainable=False, name="stop_requested")
         watch.call(lambda: stop_requested.assign(True))
         self.train_function = make_train_function(train_step, strategy, stop_requested)
+        self.probe = LogitProbe(config, dataset, state, strategy)
         self.collapses = run.read_collapses()
         self._start_streams()
         # Only the chief writes files.
@@ -214,6 +216,7 @@ class _Loop:
             values[f"{network.name}_largest_singular_value"] = max(
                 value for layer, value in self.singular_values.items() if layer.startswith(f"{network.name}/")
             )
+        values.update(self.probe())
         images = count * self.config.global_batch
         if self.files is not None:
             self.files.journal.log(self.step, {**values, "images_per_second": images / seconds})

@@ -38,10 +38,18 @@ def _watch(evaluator, run, on_sleep, monkeypatch, timeout=math.inf):
     return ended, steps
 
 
-def test_every_checkpoint_is_scored_once_in_order_until_training_ends(live_run, make_evaluator, monkeypatch):
+def test_every_checkpoint_is_scored_once_in_order_until_training_ends(live_run, make_evaluator, monkeypatch, caplog):
     run, appear, _ = live_run
+    caplog.set_level("INFO", logger="hamgan")
+    logits = {"train_logits": 0.75, "validation_logits": -0.5, "generated_logits": -0.625}
+    run.append_metrics([{"step": 2, **logits}, {"step": 3, **logits, "validation_logits": -0.25}])
     events = iter([lambda: appear(1), lambda: (appear(3), appear(2)), lambda: None, lambda: appear(4)])
     ended, steps = _watch(make_evaluator(), run, lambda: next(events)(), monkeypatch)
+    said = [record.getMessage() for record in caplog.records if "Mean logits" in record.getMessage()]
+    assert said == [
+        f"Mean logits at step {step}: training images 0.750, validation images {value}, generated images -0.625"
+        for step, value in ((2, "-0.500"), (3, "-0.250"), (3, "-0.250"))  # Nothing was logged by step 1.
+    ]
     assert (ended, steps) == (True, [1, 2, 3, 4])
     assert [result["step"] for result in run.read_evaluations()] == [1, 2, 3, 4]
     assert run.best_step() in (1, 2, 3, 4)
