@@ -249,6 +249,12 @@ class AugmentationConfig:
     """Whether to translate real images and fakes by up to 1/8 of their size (DiffAugment)."""
     cutout: bool = False
     """Whether to cut a square of half the size out of real images and fakes (DiffAugment)."""
+    probability: float = 1.0
+    """Probability with which DiffAugment changes an image."""
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        _require(0 < self.probability <= 1, f"probability must be in (0, 1], found {self.probability}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ TRANSLATION = 1 / 8
 """Largest translation, relative to the size of the image."""
 CUTOUT = 1 / 2
 """Side of the square that is cut out, relative to the size of the image."""
-_NUMBERS = 7
+_NUMBERS = 8
 """Random numbers per image of :func:`diff_augment`."""
 
 
@@ -42,6 +42,7 @@ def diff_augment(
     color: bool = False,
     translation: bool = False,
     cutout: bool = False,
+    probability: float = 1.0,
 ) -> tf.Tensor:
     """Applies the differentiable augmentations of DiffAugment, each image with its own random numbers.
 
@@ -59,11 +60,14 @@ def diff_augment(
         color: whether to change colors.
         translation: whether to translate.
         cutout: whether to cut out a square.
+        probability: probability with which an image is augmented. Below 1, the generator learns to tell the original
+            images from augmented ones.
 
     Returns:
         Tensor with the shape of the images. Derivatives of every order exist.
 
-    Reference: Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (NeurIPS 2020), section 3.
+    Reference: Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (NeurIPS 2020), section 3; for
+    the probability, Karras et al., Training Generative Adversarial Networks with Limited Data (NeurIPS 2020).
 
     Example:
         >>> import tensorflow as tf
@@ -74,7 +78,8 @@ def diff_augment(
         TensorShape([2, 32, 32, 3])
     """
     numbers = random_streams.draw("uniform", key, first=first, count=tf.shape(images)[0], shape=(_NUMBERS,))
-    brightness, saturation, contrast, down, right, row, column = tf.unstack(numbers, axis=1)
+    brightness, saturation, contrast, down, right, row, column, choice = tf.unstack(numbers, axis=1)
+    originals = images
     if color:
         images = _recolored(images, brightness, saturation, contrast)
     height, width = images.shape[1:3]
@@ -83,6 +88,8 @@ def diff_augment(
     if cutout:
         is_cut = _is_cut(row, height)[:, :, tf.newaxis] & _is_cut(column, width)[:, tf.newaxis, :]
         images = tf.where(is_cut[..., tf.newaxis], tf.zeros_like(images), images)
+    if probability < 1:
+        images = tf.where((choice < probability)[:, tf.newaxis, tf.newaxis, tf.newaxis], images, originals)
     return images
 
 

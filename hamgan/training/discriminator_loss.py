@@ -37,6 +37,7 @@ class DiscriminatorLoss:
         self._discriminator = discriminator
         self._discriminate = discriminate
         self._flips = augmentation.flip
+        self._probability = augmentation.probability
         self._kinds = {
             "color": augmentation.color,
             "translation": augmentation.translation,
@@ -65,7 +66,9 @@ class DiscriminatorLoss:
         """
         if not any(self._kinds.values()):
             return images
-        return diff_augment(images, random_streams.fold(key, purpose), first=first, **self._kinds)
+        return diff_augment(
+            images, random_streams.fold(key, purpose), first=first, probability=self._probability, **self._kinds
+        )
 
     def gradients(
         self,

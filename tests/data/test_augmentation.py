@@ -81,6 +81,14 @@ def test_color_is_an_affine_map_of_each_image():
         assert high >= max(values) > high - 0.1 * (high - low)
 
 
+def test_a_share_of_the_images_is_augmented():
+    always = diff_augment(IMAGES, KEY, first=0, color=True, cutout=True).numpy()
+    sometimes = diff_augment(IMAGES, KEY, first=0, color=True, cutout=True, probability=0.25).numpy()
+    is_changed = (sometimes != IMAGES).any(axis=(1, 2, 3))
+    np.testing.assert_array_equal(sometimes[is_changed], always[is_changed])
+    assert 6 < is_changed.sum() < 28
+
+
 EVERYTHING = {"color": True, "translation": True, "cutout": True}
 
 
