@@ -1,7 +1,7 @@
 """Typed config of an experiment, validated on construction."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from hamgan.architecture import (
     CONVOLUTION_FORMS,
@@ -20,6 +20,23 @@ BATCH_NORM_MODES = ("moving", "batch", "standing")
 ON_COLLAPSE = ("stop", "rollback")
 
 
+_Value = TypeVar("_Value")
+FROM_DATASET: Any = None
+"""Value of a field in a preset that takes its value from the data set; JSON null, ``none`` in an override."""
+_MAY_BE_FROM_DATASET = "may be FROM_DATASET"
+FromDataset = Annotated[_Value, _MAY_BE_FROM_DATASET]
+"""Type of a field that may be :data:`FROM_DATASET`.
+
+:func:`hamgan.data.fitted_config.fitted_config` sets such fields. The type does not include None, because only presets
+contain it, and everything that uses a config takes a fitted one.
+"""
+
+
+def may_be_from_dataset(kind: Any) -> bool:
+    """Whether the type of a field is :data:`FromDataset`."""
+    return _MAY_BE_FROM_DATASET in getattr(kind, "__metadata__", ())
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
@@ -36,7 +53,7 @@ class ContextConfig:
     """A context module of a network; subclasses add the settings of their module."""
 
     module: str = ""
-    resolution: int = 32
+    resolution: FromDataset[int] = 32
     """Height and width of the feature maps that the module processes, the output of a block."""
 
     def __post_init__(self) -> None:
@@ -119,9 +136,9 @@ class DiscriminatorConfig:
 class ModelConfig:
     """Both networks."""
 
-    resolution: int = 128
+    resolution: FromDataset[int] = 128
     """Height and width of the images."""
-    num_classes: int = 1000
+    num_classes: FromDataset[int] = 1000
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     convolution_form: str = "auto"
@@ -129,20 +146,28 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Validates the fields."""
-        _require_positive(self, "num_classes")
+        if self.num_classes is not FROM_DATASET:
+            _require_positive(self, "num_classes")
         _require(
-            self.resolution in RESOLUTIONS,
+            self.resolution is FROM_DATASET or self.resolution in RESOLUTIONS,
             f"model.resolution must be one of {', '.join(map(str, RESOLUTIONS))}, found {self.resolution}",
         )
         _require(
             self.convolution_form in CONVOLUTION_FORMS,
             f"model.convolution_form must be one of {', '.join(CONVOLUTION_FORMS)}, found '{self.convolution_form}'",
         )
+        if self.resolution is not FROM_DATASET:
+            self._check_context()
+
+    def _check_context(self) -> None:
+        """Raises UserError if a network has no feature maps of the resolution of a context module."""
         for name, network, stages in (
             ("generator", self.generator, generator_stages(self.resolution)[1:]),
             ("discriminator", self.discriminator, discriminator_stages(self.resolution)),
         ):
             for index, module in enumerate(network.context):
+                if module.resolution is FROM_DATASET:
+                    continue
                 try:
                     check_context_resolution(module.resolution, [size for size, _ in stages])
                 except ValueError as error:
@@ -160,8 +185,8 @@ class DataConfig:
     """Name of the data set."""
     data_dir: str | None = None
     """Folder of the prepared data set; None means the default folder of TFDS."""
-    train_split: str = "train"
-    validation_split: str = "validation"
+    train_split: FromDataset[str] = "train"
+    validation_split: FromDataset[str] = "validation"
     shuffle_buffer: int = 10_000
     """Number of images in the shuffle buffer."""
 

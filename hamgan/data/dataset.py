@@ -15,6 +15,7 @@ from hamgan.data.content_digest import DEFAULT_CACHE, cached_content_sha256
 from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder
 from hamgan.data.metadata import describe_subset, feature_keys, open_dataset, read_preparation_record
 from hamgan.data.records import RecordPart, explain_read_error, first_records, missing_files, read_parts
+from hamgan.data.splits import with_splits
 from hamgan.data.streams import shuffled_records
 from hamgan.errors import UserError
 
@@ -27,7 +28,13 @@ class ClassificationDataset:
     Images are stored either as photographs of any size or as preprocessed float32 tensors (``imagenet_hamgan``).
 
     Args:
-        config: name of the data set, its folder and its splits.
+        config: name of the data set, its folder and its splits. Splits that are ``FROM_DATASET`` are chosen by
+            :func:`hamgan.data.splits.with_splits`.
+
+    Attributes:
+        config: config with both splits.
+        num_classes: number of classes.
+        class_names: name of each class.
 
     Raises:
         UserError: the data set does not exist, is not prepared, is damaged or is not stored as TFRecord files; files
@@ -35,8 +42,8 @@ class ClassificationDataset:
     """
 
     def __init__(self, config: DataConfig) -> None:
-        self.config = config
         self.builder = open_dataset(config)
+        self.config = config = with_splits(config, self.builder.info.splits)
         self.image_key, self.label_key = feature_keys(self.builder, config.dataset)
         self.num_classes: int = self.builder.info.features[self.label_key].num_classes
         self.class_names: list[str] = list(self.builder.info.features[self.label_key].names)
@@ -50,6 +57,12 @@ class ClassificationDataset:
             _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self._folder, subset)
         for split in self._configured_splits:
             self._check_split(split)
+
+    @property
+    def image_size(self) -> tuple[int | None, int | None]:
+        """Height and width of the stored images; None if they differ."""
+        height, width, _ = self.builder.info.features[self.image_key].shape
+        return height, width
 
     def num_examples(self, split: str) -> int:
         """Returns the number of examples in a split.

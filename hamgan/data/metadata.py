@@ -40,9 +40,11 @@ def open_dataset(config: DataConfig) -> tfds.core.DatasetBuilder:
     """Returns the builder of a prepared data set that is stored as TFRecord files.
 
     Raises:
-        UserError: the data set does not exist or is not prepared, its metadata is damaged, or it is stored in another
-            file format.
+        UserError: the config names no data set; the data set does not exist or is not prepared, its metadata is
+            damaged, or it is stored in another file format.
     """
+    if not config.dataset:
+        raise UserError("the config names no data set; pass --dataset NAME, or override data.dataset")
     where = config.data_dir or "TFDS's default folder"
     try:
         builder = tfds.builder(config.dataset, data_dir=config.data_dir)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from hamgan.config import ExperimentConfig
 from hamgan.config.class_lists import parse_classes
 from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.fitted_config import fitted_config
 from hamgan.data.preprocessing import PREPROCESSING
 from hamgan.distribution.replicas import on_all_replicas
 from hamgan.distribution.strategies import agreed, is_chief
@@ -56,7 +57,7 @@ class Evaluator:
         strategy: tf.distribute.Strategy | None = None,
         cache_dir: str = DEFAULT_FOLDER,
     ) -> None:
-        self.config = config
+        self.config = config = fitted_config(config)
         self.settings = config.evaluation
         self.strategy = strategy or tf.distribute.get_strategy()
         self.cache_dir = cache_dir

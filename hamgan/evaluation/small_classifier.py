@@ -53,7 +53,7 @@ def train_small_classifier(
         metrics=["accuracy"],
     )
     batches = dataset.training_batches(resolution=resolution, batch=BATCH, seed=seed)
-    validation = dataset.evaluation_batches(config.validation_split, resolution=resolution, batch=BATCH)
+    validation = dataset.evaluation_batches(dataset.config.validation_split, resolution=resolution, batch=BATCH)
     with dataset.reading():
         model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
         accuracy = float(model.evaluate(validation, verbose=0, return_dict=True)["accuracy"])

@@ -9,12 +9,17 @@ import pytest
 import tensorflow as tf
 
 from hamgan.cli.main import COMMANDS, build_parser, main
-from hamgan.config import differences, experiment_from_json, override, to_json
+from hamgan.config import FROM_DATASET, differences, experiment_from_json, override, to_json
 from hamgan.config.class_lists import parse_classes
 from hamgan.config.presets import digits, hamgan_strong
 from hamgan.errors import FailedError, PreemptedError, UserError
 from hamgan.evaluation.features import FeatureStore
 from hamgan.runs.directory import RunDirectory
+
+TINY = (
+    *("model.generator.base_channels=2", "model.discriminator.base_channels=2", "model.discriminator.context=none"),
+    *("model.generator.context.0.num_steps=1", "train.global_batch=4", "train.image_every=0", "train.steps=2"),
+)
 
 OPTIONS = {
     "prepare": ("digits", "imagenet", "classifier"),
@@ -195,6 +200,24 @@ def test_a_dry_run_prints_the_settings_and_does_nothing(run_path, tmp_path, caps
     assert main(["evaluate", "--run", str(run_path), "--num_samples", "7", "--dry_run"]) == 0
     assert '"num_samples": 7' in capsys.readouterr().out
     assert sorted(str(path) for path in pathlib.Path(run_path).rglob("*")) == before
+
+
+def test_a_new_data_set_trains_with_its_own_classes_and_resolution(digits_dir, tmp_path, capsys):
+    train = ["train", "--run", str(tmp_path / "run"), "--preset", "small_data"]
+    data = ["--dataset", "digits", "--data_dir", digits_dir]
+    assert main([*train, *data, "--dry_run"]) == 0
+    printed = experiment_from_json(capsys.readouterr().out, "printed")
+    assert printed.model.num_classes is printed.model.resolution is printed.data.train_split is FROM_DATASET
+    assert list(tmp_path.iterdir()) == []
+    assert main([*train, *data, "--override", *TINY]) == 0
+    config = RunDirectory(str(tmp_path / "run")).read_config()
+    assert (config.model.num_classes, config.model.resolution) == (10, 32)
+    assert config.model.generator.context[0].resolution == 16
+    assert (config.data.train_split, config.data.validation_split) == ("train", "validation")
+    # Resuming needs no data set; the settings that it determines are compared.
+    assert main([*train, "--override", *TINY]) == 0
+    _fails_with(capsys, [*train, "--override", *TINY, "model.resolution=64"], "model.resolution is 32 there, 64 now")
+    _fails_with(capsys, ["train", "--run", str(tmp_path / "new"), "--preset", "small_data"], "pass --dataset NAME")
 
 
 @pytest.mark.parametrize(
