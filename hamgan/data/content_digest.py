@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from hamgan.data.examples import parse_stored
 from hamgan.data.records import RecordPart, read_parts
 from hamgan.files import FEATURE_CACHE, write_atomically
 
@@ -23,7 +24,7 @@ _STAT_THREADS = 16
 _HEX_DIGITS = 64
 
 
-def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str) -> str:
+def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str | None) -> str:
     """Returns the SHA-256 digest of the stored images and labels, in order, as 64 hexadecimal digits.
 
     For each example, the digest covers the length of the encoded image (8 bytes, little-endian), the encoded image, and
@@ -33,24 +34,20 @@ def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str) 
     Args:
         parts: record files, in order.
         image_key: name of the image feature, stored as bytes.
-        label_key: name of the label feature.
+        label_key: name of the label feature; None if there is none, and all labels are 0.
 
     Raises:
         tf.errors.OpError: a record cannot be read.
     """
-    features = {
-        image_key: tf.io.FixedLenFeature((), tf.string),
-        label_key: tf.io.FixedLenFeature((), tf.int64),
-    }
     digest = hashlib.sha256()
     if parts:
         examples = (
             read_parts(parts)
             .batch(_PARSE_BATCH)
-            .map(lambda serialized: tf.io.parse_example(serialized, features), tf.data.AUTOTUNE)
+            .map(lambda records: parse_stored(records, image_key, label_key), tf.data.AUTOTUNE)
         )
-        for batch in examples.prefetch(1).as_numpy_iterator():
-            for image, label in zip(batch[image_key], batch[label_key], strict=True):
+        for images, labels in examples.prefetch(1).as_numpy_iterator():
+            for image, label in zip(images, labels, strict=True):
                 digest.update(len(image).to_bytes(8, "little"))
                 digest.update(image)
                 digest.update(int(label).to_bytes(8, "little", signed=True))
@@ -58,14 +55,14 @@ def content_sha256(parts: Sequence[RecordPart], image_key: str, label_key: str) 
 
 
 def cached_content_sha256(
-    parts: Sequence[RecordPart], image_key: str, label_key: str, cache_dir: str = DEFAULT_CACHE
+    parts: Sequence[RecordPart], image_key: str, label_key: str | None, cache_dir: str = DEFAULT_CACHE
 ) -> str:
     """Returns :func:`content_sha256` from a cache, keyed by the files' paths, sizes and modification times.
 
     Args:
         parts: record files, in order.
         image_key: name of the image feature, stored as bytes.
-        label_key: name of the label feature.
+        label_key: name of the label feature, or None.
         cache_dir: local folder of the cache. If it is not local or not writable, the digest is computed every time.
 
     Raises:

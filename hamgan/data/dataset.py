@@ -23,7 +23,9 @@ _logger = logging.getLogger(__name__)
 
 
 class ClassificationDataset:
-    """A prepared TFDS data set with one image and one class label per example.
+    """A prepared TFDS data set with one image and at most one class label per example.
+
+    A data set without labels has a single class, which is named like the data set.
 
     Images are stored either as photographs of any size or as preprocessed float32 tensors (``imagenet_hamgan``).
 
@@ -38,15 +40,20 @@ class ClassificationDataset:
 
     Raises:
         UserError: the data set does not exist, is not prepared, is damaged or is not stored as TFRecord files; files
-            or a split are missing; a split is empty; or there is not exactly one image and one label feature.
+            or a split are missing; a split is empty; or there is not exactly one image feature, or more than one label
+            feature.
     """
 
     def __init__(self, config: DataConfig) -> None:
         self.builder = open_dataset(config)
         self.config = config = with_splits(config, self.builder.info.splits)
         self.image_key, self.label_key = feature_keys(self.builder, config.dataset)
-        self.num_classes: int = self.builder.info.features[self.label_key].num_classes
-        self.class_names: list[str] = list(self.builder.info.features[self.label_key].names)
+        self.class_names: list[str] = [config.dataset]
+        if self.label_key is None:
+            _logger.info("Data set %s has no ClassLabel feature: all images are of one class", config.dataset)
+        else:
+            self.class_names = list(self.builder.info.features[self.label_key].names)
+        self.num_classes = len(self.class_names)
         self._folder = os.fspath(self.builder.data_path)
         self._decoder = ExampleDecoder(self.builder, self.image_key, self.label_key, config.dataset)
         self._configured_splits = tuple(dict.fromkeys((config.train_split, config.validation_split)))

@@ -68,17 +68,17 @@ class ExampleDecoder:
     Args:
         builder: builder of the data set.
         image_key: name of the image feature.
-        label_key: name of the label feature.
+        label_key: name of the label feature; None if there is none, and all labels are 0.
         name: name of the data set, for error messages.
     """
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, image_key: str, label_key: str, name: str) -> None:
+    def __init__(self, builder: tfds.core.DatasetBuilder, image_key: str, label_key: str | None, name: str) -> None:
         self._features = builder.info.features
         self._image_key = image_key
         self._label_key = label_key
         self._name = name
         self._feature = self._features[image_key]
-        self._num_classes: int = self._features[label_key].num_classes
+        self._num_classes: int = 1 if label_key is None else self._features[label_key].num_classes
         self.is_preprocessed = is_preprocessed(self._feature)
         """Whether images are stored as float32 in [-1, 1], cropped and resampled to one resolution."""
 
@@ -109,15 +109,11 @@ class ExampleDecoder:
         """Returns the image as stored, and its int64 label."""
         if not self.is_preprocessed:
             example = self._features.deserialize_example(record)
-            return example[self._image_key], tf.cast(example[self._label_key], tf.int64)
+            label = 0 if self._label_key is None else example[self._label_key]
+            return example[self._image_key], tf.cast(label, tf.int64)
         # Parse these two features directly: TFDS's generic decoding would take much of the time.
-        features = {
-            self._image_key: tf.io.FixedLenFeature((), tf.string),
-            self._label_key: tf.io.FixedLenFeature((), tf.int64),
-        }
-        example = tf.io.parse_single_example(record, features)
-        pixels = tf.io.decode_raw(example[self._image_key], tf.float32)
-        return tf.reshape(pixels, self._feature.shape), example[self._label_key]
+        image, label = parse_stored(record, self._image_key, self._label_key)
+        return tf.reshape(tf.io.decode_raw(image, tf.float32), self._feature.shape), label
 
     def _expected_labels(self) -> str:
         return f"; expected 0 to {self._num_classes - 1} (-1 marks a split without labels); choose another split"
@@ -147,6 +143,25 @@ class ExampleDecoder:
                 f"{low:g} to {high:g}; expected {np.dtype(self._feature.np_dtype).name} values from {expected}; "
                 "rescale the images and prepare the data set again"
             )
+
+
+def parse_stored(records: tf.Tensor, image_key: str, label_key: str | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Parses serialized examples, without decoding the images.
+
+    Args:
+        records: serialized examples, strings, shape ``()`` or ``(n,)``.
+        image_key: name of the image feature, stored as bytes.
+        label_key: name of the label feature; None if there is none, and all labels are 0.
+
+    Returns:
+        Stored bytes of the images, and their int64 labels.
+    """
+    features = {image_key: tf.io.FixedLenFeature((), tf.string)}
+    if label_key is not None:
+        features[label_key] = tf.io.FixedLenFeature((), tf.int64)
+    examples = tf.io.parse_example(records, features)
+    images = examples[image_key]
+    return images, tf.zeros(tf.shape(images), tf.int64) if label_key is None else examples[label_key]
 
 
 def label_error_in(message: str) -> str | None:

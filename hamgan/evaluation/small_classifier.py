@@ -44,6 +44,11 @@ def train_small_classifier(
         UserError: the data set cannot be used.
     """
     dataset = ClassificationDataset(config)
+    if dataset.num_classes < 2:
+        raise UserError(
+            f"data set '{config.dataset}' has a single class, a classifier expects at least two; evaluate with "
+            "TF-GAN's Inception instead"
+        )
     keras.utils.set_random_seed(seed)
     classifier = _classifier(resolution, dataset.num_classes)
     model = _with_augmentation(classifier, seed)

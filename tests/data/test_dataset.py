@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from dataset_helpers import pictures, write_dataset
 from hamgan.config import DataConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.errors import UserError
+
+PREPROCESSED = tfds.features.Tensor(shape=(8, 8, 3), dtype=np.float32, encoding=tfds.features.Encoding.BYTES)
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
@@ -210,8 +213,22 @@ def test_missing_data_is_named(tiny, changes, message):
 
 
 def test_data_set_with_two_label_features_is_rejected(other_dir):
-    with pytest.raises(UserError, match="exactly one ClassLabel feature, found kind, color"):
+    with pytest.raises(UserError, match="at most one ClassLabel feature, found kind, color"):
         ClassificationDataset(DataConfig("two_labels", other_dir, "everything", "everything"))
+
+
+def test_data_set_without_labels_is_one_class_of_its_own_name(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="hamgan")
+    for name, feature in (("photographs", None), ("preprocessed", PREPROCESSED)):
+        images = pictures(12) if feature is None else pictures(12, np.float32, 1.0, -1.0)
+        dataset = ClassificationDataset(write_dataset(tmp_path / name, {"train": (images, None)}, feature))
+        assert (dataset.num_classes, dataset.class_names) == (1, ["given"])
+        images, labels = next(dataset.evaluation_batches("train", resolution=8, batch=12).as_numpy_iterator())
+        assert images.shape == (12, 8, 8, 3)
+        assert (labels.dtype, labels.tolist()) == (np.int32, [0] * 12)
+        _, labels = next(dataset.training_batches(resolution=8, batch=4, seed=0).as_numpy_iterator())
+        assert labels.tolist() == [0] * 4
+        assert "given has no ClassLabel feature: all images are of one class" in caplog.text
 
 
 def test_unsupported_image_feature_is_named(tmp_path):
