@@ -18,6 +18,7 @@ TPU_PRECISIONS = ("float32", "mixed_bfloat16")
 PRECISIONS = (*TPU_PRECISIONS, "float64")
 BATCH_NORM_MODES = ("moving", "batch", "standing")
 ON_COLLAPSE = ("stop", "rollback")
+LABEL_DISTRIBUTIONS = ("uniform", "dataset")
 
 
 _Value = TypeVar("_Value")
@@ -206,6 +207,9 @@ class TrainConfig:
     """Number of discriminator updates per step, each with a new batch of real images."""
     generator_updates: int = 1
     """Number of generator updates per step."""
+    label_distribution: str = "uniform"
+    """Distribution of the random labels of generated images, in training and evaluation: "uniform", or "dataset", in
+    proportion to the images of each class in the training split."""
     generator_learning_rate: float = 1e-4
     discriminator_learning_rate: float = 4e-4
     adam_beta1: float = 0.0
@@ -237,7 +241,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Validates the fields."""
-        for name, choices in (("precision", PRECISIONS), ("on_collapse", ON_COLLAPSE)):
+        for name, choices in (
+            ("precision", PRECISIONS),
+            ("on_collapse", ON_COLLAPSE),
+            ("label_distribution", LABEL_DISTRIBUTIONS),
+        ):
             value = getattr(self, name)
             _require(value in choices, f"{name} must be one of {', '.join(choices)}, found '{value}'")
         _require_positive(

@@ -11,9 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 from hamgan.config import DataConfig
-from hamgan.data.content_digest import DEFAULT_CACHE, cached_content_sha256
-from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder
+from hamgan.data.class_counts import cached_label_counts
+from hamgan.data.content_digest import cached_content_sha256
+from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder, check_label
 from hamgan.data.metadata import describe_subset, feature_keys, open_dataset, read_preparation_record
+from hamgan.data.parts_cache import DEFAULT_CACHE
 from hamgan.data.records import RecordPart, explain_read_error, first_records, missing_files, read_parts
 from hamgan.data.splits import with_splits
 from hamgan.data.streams import shuffled_records
@@ -59,6 +61,7 @@ class ClassificationDataset:
         self._configured_splits = tuple(dict.fromkeys((config.train_split, config.validation_split)))
         self._checked_splits: set[str] = set()
         self._digests: dict[tuple[str, int], str] = {}
+        self._class_counts: dict[str, list[int]] = {}
         subset = describe_subset(read_preparation_record(self._folder))
         if subset:
             _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self._folder, subset)
@@ -128,6 +131,27 @@ class ClassificationDataset:
             "examples": size,
             "sha256": self._digests[split, num_hashed],
         }
+
+    def class_counts(self, split: str, cache_dir: str = DEFAULT_CACHE) -> list[int]:
+        """Returns the number of examples of each class in a split.
+
+        Args:
+            split: name of the split.
+            cache_dir: local folder that counts are cached in.
+
+        Raises:
+            UserError: the split does not exist, its records cannot be read, or a label is out of range.
+        """
+        size = self.num_examples(split)
+        if self.label_key is None:
+            return [size]
+        if split not in self._class_counts:
+            with self.reading(split):
+                counts = cached_label_counts(self._parts(split), self.label_key, cache_dir)
+            for label in counts:
+                check_label(label, self.num_classes, self.config.dataset, split)
+            self._class_counts[split] = [counts.get(label, 0) for label in range(self.num_classes)]
+        return self._class_counts[split]
 
     def provenance(self, split: str) -> dict[str, Any]:
         """Returns where a split was read from, to record beside results. It is not part of the split's identity.

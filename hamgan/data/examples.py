@@ -101,7 +101,7 @@ class ExampleDecoder:
         # Assert here, not in the training step: XLA drops assertions.
         prefix = f"data set {self._name}, split {split}: found label "
         is_class = tf.logical_and(label >= 0, label < self._num_classes)
-        message = tf.strings.join([prefix, tf.strings.as_string(label), self._expected_labels()])
+        message = tf.strings.join([prefix, tf.strings.as_string(label), _expected_labels(self._num_classes)])
         with tf.control_dependencies([tf.debugging.Assert(is_class, [message])]):
             return image, tf.cast(label, tf.int32)
 
@@ -114,9 +114,6 @@ class ExampleDecoder:
         # Parse these two features directly: TFDS's generic decoding would take much of the time.
         image, label = parse_stored(record, self._image_key, self._label_key)
         return tf.reshape(tf.io.decode_raw(image, tf.float32), self._feature.shape), label
-
-    def _expected_labels(self) -> str:
-        return f"; expected 0 to {self._num_classes - 1} (-1 marks a split without labels); choose another split"
 
     def check_first(self, records: tf.data.Dataset, split: str) -> None:
         """Checks the labels and the pixel range of the first ``CHECKED_EXAMPLES`` examples.
@@ -131,8 +128,7 @@ class ExampleDecoder:
         """
         darkest, brightest = [], []
         for image, label in records.take(CHECKED_EXAMPLES).map(self._stored).as_numpy_iterator():
-            if not 0 <= label < self._num_classes:
-                raise UserError(f"data set {self._name}, split {split}: found label {label}{self._expected_labels()}")
+            check_label(label, self._num_classes, self._name, split)
             darkest.append(np.min(image))
             brightest.append(np.max(image))
         expected = _PREPROCESSED if self.is_preprocessed else _PHOTOGRAPHS[np.dtype(self._feature.np_dtype).name]
@@ -162,6 +158,26 @@ def parse_stored(records: tf.Tensor, image_key: str, label_key: str | None) -> t
     examples = tf.io.parse_example(records, features)
     images = examples[image_key]
     return images, tf.zeros(tf.shape(images), tf.int64) if label_key is None else examples[label_key]
+
+
+def _expected_labels(num_classes: int) -> str:
+    return f"; expected 0 to {num_classes - 1} (-1 marks a split without labels); choose another split"
+
+
+def check_label(label: int, num_classes: int, name: str, split: str) -> None:
+    """Checks that a label is in range.
+
+    Args:
+        label: label of an example.
+        num_classes: number of classes.
+        name: name of the data set, for the error message.
+        split: name of the split, for the error message.
+
+    Raises:
+        UserError: the label is not in [0, num_classes).
+    """
+    if not 0 <= label < num_classes:
+        raise UserError(f"data set {name}, split {split}: found label {label}{_expected_labels(num_classes)}")
 
 
 def label_error_in(message: str) -> str | None:

@@ -26,7 +26,7 @@ from hamgan.files import write_atomically
 from hamgan.runs.checkpoints import restore, write_checkpoint
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.grids import image_grid
-from hamgan.training.start import check_classes
+from hamgan.training.start import check_classes, class_counts_of
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep, make_train_function
 
@@ -227,7 +227,7 @@ class Doctor:
                 ),
             )
         )
-        train = make_train_function(TrainStep(state, config, strategy), strategy)
+        train = make_train_function(TrainStep(state, config, strategy, class_counts_of(config, dataset)), strategy)
         stream = random_streams.run_stream(config.train.seed)
         start = time.monotonic()
         with dataset.reading(config.data.train_split):

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class Evaluator:
         config: config of the experiment, including its ``evaluation`` settings.
         strategy: strategy whose replicas share the work.
         cache_dir: local folder for features. Those of real images are kept, those of fakes until they are scored.
+        class_counts: class counts by which labels of fakes are drawn, from
+            :meth:`hamgan.runs.directory.RunDirectory.read_class_counts`; None for uniform labels.
 
     Raises:
         UserError: the data set or the classifier is missing or unusable, or the data set is too small for the requested
@@ -56,11 +58,13 @@ class Evaluator:
         config: ExperimentConfig,
         strategy: tf.distribute.Strategy | None = None,
         cache_dir: str = DEFAULT_FOLDER,
+        class_counts: Sequence[int] | None = None,
     ) -> None:
         self.config = config = fitted_config(config)
         self.settings = config.evaluation
         self.strategy = strategy or tf.distribute.get_strategy()
         self.cache_dir = cache_dir
+        self.class_counts = class_counts
         self.dataset = ClassificationDataset(config.data)
         replicas = self.strategy.num_replicas_in_sync
         if self.settings.batch_norm != "moving" and self.settings.batch % replicas:
@@ -132,7 +136,7 @@ class Evaluator:
         return self._cards().provenance()
 
     def _cards(self) -> CardMaker:
-        return CardMaker(self.config, self.dataset, self.classifier, self.cache_dir)
+        return CardMaker(self.config, self.dataset, self.classifier, self.cache_dir, self.class_counts)
 
     def _count(self, split: str) -> int:
         """Returns the number of images of a split that are used."""
@@ -172,6 +176,7 @@ class Evaluator:
                     passes=settings.standing_passes,
                     strategy=self.strategy,
                     truncation=settings.truncation,
+                    class_counts=self.class_counts,
                 )
             sampler = self._sampler(weights)
             labels = sampler.random_labels(settings.num_samples * settings.repeats - first, first=first)
@@ -207,6 +212,7 @@ class Evaluator:
                 batch=self.settings.batch,
                 strategy=self.strategy,
                 truncation=self.settings.truncation,
+                class_counts=self.class_counts,
                 statistics="batch" if self.settings.batch_norm == "batch" else "moving",
                 postprocess=self.classifier,
             )

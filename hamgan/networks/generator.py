@@ -141,17 +141,20 @@ class Generator(Network):
         first: int | tf.Tensor = 0,
         count: int,
         labels: tf.Tensor | None = None,
+        class_counts: Sequence[int] | None = None,
         truncation: float | None = None,
     ) -> GeneratorInputs:
         """Draws the inputs of images ``first`` to ``first + count - 1``.
 
-        The inputs of an image depend only on the seed, its index and the truncation.
+        The inputs of an image depend only on the seed, its index, the class counts and the truncation.
 
         Args:
             seed: integer seed, or key of a random stream from :func:`hamgan.random_streams.fold`.
             first: index of the first image.
             count: number of images.
-            labels: labels to use, shape ``(count,)``; by default, uniform random labels.
+            labels: labels to use, shape ``(count,)``; by default, random labels.
+            class_counts: number of images of each class, in proportion to which random labels are drawn; None draws all
+                classes equally often.
             truncation: bound t of the truncated normal distribution of z, which has values in [-t, t]; None does not
                 truncate.
 
@@ -168,14 +171,26 @@ class Generator(Network):
             truncation=truncation,
         )
         if labels is None:
-            labels = self.draw_labels(key, first=first, count=count)
+            labels = self.draw_labels(key, first=first, count=count, class_counts=class_counts)
         bases = self.draw_initial_bases(key, Purpose.GENERATOR_BASES, first=first, count=count)
         return GeneratorInputs(z, labels, bases)
 
-    def draw_labels(self, seed: int | tf.Tensor, *, first: int | tf.Tensor = 0, count: int) -> tf.Tensor:
-        """Draws uniform labels of images ``first`` to ``first + count - 1``, int32, shape ``(count,)``."""
-        key = random_streams.fold(seed, Purpose.LABELS)
-        return random_streams.draw_labels(key, first=first, count=count, num_classes=self.num_classes)
+    def draw_labels(
+        self,
+        seed: int | tf.Tensor,
+        *,
+        first: int | tf.Tensor = 0,
+        count: int,
+        class_counts: Sequence[int] | None = None,
+    ) -> tf.Tensor:
+        """Draws the random labels of :meth:`draw_inputs`, int32, shape ``(count,)``."""
+        return random_streams.draw_labels(
+            random_streams.fold(seed, Purpose.LABELS),
+            first=first,
+            count=count,
+            num_classes=self.num_classes,
+            class_counts=class_counts,
+        )
 
     def input_signature(self) -> list[keras.InputSpec]:
         """Returns shape, dtype and name of z and the labels."""

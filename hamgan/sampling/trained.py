@@ -70,6 +70,14 @@ class Run:
         restore(self.checkpoint, network_variables(network), part=network.name)
         return network
 
+    @functools.cached_property
+    def class_counts(self) -> list[int] | None:
+        """Number of training images of each class; None if the run draws labels uniformly.
+
+        ``generator.draw_inputs(..., class_counts=run.class_counts)`` draws labels as in training.
+        """
+        return RunDirectory(self.path).read_class_counts(self.config)
+
     def labels(self, classes: Sequence[int | str]) -> list[int]:
         """Returns the labels of classes.
 

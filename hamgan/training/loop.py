@@ -26,7 +26,7 @@ from hamgan.runs.lock import RunLock
 from hamgan.training.collapse import TrainingDivergedError, describe_collapse
 from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
-from hamgan.training.start import begin, restore_on_all_workers, resume
+from hamgan.training.start import begin, class_counts_of, restore_on_all_workers, resume
 from hamgan.training.state import TrainState
 from hamgan.training.step import StepsTaken, TrainStep, make_train_function
 
@@ -89,7 +89,7 @@ class _Loop:
         self.dataset = dataset
         self.state = state
         self.step = int(state.step.numpy())
-        train_step = TrainStep(state, config, strategy)
+        train_step = TrainStep(state, config, strategy, class_counts_of(config, dataset))
         self.layers = train_step.layers_with_singular_values
         self.singular_values: dict[str, float] = {}
         self.watch = watch

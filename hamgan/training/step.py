@@ -1,6 +1,6 @@
 """The training step: discriminator updates, then generator updates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import keras
@@ -36,11 +36,20 @@ class TrainStep:
         state: state to train, created in the scope of the strategy.
         config: config of the experiment.
         strategy: strategy that runs the step.
+        class_counts: number of images of each class, in proportion to which labels of fakes are drawn; None draws all
+            classes equally often.
     """
 
-    def __init__(self, state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self,
+        state: TrainState,
+        config: ExperimentConfig,
+        strategy: tf.distribute.Strategy,
+        class_counts: Sequence[int] | None = None,
+    ) -> None:
         self.state = state
         self.config = config.train
+        self.class_counts = class_counts
         self.num_replicas = strategy.num_replicas_in_sync
         self.batch = replica_batch(config.train.global_batch, strategy)
         self._spectrally_normalized = {
@@ -99,7 +108,9 @@ class TrainStep:
         return tf.cast(replica, tf.int64) * self.batch
 
     def _fake(self, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs = self.state.generator.draw_inputs(key, first=self._first(), count=self.batch)
+        inputs = self.state.generator.draw_inputs(
+            key, first=self._first(), count=self.batch, class_counts=self.class_counts
+        )
         return self.state.generator(*inputs, training=True), inputs.labels
 
     def _discriminator_bases(self, key: tf.Tensor, *purposes: Purpose) -> tuple[tf.Tensor, ...]:

@@ -69,6 +69,7 @@ def test_overrides_are_validated_together():
         ("train.ema_warmup=0.5", r"train.ema_warmup must be at least 1, found 0.5"),
         ("train.ema_decay=1", r"train.ema_decay must be in \[0, 1\), found 1.0"),
         ("train.seed=-1", r"train.seed must be in"),
+        ("train.label_distribution=equal", "train.label_distribution must be one of uniform, dataset, found 'equal'"),
         ("evaluation.seed=-1", r"evaluation.seed must be in"),
         ("model.resolution=48", "model.resolution must be one of 32, 64, 128, 256"),
         ("model.generator.context.0.ham=nfm", "model.generator.context.0.ham must be one of nmf, cd, vq, found 'nfm'"),
