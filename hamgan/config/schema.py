@@ -4,6 +4,7 @@ import dataclasses
 from typing import Annotated, Any, TypeVar
 
 from hamgan.architecture import (
+    CHANNELS,
     CONVOLUTION_FORMS,
     HAM_NAMES,
     HAMBURGER_VERSIONS,
@@ -140,6 +141,8 @@ class ModelConfig:
     resolution: FromDataset[int] = 128
     """Height and width of the images."""
     num_classes: FromDataset[int] = 1000
+    channels: int = 3
+    """Number of channels of the images: 3 for RGB, 1 for gray."""
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     convolution_form: str = "auto"
@@ -153,6 +156,7 @@ class ModelConfig:
             self.resolution is FROM_DATASET or self.resolution in RESOLUTIONS,
             f"model.resolution must be one of {', '.join(map(str, RESOLUTIONS))}, found {self.resolution}",
         )
+        _require(self.channels in CHANNELS, f"model.channels must be 1 (gray) or 3 (RGB), found {self.channels}")
         _require(
             self.convolution_form in CONVOLUTION_FORMS,
             f"model.convolution_form must be one of {', '.join(CONVOLUTION_FORMS)}, found '{self.convolution_form}'",

@@ -182,6 +182,7 @@ class ClassificationDataset:
         resolution: int,
         batch: int,
         seed: int,
+        channels: int = 3,
         skip_examples: int = 0,
         host: int = 0,
         num_hosts: int = 1,
@@ -196,14 +197,16 @@ class ClassificationDataset:
             resolution: height and width of the images, in pixels.
             batch: images per batch, summed over all hosts.
             seed: seed of the order, below 2^31.
+            channels: number of channels of the images: 3 for RGB, 1 for gray. Stored images are converted by
+                :func:`hamgan.data.preprocessing.with_channels`.
             skip_examples: number of examples to skip, a multiple of ``batch``.
             host: index of this host.
             num_hosts: number of hosts that share each batch.
             batches_per_host: number of equal batches to split the host's share into, one per local replica.
 
         Returns:
-            Float32 images in [-1, 1], shape ``(n, resolution, resolution, 3)``, and int32 labels, shape ``(n,)``, with
-            ``n = batch / num_hosts / batches_per_host``.
+            Float32 images in [-1, 1], shape ``(n, resolution, resolution, channels)``, and int32 labels, shape
+            ``(n,)``, with ``n = batch / num_hosts / batches_per_host``.
 
         Raises:
             UserError: the first examples have unexpected pixels or labels, or the images are stored at another
@@ -225,10 +228,18 @@ class ClassificationDataset:
             host=host,
             num_hosts=num_hosts,
         )
-        return self._batches(records, split, resolution, batch // num_hosts // batches_per_host, drop_remainder=True)
+        share = batch // num_hosts // batches_per_host
+        return self._batches(records, split, resolution, channels, share, drop_remainder=True)
 
     def evaluation_batches(
-        self, split: str, *, resolution: int, batch: int, first: int = 0, last: int | None = None
+        self,
+        split: str,
+        *,
+        resolution: int,
+        batch: int,
+        channels: int = 3,
+        first: int = 0,
+        last: int | None = None,
     ) -> tf.data.Dataset:
         """Returns the examples ``first`` to ``last - 1`` of a split, in stored order.
 
@@ -239,11 +250,13 @@ class ClassificationDataset:
             split: name of the split.
             resolution: height and width of the images, in pixels.
             batch: images per batch; the last batch may be smaller.
+            channels: number of channels of the images, as in :meth:`training_batches`.
             first: index of the first example.
             last: index after the last example; None for the end of the split.
 
         Returns:
-            Float32 images in [-1, 1], shape ``(n, resolution, resolution, 3)``, and int32 labels, shape ``(n,)``.
+            Float32 images in [-1, 1], shape ``(n, resolution, resolution, channels)``, and int32 labels, shape
+            ``(n,)``.
 
         Raises:
             UserError: the split does not exist, its first examples have unexpected pixels or labels, or its images are
@@ -253,16 +266,23 @@ class ClassificationDataset:
         size = self.num_examples(split)
         count = (size if last is None else last) - first
         records = records.repeat().skip(first).take(count).apply(tf.data.experimental.assert_cardinality(count))
-        return self._batches(records, split, resolution, batch, drop_remainder=False)
+        return self._batches(records, split, resolution, channels, batch, drop_remainder=False)
 
     def _batches(
-        self, records: tf.data.Dataset, split: str, resolution: int, batch: int, *, drop_remainder: bool
+        self,
+        records: tf.data.Dataset,
+        split: str,
+        resolution: int,
+        channels: int,
+        batch: int,
+        *,
+        drop_remainder: bool,
     ) -> tf.data.Dataset:
         self._check_resolution(resolution)
         self._check_first_examples(split)
 
         def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._decoder.decode(record, split, resolution)
+            return self._decoder.decode(record, split, resolution, channels)
 
         # map() before batch(): with deterministic ops enabled, TensorFlow runs a map over batches on a single core.
         dataset = records.map(prepare, tf.data.AUTOTUNE)

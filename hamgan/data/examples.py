@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from hamgan.data.preprocessing import WHITE, preprocess
+from hamgan.data.preprocessing import WHITE, preprocess, with_channels
 from hamgan.errors import UserError
 
 CHECKED_EXAMPLES = 32
@@ -82,22 +82,22 @@ class ExampleDecoder:
         self.is_preprocessed = is_preprocessed(self._feature)
         """Whether images are stored as float32 in [-1, 1], cropped and resampled to one resolution."""
 
-    def decode(self, record: tf.Tensor, split: str, resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(self, record: tf.Tensor, split: str, resolution: int, channels: int = 3) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes one example within a ``tf.data`` pipeline.
 
         Args:
             record: serialized example, a scalar string.
             split: name of the example's split, for error messages.
             resolution: height and width of the result, in pixels.
+            channels: number of channels of the result, 1 or 3.
 
         Returns:
-            Float32 image in [-1, 1], shape ``(resolution, resolution, 3)``, and int32 label, shape ``()``. If the label
-            is out of range, evaluating them raises an InvalidArgumentError, whose message :func:`label_error_in`
-            parses.
+            Float32 image in [-1, 1], shape ``(resolution, resolution, channels)``, and int32 label, shape ``()``. If
+            the label is out of range, evaluating them raises an InvalidArgumentError, whose message
+            :func:`label_error_in` parses.
         """
         image, label = self._stored(record)
-        if not self.is_preprocessed:
-            image = preprocess(image, resolution)
+        image = with_channels(image, channels) if self.is_preprocessed else preprocess(image, resolution, channels)
         # Assert here, not in the training step: XLA drops assertions.
         prefix = f"data set {self._name}, split {split}: found label "
         is_class = tf.logical_and(label >= 0, label < self._num_classes)

@@ -81,6 +81,7 @@ class CardMaker:
             "truncation": settings.truncation,
             "seed": settings.seed,
             "resolution": self.config.model.resolution,
+            **channels_card(self.config),
             "classifier": self.classifier.card(),
         }
 
@@ -109,6 +110,11 @@ class CardMaker:
 
     def _images(self, split: str) -> int:
         return images_used(self.config, self.dataset, split)
+
+
+def channels_card(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the entry of a card for the number of channels; none for RGB, as in earlier cards."""
+    return {} if config.model.channels == 3 else {"channels": config.model.channels}
 
 
 def images_used(config: ExperimentConfig, dataset: ClassificationDataset, split: str) -> int:

@@ -122,6 +122,7 @@ class Doctor:
         start = time.monotonic()
         batches = dataset.training_batches(
             resolution=self.config.model.resolution,
+            channels=self.config.model.channels,
             batch=self.config.train.global_batch,
             seed=self.config.train.seed,
         )
@@ -219,6 +220,7 @@ class Doctor:
                 strategy,
                 lambda host, num_hosts: dataset.training_batches(
                     resolution=config.model.resolution,
+                    channels=config.model.channels,
                     batch=config.train.global_batch,
                     seed=config.train.seed,
                     host=host,

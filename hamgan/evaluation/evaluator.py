@@ -19,7 +19,7 @@ from hamgan.data.preprocessing import PREPROCESSING
 from hamgan.distribution.replicas import on_all_replicas
 from hamgan.distribution.strategies import agreed, is_chief
 from hamgan.errors import PreemptedError, UserError, reason_of
-from hamgan.evaluation.card import CardMaker, extras_of, images_used
+from hamgan.evaluation.card import CardMaker, channels_card, extras_of, images_used
 from hamgan.evaluation.classifier import Classifier
 from hamgan.evaluation.features import DEFAULT_FOLDER, Features, FeatureStore
 from hamgan.evaluation.neighbors import DENSITY_NEIGHBORS
@@ -272,11 +272,16 @@ class Evaluator:
 
     def _real_features(self, split: str) -> Features | None:
         count = self._count(split)
-        resolution = self.config.model.resolution
+        model = self.config.model
 
         def batches(first: int) -> Batches:
             images_and_labels = self.dataset.evaluation_batches(
-                split, resolution=resolution, batch=self.settings.batch, first=first, last=count
+                split,
+                resolution=model.resolution,
+                channels=model.channels,
+                batch=self.settings.batch,
+                first=first,
+                last=count,
             )
             with self.dataset.reading(split):
                 for images, labels in images_and_labels.as_numpy_iterator():
@@ -286,7 +291,8 @@ class Evaluator:
         if is_chief(self.strategy):
             content = {
                 "real": self._cards().identity(split)["sha256"],
-                "resolution": resolution,
+                "resolution": model.resolution,
+                **channels_card(self.config),
                 "preprocessing": PREPROCESSING,
                 "classifier": self.classifier.card(),
             }

@@ -65,6 +65,7 @@ def _shared_arguments(config: ModelConfig, precision: str) -> dict[str, Any]:
     return {
         "resolution": config.resolution,
         "num_classes": config.num_classes,
+        "channels": config.channels,
         "convolution_form": config.convolution_form,
         "dtype": precision,
     }

@@ -28,6 +28,7 @@ class Generator(Network):
     Args:
         resolution: height and width of the images: 32, 64, 128 or 256.
         num_classes: number of classes.
+        channels: number of channels of the images: 3 for RGB, 1 for gray.
         base_channels: number of channels at full resolution; 64 in the published networks.
         z_dim: number of latent dimensions.
         batch_norm_momentum: decay of the moving averages, in [0, 1).
@@ -56,6 +57,7 @@ class Generator(Network):
         *,
         resolution: int,
         num_classes: int,
+        channels: int = 3,
         base_channels: int = 64,
         z_dim: int = 128,
         batch_norm_momentum: float = 0.999,
@@ -67,6 +69,7 @@ class Generator(Network):
         super().__init__(
             resolution=resolution,
             num_classes=num_classes,
+            channels=channels,
             base_channels=base_channels,
             context=context,
             convolution_form=convolution_form,
@@ -90,7 +93,8 @@ class Generator(Network):
             )
             self._create_context([size for size, _ in stages[1:]], batch_norm="conditional", **batch_norm)
             self.norm = BatchNormalization(momentum=batch_norm_momentum, name="norm", **common)
-            self.to_rgb = SNConv2D(3, 3, name="to_rgb", **common)
+            # Checkpoints contain this name for any number of channels.
+            self.to_rgb = SNConv2D(channels, 3, name="to_rgb", **common)
             self.build((None, z_dim))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -123,7 +127,7 @@ class Generator(Network):
                 :meth:`hamgan.layers.BatchNormalization.call`.
 
         Returns:
-            Images in [-1, 1], shape ``(batch, resolution, resolution, 3)``, in the dtype of the variables.
+            Images in [-1, 1], shape ``(batch, resolution, resolution, channels)``, in the dtype of the variables.
         """
         labels = class_labels(labels, self.num_classes, layer=self.name, examples=z)
         z = tf.cast(z, self.compute_dtype)
@@ -202,8 +206,8 @@ class Generator(Network):
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        """Returns ``(batch, resolution, resolution, 3)``."""
-        return (input_shape[0], self.resolution, self.resolution, 3)
+        """Returns ``(batch, resolution, resolution, channels)``."""
+        return (input_shape[0], self.resolution, self.resolution, self.channels)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -94,7 +94,7 @@ class Sampler:
 
         Yields:
             Results of ``postprocess`` for at most ``batch`` images; by default, the images, float32 in [-1, 1], shape
-            ``(images, resolution, resolution, 3)``.
+            ``(images, resolution, resolution, channels)``.
 
         Raises:
             ValueError: if labels have the wrong shape or dtype, or are out of range.
@@ -119,7 +119,7 @@ class Sampler:
             class_names: name of each class of the generator.
 
         Returns:
-            uint8 array of shape ``(len(classes) * resolution, margin + per_class * resolution, 3)``.
+            uint8 array of shape ``(len(classes) * resolution, margin + per_class * resolution, channels)``.
         """
         labels = np.repeat(np.asarray(classes), per_class)
         images = np.concatenate(list(self.batches(labels)))

@@ -124,7 +124,8 @@ class Run:
             batch: number of images per batch.
 
         Returns:
-            Images, uint8, shape ``(len(classes) * per_class, resolution, resolution, 3)``, grouped by class.
+            Images, uint8, shape ``(len(classes) * per_class, resolution, resolution, channels)``, grouped by
+            class.
 
         Raises:
             UserError: if a class does not exist or an argument is out of range.

@@ -39,9 +39,9 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
     def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Metrics:
         return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
 
-    resolution = config.model.resolution
+    resolution, channels = config.model.resolution, config.model.channels
     batch = (
-        tf.TensorSpec((core_batch, resolution, resolution, 3), tf.float32),
+        tf.TensorSpec((core_batch, resolution, resolution, channels), tf.float32),
         tf.TensorSpec((core_batch,), tf.int32),
     )
     arguments = (tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32), *batch * train.discriminator_updates)

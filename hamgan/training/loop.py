@@ -83,7 +83,7 @@ class _Loop:
         watch: PreemptionWatch,
     ) -> None:
         self.config = config.train
-        self.resolution = config.model.resolution
+        self.model = config.model
         self.run = run
         self.strategy = strategy
         self.dataset = dataset
@@ -124,7 +124,8 @@ class _Loop:
 
         def dataset_of_host(host: int, num_hosts: int) -> tf.data.Dataset:
             return self.dataset.training_batches(
-                resolution=self.resolution,
+                resolution=self.model.resolution,
+                channels=self.model.channels,
                 batch=self.config.global_batch,
                 seed=int(self.stream[0].numpy()),
                 skip_examples=self.step * self.config.discriminator_updates * self.config.global_batch,

@@ -64,8 +64,8 @@ class TrainStep:
         """Takes one step.
 
         Args:
-            real_batches: images in [-1, 1], shape ``(batch, height, width, 3)``, and labels, shape ``(batch,)``, for
-                each discriminator update.
+            real_batches: images in [-1, 1], shape ``(batch, height, width, channels)``, and labels, shape ``(batch,)``,
+                for each discriminator update.
             step: number of previous steps.
             stream: random stream of the run, from :func:`hamgan.random_streams.run_stream`.
 

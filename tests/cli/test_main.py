@@ -23,7 +23,7 @@ from hamgan.runs.directory import RunDirectory
 
 TINY = (
     *("model.generator.base_channels=2", "model.discriminator.base_channels=2", "model.discriminator.context=none"),
-    *("model.generator.context.0.num_steps=1", "train.global_batch=4", "train.image_every=0", "train.steps=2"),
+    *("model.generator.context.0.num_steps=1", "train.global_batch=4", "train.image_every=2", "train.steps=2"),
 )
 
 OPTIONS = {
@@ -207,14 +207,14 @@ def test_a_dry_run_prints_the_settings_and_does_nothing(run_path, tmp_path, caps
     assert sorted(str(path) for path in pathlib.Path(run_path).rglob("*")) == before
 
 
-def test_a_new_data_set_trains_with_its_own_classes_resolution_and_labels(
+def test_a_new_data_set_trains_with_its_own_classes_resolution_and_labels_in_gray(
     digits_dir, classifier_path, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # The folder of the cache.
     path = str(tmp_path / "run")
     train = ["train", "--run", path, "--preset", "small_data"]
     data = ["--dataset", "digits", "--data_dir", digits_dir]
-    settings = ["--override", *TINY, "train.label_distribution=dataset"]
+    settings = ["--override", *TINY, "train.label_distribution=dataset", "model.channels=1"]
     assert main([*train, *data, "--dry_run"]) == 0
     printed = experiment_from_json(capsys.readouterr().out, "printed")
     assert printed.model.num_classes is printed.model.resolution is printed.data.train_split is FROM_DATASET
@@ -237,8 +237,12 @@ def test_a_new_data_set_trains_with_its_own_classes_resolution_and_labels(
     (result,) = hamgan.evaluate(path, classifier=classifier_path, num_samples=24)
     digest = hashlib.sha256(json.dumps(counts).encode()).hexdigest()
     assert result["card"]["label_distribution"] == f"dataset, class counts {digest[:16]}"
+    assert result["card"]["channels"] == 1
     os.remove(RunDirectory(path).class_counts_path)
-    assert hamgan.load(path).sample([3]).shape == (1, 32, 32, 3)
+    assert hamgan.load(path).sample([3]).shape == (1, 32, 32, 1)
+    assert main(["sample", "--run", path, "--out", str(tmp_path / "grid.png"), "--classes", "3"]) == 0
+    for picture in (tmp_path / "grid.png", pathlib.Path(RunDirectory(path).samples_path(2))):
+        assert tf.io.decode_png(picture.read_bytes()).shape[2] == 1
     _fails_with(capsys, ["evaluate", "--run", path, "--classifier", classifier_path], "class_counts.json is missing")
 
 

@@ -185,6 +185,21 @@ def test_features_are_found_under_any_name_and_grayscale_becomes_rgb(other_dir):
     assert sorted(labels) == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("stored", ["photographs", "preprocessed"])
+def test_batches_of_rgb_images_can_be_gray(tmp_path, stored):
+    is_photograph = stored == "photographs"
+    images = pictures(12) if is_photograph else pictures(12, np.float32, 1.0, -1.0)
+    config = write_dataset(tmp_path, {"train": (images, [0] * 12)}, None if is_photograph else PREPROCESSED)
+    dataset = ClassificationDataset(config)
+    rgb, gray = (
+        next(dataset.evaluation_batches("train", resolution=8, batch=12, channels=channels).as_numpy_iterator())[0]
+        for channels in (3, 1)
+    )
+    np.testing.assert_allclose(gray, rgb.astype(np.float64) @ [[0.299], [0.587], [0.114]], atol=1e-6)
+    first, _ = next(dataset.training_batches(resolution=8, batch=4, seed=0, channels=1).as_numpy_iterator())
+    assert first.shape == (4, 8, 8, 1)
+
+
 def test_split_can_be_a_slice(other_dir):
     config = DataConfig(
         dataset="shapes", data_dir=other_dir, train_split="everything[:50%]", validation_split="everything[50%:]"

@@ -260,6 +260,15 @@ def test_image_grid_places_images_row_by_row():
     np.testing.assert_array_equal(grid[3, ::3, 0], [191, 255, 255])
 
 
+def test_grids_of_gray_images_are_gray():
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 1)).astype(np.float32)
+    grid = image_grid(images, columns=2, row_names=["cat", "dog"])
+    assert grid.shape[2] == 1
+    np.testing.assert_array_equal(
+        grid.repeat(3, -1), image_grid(images.repeat(3, -1), columns=2, row_names=["cat", "dog"])
+    )
+
+
 def test_names_stand_in_a_margin_beside_their_rows():
     images = np.zeros((3, 32, 32, 3), np.uint8)
     margin = image_grid(images, columns=1, row_names=["cat", "", "cat"])[:, :-32]
