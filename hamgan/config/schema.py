@@ -184,7 +184,7 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """A TFDS classification data set, with image and label features."""
+    """A TFDS data set of images, with or without labels."""
 
     dataset: str = "imagenet2012"
     """Name of the data set."""

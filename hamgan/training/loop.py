@@ -12,6 +12,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig
 from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.fitted_config import fitted_config
 from hamgan.distribution.strategies import (
     UNAVAILABLE,
     distribute,
@@ -44,7 +45,9 @@ def train(
     """Trains to ``config.train.steps``, and resumes from the newest checkpoint of the run if there is one.
 
     Args:
-        config: config of the experiment. When a run is resumed, only the fields in ``MAY_CHANGE`` may differ.
+        config: config of the experiment. What it leaves to the data set is set first, see
+            :func:`hamgan.data.fitted_config.fitted_config`. When a run is resumed, only the fields in ``MAY_CHANGE``
+            may differ.
         run: folder of the run.
         strategy: strategy from :func:`hamgan.distribution.strategies.create_strategy`.
         watch: active watch for SIGTERM; by default, a new one.
@@ -60,6 +63,7 @@ def train(
         with PreemptionWatch() as watch:
             train(config, run, strategy, watch)
         return
+    config = fitted_config(config)
     # Operations on a TPU are deterministic anyway.
     if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, differences
 from hamgan.data.dataset import ClassificationDataset
-from hamgan.data.fitted_config import fitted_config
 from hamgan.distribution.strategies import agreed, describe, is_chief
 from hamgan.errors import UserError
 from hamgan.runs.checkpoints import checkpoint_path, restore, restore_newest
@@ -139,16 +138,9 @@ def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
 
 
 def resolved(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns the config as a run records it.
-
-    The path of a local data folder is absolute, so that the run works from any directory, and values that the config
-    leaves to the data set are set (:func:`hamgan.data.fitted_config.fitted_config`).
-
-    Raises:
-        UserError: the data set does not determine such a value, or cannot be opened.
-    """
+    """Returns the config with an absolute path of a local data folder, so that a run works from any directory."""
     data_dir = config.data.data_dir
-    if data_dir is not None and "://" not in data_dir:
-        data = dataclasses.replace(config.data, data_dir=os.path.abspath(data_dir))
-        config = dataclasses.replace(config, data=data)
-    return fitted_config(config)
+    if data_dir is None or "://" in data_dir:
+        return config
+    data = dataclasses.replace(config.data, data_dir=os.path.abspath(data_dir))
+    return dataclasses.replace(config, data=data)
