@@ -31,6 +31,12 @@ class Purpose(enum.IntEnum):
     ROLLBACK = 8
     STANDING_STATISTICS = 9
     STORED_BASES = 10
+    FLIPS = 11
+    AUGMENTATION_REAL = 12
+    AUGMENTATION_FAKE = 13
+    CONSISTENCY_REAL = 14
+    CONSISTENCY_FAKE = 15
+    LOGIT_PROBE = 16
 
 
 def non_negative(number: int) -> int:

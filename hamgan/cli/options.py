@@ -63,14 +63,14 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """Adds ``--data_dir``."""
     parser.add_argument(
         "--data_dir",
-        type=_folder,
+        type=path_value,
         metavar="DIR",
         help="folder of the TFDS data sets (default: TFDS's own, ~/tensorflow_datasets)",
     )
 
 
-def _folder(text: str) -> str:
-    """Returns the path of a folder. In an assignment to a config, the name "none" would mean no value."""
+def path_value(text: str) -> str:
+    """Parses a path, as the ``type=`` of an option. In an assignment to a config, "none" would mean no value."""
     return os.path.join(os.curdir, text) if text.lower() == "none" else text
 
 

@@ -7,6 +7,7 @@ the same command again to resume; after SIGTERM, it saves the current step and e
   hamgan train --run runs/digits --preset digits --data_dir data
   hamgan train --run gs://bucket/runs/strong --preset hamgan_strong --accelerator tpu --data_dir gs://bucket/tfds
   hamgan train --run runs/flowers --preset small_data --dataset tf_flowers --override model.resolution=64
+  hamgan train --run runs/tuned --preset digits --data_dir data --dataset my_data_set --init_from runs/digits
 """
 
 import argparse
@@ -19,6 +20,7 @@ from hamgan.cli.options import (
     add_dry_run,
     add_override,
     add_run,
+    path_value,
     strategy_of,
     with_assignments,
 )
@@ -41,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help=f"settings to start from: {', '.join(PRESETS)}")
     parser.add_argument("--dataset", metavar="NAME", help="any TFDS classification data set (default: the preset's)")
     add_data_dir(parser)
+    parser.add_argument(
+        "--init_from",
+        type=path_value,
+        metavar="PATH",
+        help="run, or checkpoint such as RUN/checkpoints/ckpt-1000, whose weights a new run starts from",
+    )
     add_override(parser)
     add_accelerator(parser)
     add_dry_run(parser)
@@ -65,6 +73,7 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
     options = {
         "data.dataset": arguments.dataset,
         "data.data_dir": arguments.data_dir,
+        "train.init_from": arguments.init_from,
         "train.on_collapse": arguments.on_collapse,
     }
     preset = get_preset(arguments.preset) if arguments.preset else None

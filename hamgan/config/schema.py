@@ -206,6 +206,9 @@ class TrainConfig:
 
     global_batch: int = 1024
     """Number of images per update, summed over replicas."""
+    accumulation: int = 1
+    """Number of parts into which each replica divides its share of the batch, to save memory. Batch normalisation uses
+    the statistics of a part."""
     steps: int = 1_000_000
     discriminator_updates: int = 1
     """Number of discriminator updates per step, each with a new batch of real images."""
@@ -231,6 +234,8 @@ class TrainConfig:
     """Maximum number of checkpoints to keep."""
     image_every: int = 1000
     """Number of steps between grids of samples; 0 disables them."""
+    init_from: str | None = None
+    """Run folder, or checkpoint of a run, whose weights a new run starts from; None for random weights."""
     seed: int = 0
     """Seed of the initial weights, the order of the data and all random inputs."""
     deterministic: bool = True
@@ -254,7 +259,7 @@ class TrainConfig:
             _require(value in choices, f"{name} must be one of {', '.join(choices)}, found '{value}'")
         _require_positive(
             self,
-            *("global_batch", "steps", "discriminator_updates", "generator_updates", "steps_per_loop"),
+            *("global_batch", "accumulation", "steps", "discriminator_updates", "generator_updates", "steps_per_loop"),
             *("generator_learning_rate", "discriminator_learning_rate", "adam_epsilon"),
             *("checkpoint_every", "max_to_keep"),
         )
@@ -265,7 +270,48 @@ class TrainConfig:
             value = getattr(self, name)
             _require(value >= 0, f"{name} must not be negative, found {value}")
         _require(self.ema_warmup >= 1, f"ema_warmup must be at least 1, found {self.ema_warmup}")
+        _require(self.init_from != "", "init_from must be a run folder or a checkpoint, found ''")
         _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationConfig:
+    """Random augmentation of the images that the discriminator sees; see :mod:`hamgan.data.augmentation`."""
+
+    flip: bool = False
+    """Whether to mirror half of the real images. Generated images then have both orientations too."""
+    color: bool = False
+    """Whether to change brightness, saturation and contrast of real images and fakes (DiffAugment)."""
+    translation: bool = False
+    """Whether to translate real images and fakes by up to 1/8 of their size (DiffAugment)."""
+    cutout: bool = False
+    """Whether to cut a square of half the size out of real images and fakes (DiffAugment)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RegularizationConfig:
+    """Penalties in the loss of the discriminator; see :mod:`hamgan.training.penalties`. A weight of 0 disables one."""
+
+    r1: float = 0.0
+    """Weight gamma of the R1 gradient penalty on real images."""
+    r1_interval: int = 16
+    """Number of discriminator updates between penalties. Each then counts this many times."""
+    lecam: float = 0.0
+    """Weight of LeCam regularisation."""
+    lecam_decay: float = 0.99
+    """Decay of the moving averages of the logits in LeCam regularisation."""
+    consistency_real: float = 0.0
+    """Weight of balanced consistency regularisation (bCR) on real images."""
+    consistency_fake: float = 0.0
+    """Weight of balanced consistency regularisation (bCR) on fakes."""
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        for name in ("r1", "lecam", "consistency_real", "consistency_fake"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must not be negative, found {value}")
+        _require_positive(self, "r1_interval")
+        _require(0 <= self.lecam_decay < 1, f"lecam_decay must be in [0, 1), found {self.lecam_decay}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,4 +373,6 @@ class ExperimentConfig:
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    regularization: RegularizationConfig = RegularizationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -28,7 +28,8 @@ from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.grids import image_grid
 from hamgan.training.start import check_classes, class_counts_of
 from hamgan.training.state import TrainState
-from hamgan.training.step import TrainStep, make_train_function
+from hamgan.training.step import TrainStep
+from hamgan.training.train_function import make_train_function
 
 _logger = logging.getLogger(__name__)
 

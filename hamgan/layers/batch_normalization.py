@@ -10,6 +10,7 @@ from hamgan.layers.class_lookup import class_labels, class_rows
 from hamgan.layers.custom_gradient import custom_gradient
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.precision import accumulation_dtype
+from hamgan.layers.replica_sum import sum_over_replicas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,20 +45,13 @@ class BatchStatistics(NamedTuple):
     count: tf.Tensor
 
 
-def _sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return values
-    return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
-
-
 def _statistics(images: tf.Tensor) -> BatchStatistics:
     """Returns statistics over batch, height, width and replicas."""
     axes = (0, 1, 2)
     # Sums and counts, not means: the last batch of a data set may be split unevenly, or not reach every replica.
     count = tf.fill((images.shape[-1],), tf.cast(tf.reduce_prod(tf.shape(images)[:3]), images.dtype))
     sums = tf.stack([tf.reduce_sum(images, axes), tf.reduce_sum(tf.square(images), axes), count])
-    total, total_of_squares, count = tf.unstack(_sum_over_replicas(sums))
+    total, total_of_squares, count = tf.unstack(sum_over_replicas(sums))
     positions = tf.maximum(count, 1.0)
     mean = total / positions
     # Rounding can make the difference negative.
@@ -110,7 +104,7 @@ def normalize_by_batch(
             if is_per_image:
                 sums = tf.reduce_sum(sums, (1, 2, 3))
             sums = tf.concat([sums, tf.stack([to_mean, to_variance])], axis=0)
-            by_mean, by_deviation, to_mean, to_variance = tf.unstack(_sum_over_replicas(sums) / tf.maximum(count, 1.0))
+            by_mean, by_deviation, to_mean, to_variance = tf.unstack(sum_over_replicas(sums) / tf.maximum(count, 1.0))
             slope = 2.0 * to_variance - tf.square(inverse_deviation) * by_deviation
             offset = to_mean - inverse_deviation * by_mean - slope * mean
             to_inputs = upstream * (gamma * inverse_deviation) + (wide * slope + offset)

@@ -19,6 +19,7 @@ import tensorflow as tf
 from hamgan import random_streams
 from hamgan.layers.decomposition_inputs import check_gradient, checked_operands, num_images
 from hamgan.layers.precision import accumulation_dtype
+from hamgan.layers.replica_sum import sum_over_replicas
 
 Bases = Literal["random", "fixed", "running"]
 """Source of the initial bases; see :class:`MatrixDecomposition`."""
@@ -198,9 +199,7 @@ class MatrixDecomposition(keras.Layer):
         running = tf.convert_to_tensor(variable)
         final_bases = tf.reshape(tf.stop_gradient(tf.cast(final_bases, running.dtype)), (-1, *running.shape))
         total, count = tf.reduce_sum(final_bases, axis=0), tf.cast(tf.shape(final_bases)[0], running.dtype)
-        replica = tf.distribute.get_replica_context()
-        if replica is not None and replica.num_replicas_in_sync > 1:
-            total, count = replica.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+        total, count = sum_over_replicas([total, count])
         mean = total / tf.maximum(count, 1)
         moved = self.bases_momentum * running + (1 - self.bases_momentum) * mean
         variable.assign(tf.math.l2_normalize(moved, axis=1))

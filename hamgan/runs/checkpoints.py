@@ -5,10 +5,11 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from hamgan.errors import UserError, reason_of
@@ -194,7 +195,7 @@ def restore(path: str, variables: Mapping[str, tf.Variable], *, part: str | None
             variables stay unchanged.
         DamagedCheckpointError: if the checkpoint is damaged.
     """
-    found = _shapes(path)
+    found = variable_shapes(path)
     if part is not None:
         found = {name: shape for name, shape in found.items() if name.startswith(f"{part}/")}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
@@ -212,16 +213,45 @@ def restore(path: str, variables: Mapping[str, tf.Variable], *, part: str | None
 
 def checkpoint_parts(path: str) -> set[str]:
     """Returns the first components of the names of a checkpoint's variables, such as "generator"."""
-    return {name.split("/")[0] for name in _shapes(path)}
+    return {name.split("/")[0] for name in variable_shapes(path)}
 
 
-def _shapes(path: str) -> dict[str, tuple[int, ...]]:
+def variable_shapes(path: str) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a checkpoint's variables by name.
+
+    Args:
+        path: path of the checkpoint, without suffix.
+
+    Raises:
+        UserError: if the checkpoint is missing or cannot be read.
+        DamagedCheckpointError: if the checkpoint is damaged.
+    """
     _check_readable(path)
     try:
         with open_checkpoint(path) as reader:
             shapes = reader.get_variable_to_shape_map()
             return {name: tuple(shapes[key]) for name, key in _keys(reader).items()}
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_variables(path: str, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Returns the values of some of a checkpoint's variables by name.
+
+    Args:
+        path: path of the checkpoint, without suffix.
+        names: names of variables, all of which the checkpoint has.
+
+    Raises:
+        UserError: if the checkpoint is missing or cannot be read.
+        DamagedCheckpointError: if the checkpoint is damaged.
+    """
+    _check_readable(path)
+    try:
+        with open_checkpoint(path) as reader:
+            keys = _keys(reader)
+            return {name: reader.get_tensor(keys[name]) for name in names}
+    except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
         raise _damaged(path, error) from error
 
 

@@ -15,6 +15,7 @@ from hamgan.errors import FailedError, UserError, reason_of
 from hamgan.files import check_remote, check_writable, read_json, read_text, write_atomically
 from hamgan.runs.checkpoints import checkpoint_path, checkpoint_sha256
 from hamgan.runs.evaluation_results import checked_result, key_of, merged, step_of_file, with_defaults
+from hamgan.runs.initialization import Initialization
 
 gfile = tf.io.gfile
 
@@ -31,7 +32,7 @@ class RunDirectory:
     """A run's folder, local or in a bucket (``gs://``).
 
     It holds ``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``samples/``, ``evaluations/``, ``tensorboard/`` and
-    ``report.html``.
+    ``report.html``, and ``initialization.json`` if it started from the weights of another run.
 
     Args:
         path: path of the folder.
@@ -55,6 +56,7 @@ class RunDirectory:
         self.metrics_path = os.path.join(path, "metrics.jsonl")
         self.class_names_path = os.path.join(path, "class_names.json")
         self.class_counts_path = os.path.join(path, "class_counts.json")
+        self.initialization_path = os.path.join(path, "initialization.json")
         self.collapses_path = os.path.join(path, "collapses.json")
         self.checkpoints = os.path.join(path, "checkpoints")
         self.samples = os.path.join(path, "samples")
@@ -150,7 +152,7 @@ class RunDirectory:
         Raises:
             UserError: if the file is damaged or cannot be read.
         """
-        if not gfile.exists(self.class_names_path):
+        if not self.records_class_names():
             return [str(label) for label in range(num_classes)]
         names = read_json(self.class_names_path)
         if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
@@ -186,6 +188,30 @@ class RunDirectory:
             expected = f"expected {config.model.num_classes} non-negative integers, not all 0"
             raise UserError(f"{self.class_counts_path} is damaged ({expected}); {advice}")
         return counts
+
+    def records_class_names(self) -> bool:
+        """Whether the run has the class names of its data set; runs of earlier versions and converted ones do not."""
+        return gfile.exists(self.class_names_path)
+
+    def write_initialization(self, initialization: Initialization) -> None:
+        """Writes the record of the weights that the run started from.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        with self._writing():
+            content = json.dumps(initialization.to_values(), indent=1) + "\n"
+            write_atomically(self.initialization_path, content.encode())
+
+    def read_initialization(self) -> Initialization | None:
+        """Returns the record of the weights that the run started from, or None if they were random.
+
+        Raises:
+            UserError: if the file is damaged or cannot be read.
+        """
+        if not gfile.exists(self.initialization_path):
+            return None
+        return Initialization.from_values(read_json(self.initialization_path), self.initialization_path)
 
     def append_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends one line per row to the metrics log."""

@@ -17,6 +17,8 @@ from hamgan.files import write_atomically
 from hamgan.html_page import html_page, html_table
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.evaluation_results import key_of
+from hamgan.runs.initialization import COLUMNS as COLUMNS_OF_INITIALIZATION
+from hamgan.runs.initialization import Initialization
 from hamgan.runs.score_table import COLUMNS, extra_scores, one_line, real_of, shown
 
 MAX_GRIDS = 8
@@ -47,6 +49,7 @@ def write_report(run: RunDirectory) -> None:
         "Truncation": _truncation_figures(evaluations),
         "How the scores were made": _cards(evaluations),
         "Collapses": _collapse_table(run.read_collapses()),
+        "Initial weights": _initial_weights(run.read_initialization()),
         "Training": _training_figures(metrics),
         "Samples over time": _grids_over_time(grids),
         "Config": f"<details><summary>config.json</summary><pre>{html.escape(to_json(config))}</pre></details>",
@@ -115,6 +118,14 @@ def _collapse_table(collapses: Sequence[dict[str, Any]]) -> str:
         return ""
     rows = [(f"{row['step']:,}", row["what"], row["action"], f"{row['resumed_from']:,}") for row in collapses]
     return html_table(("step", "what was not finite", "then", "back to step"), rows)
+
+
+def _initial_weights(initialization: Initialization | None) -> str:
+    if initialization is None:
+        return ""
+    source = f"From {initialization.checkpoint} (step {initialization.step:,}). {initialization.describe_classes()}."
+    table = html_table(COLUMNS_OF_INITIALIZATION, [network.cells() for network in initialization.networks])
+    return f"<p>{html.escape(source)}</p>\n{table}"
 
 
 def _training_figures(metrics: Sequence[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hamgan.errors import FailedError
-from hamgan.training.step import StepsTaken
+from hamgan.training.train_function import StepsTaken
 
 LARGEST_SHOWN = 3
 """Singular values in the message; the record has all."""

@@ -29,7 +29,8 @@ from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
 from hamgan.training.start import begin, class_counts_of, restore_on_all_workers, resume
 from hamgan.training.state import TrainState
-from hamgan.training.step import StepsTaken, TrainStep, make_train_function
+from hamgan.training.step import TrainStep
+from hamgan.training.train_function import StepsTaken, make_train_function
 
 _logger = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ from hamgan.config import ExperimentConfig, differences
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.distribution.strategies import agreed, describe, is_chief
 from hamgan.errors import UserError
-from hamgan.runs.checkpoints import checkpoint_path, restore, restore_newest
+from hamgan.runs.checkpoints import checkpoint_path, checkpoint_steps, restore, restore_newest
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
+from hamgan.training.initial_weights import Source, find_source, initialize
 from hamgan.training.state import TrainState
 
 _logger = logging.getLogger(__name__)
@@ -36,27 +37,43 @@ def begin(
 ) -> tuple[ClassificationDataset, TrainState]:
     """Opens the data set and builds the networks. Creates the folder of a new run after everything else has succeeded.
 
+    The networks of a run without checkpoints start from the weights that ``train.init_from`` names.
+
     Raises:
-        UserError: the data set does not fit the model, the run has another config, its folder cannot be written, or
-            another process trains the run.
+        UserError: the data set does not fit the model, the run has another config, its folder cannot be written,
+            another process trains the run, or ``train.init_from`` cannot be read or does not fit.
     """
     is_new = not run.exists()
     if is_chief(strategy):
         run.check_unused() if is_new else lock.acquire()
     if not is_new:
         _check_same_experiment(config, run)
+    source = _source_of_new_run(config, run, strategy)
     dataset = ClassificationDataset(config.data)
     check_classes(config, dataset)
     class_counts_of(config, dataset)  # Reads all labels, to find wrong ones before the run is created.
     with strategy.scope():
         state = TrainState(config)
+        initialization = None if source is None else initialize(state, source, config, dataset.class_names)
     if is_new and is_chief(strategy):
         lock.acquire()
         if run.exists():
             _check_same_experiment(config, run)
         else:
             run.create(config)
+    if initialization is not None and is_chief(strategy):
+        run.write_initialization(initialization)
+        for line in initialization.lines():
+            _logger.info("%s", line)
     return dataset, state
+
+
+def _source_of_new_run(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy) -> Source | None:
+    """The checkpoint to start from, unless the run has a checkpoint of its own."""
+    if config.train.init_from is None:
+        return None
+    has_checkpoint = is_chief(strategy) and bool(checkpoint_steps(run.checkpoints))
+    return None if agreed(strategy, int(has_checkpoint)) else find_source(config.train.init_from, strategy)
 
 
 def resume(
@@ -138,9 +155,13 @@ def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
 
 
 def resolved(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns the config with an absolute path of a local data folder, so that a run works from any directory."""
-    data_dir = config.data.data_dir
-    if data_dir is None or "://" in data_dir:
-        return config
-    data = dataclasses.replace(config.data, data_dir=os.path.abspath(data_dir))
-    return dataclasses.replace(config, data=data)
+    """Returns the config with absolute local paths, so that a run works from any directory."""
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, data_dir=_absolute(config.data.data_dir)),
+        train=dataclasses.replace(config.train, init_from=_absolute(config.train.init_from)),
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    return path if path is None or "://" in path else os.path.abspath(path)

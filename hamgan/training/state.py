@@ -1,5 +1,7 @@
 """The state of training: networks, optimizers, moving average and step."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -33,9 +35,15 @@ class TrainState:
         )
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        self.step = tf.Variable(
-            0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
-        )
+        shared: dict[str, Any] = {
+            "trainable": False,
+            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        }
+        self.step = tf.Variable(0, dtype=tf.int64, **shared)
+        self.logit_averages: tf.Variable | None = None
+        """Moving averages of the mean logits of real images and fakes, for LeCam regularisation."""
+        if config.regularization.lecam:
+            self.logit_averages = tf.Variable([0.0, 0.0], dtype=self.discriminator.variable_dtype, **shared)
 
     @property
     def sampling_generator(self) -> Generator:
@@ -54,6 +62,8 @@ class TrainState:
                 if not variable.path.endswith("learning_rate"):
                     named[variable.path] = variable.value
         named["step"] = self.step
+        if self.logit_averages is not None:
+            named["logit_averages"] = self.logit_averages
         return named
 
 

@@ -74,7 +74,8 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
 
     from hamgan import random_streams
     from hamgan.training.state import TrainState
-    from hamgan.training.step import TrainStep, make_train_function
+    from hamgan.training.step import TrainStep
+    from hamgan.training.train_function import make_train_function
 
     class CompiledStep(TrainStep):
         """A step compiled into one XLA program, as on TPUs."""

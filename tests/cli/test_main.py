@@ -36,8 +36,8 @@ OPTIONS = {
     ),
     "quickstart": ("--out", "--override"),
     "train": (
-        *("--run", "--preset", "--dataset", "--data_dir", "--override", "--accelerator", "--cpu_replicas", "--tpu"),
-        *("--zone", "--project", "--on_collapse", "--dry_run"),
+        *("--run", "--preset", "--dataset", "--data_dir", "--init_from", "--override", "--accelerator"),
+        *("--cpu_replicas", "--tpu", "--zone", "--project", "--on_collapse", "--dry_run"),
     ),
     "evaluate": (
         *("--run", "--checkpoint", "--weights", "--classifier", "--num_samples", "--data_dir", "--override"),
@@ -148,6 +148,7 @@ def test_the_preset_may_be_repeated_without_the_data_folder(run_path):
         (["train", "--run", "{tmp}/x"], "a new run needs --preset"),
         (["train", "--run", "{tmp}/x", "--preset", "digits", "--data_dir", "{tmp}"], "not prepared"),
         (["train", "--run", "{tmp}/x", "--preset", "digits", "--dataset", "nope", "--data_dir", "{tmp}"], "'nope'"),
+        (["train", "--run", "{tmp}/x", "--preset", "digits", "--init_from", "{tmp}"], "expected a run folder, or a"),
         (["train", "--run", "{run}", "--override", "train.seed=4"], "train.seed is 0 there, 4 now"),
         (["train", "--run", "x", "--preset", "digits", "--on_collapse", "hope"], "must be one of stop, rollback"),
         (

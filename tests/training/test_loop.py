@@ -22,7 +22,8 @@ from hamgan.training import checkpoint_writer, loop
 from hamgan.training.collapse import TrainingDivergedError
 from hamgan.training.loop import train
 from hamgan.training.state import TrainState
-from hamgan.training.step import METRIC_NAMES, StepsTaken, TrainStep, make_train_function
+from hamgan.training.step import METRIC_NAMES, TrainStep
+from hamgan.training.train_function import StepsTaken, make_train_function
 
 TRAINING_BATCHES = ClassificationDataset.training_batches
 

@@ -5,13 +5,16 @@ import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import override
+from hamgan.errors import UserError
 from hamgan.layers.execution import execution
 from hamgan.runs.checkpoints import latest_checkpoint, restore
 from hamgan.runs.directory import RunDirectory
+from hamgan.sampling.sampler import Sampler
 from hamgan.training.adam import FusedAdam
 from hamgan.training.loop import train
 from hamgan.training.state import TrainState
-from hamgan.training.step import TrainStep, make_train_function
+from hamgan.training.step import METRIC_NAMES, TrainStep
+from hamgan.training.train_function import make_train_function
 
 
 def _batches(config, count=8):
@@ -246,6 +249,81 @@ def test_singular_values_match_the_kernels(tiny):
     assert float(step.finite_share()) == 1.0
     state.generator_optimizer.variables[-1].assign(tf.fill(state.generator_optimizer.variables[-1].shape, np.nan))
     assert float(step.finite_share()) == 0.0
+
+
+AUGMENTED = [f"augmentation.{name}=true" for name in ("flip", "color", "translation", "cutout")]
+REGULARIZED = [
+    *("regularization.r1=0.1", "regularization.r1_interval=2", "regularization.lecam=0.1"),
+    *("regularization.consistency_real=1", "regularization.consistency_fake=0.5"),
+]
+
+
+@pytest.mark.slow
+def test_parts_of_a_batch_equal_replicas_with_unsynchronised_batch_statistics(tiny, two_replicas, monkeypatch):
+    monkeypatch.setattr("hamgan.layers.batch_normalization.sum_over_replicas", lambda values: values)
+    # With a large epsilon, Adam does not divide rounding errors of small gradients by themselves.
+    settings = ["train.precision=float64", "train.adam_epsilon=1", "train.ema_decay=0.9", *AUGMENTED, *REGULARIZED]
+    config = override(tiny, settings)
+    expected, expected_metrics = _train(config, two_replicas, 3)
+    state, metrics = _train(override(config, ["train.accumulation=2"]), tf.distribute.get_strategy(), 3)
+    for name, variable in state.variables().items():
+        # The moving averages of the replicas are those of the first.
+        if "/moving_" not in name:
+            np.testing.assert_allclose(
+                variable.numpy(), expected.variables()[name].numpy(), rtol=1e-6, atol=1e-8, err_msg=name
+            )
+    for name in ("discriminator_loss", "generator_loss", "real_logits", "lecam_penalty", "r1_penalty"):
+        assert metrics[name] == pytest.approx(expected_metrics[name], rel=1e-6), name
+
+
+def test_the_batch_must_be_divisible_into_parts(tiny):
+    config = override(tiny, ["train.accumulation=3"])
+    with pytest.raises(UserError, match=r"multiple of the 3 parts .*train.accumulation.*, found 4; use 3 or 6"):
+        TrainStep(TrainState(config), config, tf.distribute.get_strategy())
+
+
+def test_the_generator_is_trained_and_sampled_without_augmentation(tiny):
+    """Only what the discriminator sees is augmented, in both updates."""
+    config = override(tiny, AUGMENTED)
+    state = TrainState(config)
+    seen = []
+    call = state.discriminator.call
+
+    def spy(images, *args, **kwargs):
+        seen.append(images)
+        return call(images, *args, **kwargs)
+
+    state.discriminator.call = spy
+    images, labels = next(iter(_batches(config)))
+    TrainStep(state, config, tf.distribute.get_strategy())(
+        ((images, labels),), tf.constant(0), random_streams.run_stream(0)
+    )
+    (in_discriminator_update, in_generator_update) = (tensor.numpy() for tensor in seen)
+    # A quarter of each image is cut out, unless the square extends beyond the border.
+    for image in [*in_discriminator_update, *in_generator_update]:
+        assert (image == 0).all(axis=-1).sum() >= 32 * 32 / 16
+    sampler = Sampler(state.sampling_generator, seed=0, batch=4)
+    for image in np.concatenate(list(sampler.batches(np.arange(4)))):
+        assert (image == 0).all(axis=-1).sum() < 8
+
+
+def test_penalties_are_metrics_and_r1_is_due_at_its_interval(tiny):
+    config = override(tiny, REGULARIZED)
+    state = TrainState(config)
+    step = TrainStep(state, config, tf.distribute.get_strategy())
+    images, labels = next(iter(_batches(config)))
+    first, second, third = (
+        step(((images, labels),), tf.constant(number), random_streams.run_stream(0)) for number in range(3)
+    )
+    assert set(first) == set(step.metric_names)
+    assert set(step.metric_names) - set(METRIC_NAMES) == {"r1_penalty", "lecam_penalty", "consistency_penalty"}
+    assert float(first["r1_penalty"]) > 0
+    assert float(second["r1_penalty"]) == 0
+    assert float(third["r1_penalty"]) > 0
+    averages = np.zeros(2)
+    for metrics in (first, second, third):
+        averages = 0.99 * averages + 0.01 * np.array([metrics["real_logits"], metrics["fake_logits"]])
+    np.testing.assert_allclose(state.logit_averages.numpy(), averages, rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -1,0 +1,59 @@
+"""Correspondence between the classes of two runs."""
+
+import dataclasses
+
+_IMAGENET = "imagenet2012"
+_SAME_CLASSES = {"imagenet_hamgan": _IMAGENET}
+"""Data sets with the classes of another data set, in the same order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """The classes of a run.
+
+    Args:
+        dataset: name of the data set.
+        count: number of classes.
+        names: name of each class; None if the run did not record them.
+    """
+
+    dataset: str
+    count: int
+    names: tuple[str, ...] | None
+
+    @property
+    def are_numbered(self) -> bool:
+        """Whether the names are only the labels, as TFDS names the classes of data sets without names."""
+        return self.names == tuple(str(label) for label in range(self.count))
+
+
+def matching_labels(source: Classes, new: Classes) -> list[int | None]:
+    """Returns the source's label of each new class, or None for classes that the source does not have.
+
+    Classes correspond if they have equal names. There are two exceptions:
+
+    - If the names of both are only the labels, they say nothing about the classes, unless the data set is the same.
+    - If the source did not record names, labels correspond if data set and number of classes are the same.
+
+    Example:
+        >>> from hamgan.training.class_mapping import Classes, matching_labels
+        >>> matching_labels(Classes("pets", 2, ("cat", "dog")), Classes("zoo", 3, ("dog", "emu", "cat")))
+        [1, None, 0]
+    """
+    is_same = _class_list(source.dataset) == _class_list(new.dataset)
+    if source.names is None or new.names is None:
+        matches = is_same and source.count == new.count
+        return list(range(new.count)) if matches else [None] * new.count
+    if source.are_numbered and new.are_numbered and not is_same:
+        return [None] * new.count
+    labels = {name: label for label, name in enumerate(source.names)}
+    return [labels.get(name) for name in new.names]
+
+
+def _class_list(dataset: str) -> str:
+    """Name of a data set's list of classes: the data set's name without version."""
+    name = dataset.split(":")[0]
+    family = name.split("/")[0]
+    if family == _IMAGENET:
+        return family
+    return _SAME_CLASSES.get(family, name)
