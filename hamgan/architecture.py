@@ -11,6 +11,8 @@ CONVOLUTION_FORMS = ("auto", "plain", "strided", "products")
 """Algorithms for convolutions with resampling, see :mod:`hamgan.layers.convolution`."""
 
 RESOLUTIONS = (32, 64, 128, 256)
+CHANNELS = (1, 3)
+"""Numbers of channels of images: gray or RGB."""
 SMALLEST_FEATURE_MAP = 4
 MAX_MULTIPLIER = 16
 
@@ -41,6 +43,12 @@ def check_resolution(resolution: int) -> None:
     """Raises ValueError unless the networks support ``resolution``."""
     if resolution not in RESOLUTIONS:
         raise ValueError(f"resolution must be one of {RESOLUTIONS}, received {resolution}")
+
+
+def check_channels(channels: int) -> None:
+    """Raises ValueError unless images can have this number of channels."""
+    if channels not in CHANNELS:
+        raise ValueError(f"channels must be 1 (gray) or 3 (RGB), received {channels}")
 
 
 def check_context_resolution(resolution: int, sizes: Sequence[int]) -> None:

@@ -6,7 +6,9 @@ differ in the last bit, because vectorised and scalar code of the same function 
 """
 
 import enum
+import itertools
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -149,8 +151,41 @@ def draw(
     raise ValueError(f"distribution must be 'normal' or 'uniform', received {distribution!r}")
 
 
-def draw_labels(key: tf.Tensor, *, first: int | tf.Tensor, count: int | tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Draws uniform labels, int32 in [0, num_classes), for examples ``first`` to ``first + count - 1``."""
+def draw_labels(
+    key: tf.Tensor,
+    *,
+    first: int | tf.Tensor,
+    count: int | tf.Tensor,
+    num_classes: int,
+    class_counts: Sequence[int] | None = None,
+) -> tf.Tensor:
+    """Draws labels, int32 in [0, num_classes), for examples ``first`` to ``first + count - 1``.
+
+    Args:
+        key: key of the stream, see :func:`fold`.
+        first: index of the first example in the global batch.
+        count: number of examples.
+        num_classes: number of classes.
+        class_counts: number of images of each class, in proportion to which labels are drawn: a uniform integer below
+            their sum selects an image, and thereby its class. None draws all classes equally often.
+
+    Raises:
+        ValueError: if there is not one non-negative count for each class, or their sum is not in [1, 2^31).
+    """
+    if class_counts is not None:
+        cumulative = list(itertools.accumulate(class_counts))
+        if len(cumulative) != num_classes or min(class_counts) < 0 or not 0 < cumulative[-1] <= tf.int32.max:
+            raise ValueError(
+                f"class_counts must be {num_classes} non-negative integers with a sum in [1, 2^31), "
+                f"received {list(class_counts)}"
+            )
+        images = _draw_integers(key, first=first, count=count, bound=cumulative[-1])
+        return tf.searchsorted(tf.constant(cumulative, tf.int32), images, side="right")
+    return _draw_integers(key, first=first, count=count, bound=num_classes)
+
+
+def _draw_integers(key: tf.Tensor, *, first: int | tf.Tensor, count: int | tf.Tensor, bound: int) -> tf.Tensor:
+    """Draws uniform int32 in [0, bound), shape ``(count,)``."""
     stride = _aligned(1)
     stream_key, counter = _key_and_counter(key, first, stride)
     values = tf.raw_ops.StatelessRandomUniformIntV2(
@@ -159,6 +194,6 @@ def draw_labels(key: tf.Tensor, *, first: int | tf.Tensor, count: int | tf.Tenso
         counter=counter,
         alg=_PHILOX,
         minval=tf.constant(0, tf.int32),
-        maxval=tf.constant(num_classes, tf.int32),
+        maxval=tf.constant(bound, tf.int32),
     )
     return values[::stride]

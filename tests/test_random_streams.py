@@ -25,6 +25,38 @@ def test_labels_of_a_share_are_a_slice_of_the_whole():
     assert set(whole.numpy()) == set(range(10))
 
 
+COUNTS = [3, 0, 500, 1, 0]
+
+
+def test_labels_by_class_counts_are_those_of_uniform_images():
+    images = random_streams.draw_labels(KEY, first=0, count=2000, num_classes=sum(COUNTS))
+    expected = np.repeat(np.arange(len(COUNTS)), COUNTS)[images.numpy()]
+    labels = random_streams.draw_labels(KEY, first=0, count=2000, num_classes=5, class_counts=COUNTS)
+    assert labels.dtype == tf.int32
+    np.testing.assert_array_equal(labels, expected)
+    assert set(expected) == {0, 2, 3}
+    share = random_streams.draw_labels(KEY, first=tf.constant(17), count=20, num_classes=5, class_counts=COUNTS)
+    np.testing.assert_array_equal(share, expected[17:37])
+
+    @tf.function(jit_compile=True)
+    def compiled():
+        return random_streams.draw_labels(KEY, first=0, count=2000, num_classes=5, class_counts=COUNTS)
+
+    np.testing.assert_array_equal(compiled(), expected)
+
+
+def test_equal_class_counts_are_uniform_labels_for_one_image_each():
+    uniform = random_streams.draw_labels(KEY, first=0, count=64, num_classes=10)
+    labels = random_streams.draw_labels(KEY, first=0, count=64, num_classes=10, class_counts=[1] * 10)
+    np.testing.assert_array_equal(labels, uniform)
+
+
+@pytest.mark.parametrize("counts", [[], [1], [0, 0, 0], [1, -1, 3], [2**30, 2**30, 0]])
+def test_wrong_class_counts_are_rejected(counts):
+    with pytest.raises(ValueError, match=r"must be 3 non-negative integers with a sum in \[1, 2\^31\)"):
+        random_streams.draw_labels(KEY, first=0, count=2, num_classes=3, class_counts=counts)
+
+
 def test_numbers_do_not_depend_on_xla():
     for distribution, tolerance in (("uniform", 0.0), ("normal", 5e-5)):
         for seed in range(5):

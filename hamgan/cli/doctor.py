@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_output("--out", arguments.out)
 
     import_tensorflow_quietly()
+    from hamgan.data.fitted_config import fitted_config
     from hamgan.evaluation.doctor import Doctor, without_side_effects
     from hamgan.evaluation.features import DEFAULT_FOLDER
     from hamgan.runs.directory import RunDirectory
@@ -71,10 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
         },
         arguments.override,
     )
+    strategy = strategy_of(arguments)
     doctor = Doctor(
-        without_side_effects(config),
+        without_side_effects(fitted_config(config)),
         run_directory,
-        strategy_of(arguments),
+        strategy,
         grid_path=arguments.out,
         cache_dir=arguments.cache_dir or DEFAULT_FOLDER,
     )

@@ -197,11 +197,11 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
 def _prepare_classifier(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
 
-    from hamgan.config import DataConfig
+    from hamgan.config import FROM_DATASET, DataConfig
     from hamgan.evaluation.small_classifier import check_free, train_small_classifier
 
     check_free(arguments.out, "--out")
-    config = DataConfig(arguments.dataset, arguments.data_dir)
+    config = DataConfig(arguments.dataset, arguments.data_dir, FROM_DATASET, FROM_DATASET)
     train_small_classifier(config, resolution=arguments.resolution, output=arguments.out, steps=arguments.steps)
     print(f"Classifier  {arguments.out}")
 

@@ -6,8 +6,7 @@ the same command again to resume; after SIGTERM, it saves the current step and e
 
   hamgan train --run runs/digits --preset digits --data_dir data
   hamgan train --run gs://bucket/runs/strong --preset hamgan_strong --accelerator tpu --data_dir gs://bucket/tfds
-  hamgan train --run runs/flowers --preset hamgan_baby --dataset tf_flowers --override \\
-      model.num_classes=5 train.global_batch=32 data.train_split=train[10%:] data.validation_split=train[:10%]
+  hamgan train --run runs/flowers --preset small_data --dataset tf_flowers --override model.resolution=64
   hamgan train --run runs/tuned --preset digits --data_dir data --dataset my_data_set --init_from runs/digits
 """
 
@@ -97,8 +96,10 @@ def _run(arguments: argparse.Namespace, watch: PreemptionWatch) -> None:
         raise UserError(f"no run in {arguments.run}; a new run needs --preset, such as --preset digits")
     if run_directory.exists():
         begun = run_directory.read_config()
-        # The config of a run names its data folder.
+        # The config of a run names its data.
         options["data.data_dir"] = arguments.data_dir or begun.data.data_dir
+        if preset is not None and not preset.data.dataset:
+            options["data.dataset"] = arguments.dataset or begun.data.dataset
         config = with_assignments(preset or begun, options, arguments.override)
     if arguments.dry_run:
         print(to_json(config), end="")

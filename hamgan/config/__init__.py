@@ -4,6 +4,7 @@ from hamgan.config.overrides import differences, experiment_from_json, override,
 from hamgan.config.schema import (
     BATCH_NORM_MODES,
     CONTEXT_CONFIGS,
+    FROM_DATASET,
     PRECISIONS,
     TPU_PRECISIONS,
     AugmentationConfig,
@@ -23,6 +24,7 @@ from hamgan.config.schema import (
 __all__ = [
     "BATCH_NORM_MODES",
     "CONTEXT_CONFIGS",
+    "FROM_DATASET",
     "PRECISIONS",
     "TPU_PRECISIONS",
     "AugmentationConfig",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hamgan.config.legacy import current_assignment, current_values
-from hamgan.config.schema import CONTEXT_CONFIGS, ContextConfig, ExperimentConfig
+from hamgan.config.schema import CONTEXT_CONFIGS, ContextConfig, ExperimentConfig, may_be_from_dataset
 from hamgan.errors import UserError, did_you_mean
 
 _logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _assign(values: Any, path: list[str], text: str) -> None:
             kind = CONTEXT_CONFIGS[values["module"]]
             continue
         _require(dataclasses.is_dataclass(kind), f"'{where}' is a value, it has no field '{name}'")
-        hints = typing.get_type_hints(kind)
+        hints = _field_types(kind)
         _check_known(name, hints, where)
         kind = hints[name]
         if is_last:
@@ -148,6 +148,14 @@ def _check_known(name: str, known: Iterable[str], where: str) -> None:
         raise UserError(f"unknown field '{prefix}{name}'{hint}")
 
 
+def _field_types(kind: Any) -> dict[str, Any]:
+    """Returns the types of a config's fields by name."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {
+        name: typing.get_args(hint)[0] | None if may_be_from_dataset(hint) else hint for name, hint in hints.items()
+    }
+
+
 def _options(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
 
@@ -184,7 +192,7 @@ def _describe(kind: Any) -> str:
 
 def _from_dict(kind: Any, values: Mapping[str, Any], where: str) -> Any:
     """Builds a dataclass from nested dictionaries with strict checks of fields and types."""
-    hints = typing.get_type_hints(kind)
+    hints = _field_types(kind)
     arguments = {}
     for name, value in values.items():
         _check_known(name, hints, where)

@@ -1,9 +1,10 @@
 """Typed config of an experiment, validated on construction."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from hamgan.architecture import (
+    CHANNELS,
     CONVOLUTION_FORMS,
     HAM_NAMES,
     HAMBURGER_VERSIONS,
@@ -18,6 +19,24 @@ TPU_PRECISIONS = ("float32", "mixed_bfloat16")
 PRECISIONS = (*TPU_PRECISIONS, "float64")
 BATCH_NORM_MODES = ("moving", "batch", "standing")
 ON_COLLAPSE = ("stop", "rollback")
+LABEL_DISTRIBUTIONS = ("uniform", "dataset")
+
+
+_Value = TypeVar("_Value")
+FROM_DATASET: Any = None
+"""Value of a field in a preset that takes its value from the data set; JSON null, ``none`` in an override."""
+_MAY_BE_FROM_DATASET = "may be FROM_DATASET"
+FromDataset = Annotated[_Value, _MAY_BE_FROM_DATASET]
+"""Type of a field that may be :data:`FROM_DATASET`.
+
+:func:`hamgan.data.fitted_config.fitted_config` sets such fields. The type does not include None, because only presets
+contain it, and everything that uses a config takes a fitted one.
+"""
+
+
+def may_be_from_dataset(kind: Any) -> bool:
+    """Whether the type of a field is :data:`FromDataset`."""
+    return _MAY_BE_FROM_DATASET in getattr(kind, "__metadata__", ())
 
 
 def _require(condition: bool, message: str) -> None:
@@ -36,7 +55,7 @@ class ContextConfig:
     """A context module of a network; subclasses add the settings of their module."""
 
     module: str = ""
-    resolution: int = 32
+    resolution: FromDataset[int] = 32
     """Height and width of the feature maps that the module processes, the output of a block."""
 
     def __post_init__(self) -> None:
@@ -119,9 +138,11 @@ class DiscriminatorConfig:
 class ModelConfig:
     """Both networks."""
 
-    resolution: int = 128
+    resolution: FromDataset[int] = 128
     """Height and width of the images."""
-    num_classes: int = 1000
+    num_classes: FromDataset[int] = 1000
+    channels: int = 3
+    """Number of channels of the images: 3 for RGB, 1 for gray."""
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     convolution_form: str = "auto"
@@ -129,20 +150,29 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Validates the fields."""
-        _require_positive(self, "num_classes")
+        if self.num_classes is not FROM_DATASET:
+            _require_positive(self, "num_classes")
         _require(
-            self.resolution in RESOLUTIONS,
+            self.resolution is FROM_DATASET or self.resolution in RESOLUTIONS,
             f"model.resolution must be one of {', '.join(map(str, RESOLUTIONS))}, found {self.resolution}",
         )
+        _require(self.channels in CHANNELS, f"model.channels must be 1 (gray) or 3 (RGB), found {self.channels}")
         _require(
             self.convolution_form in CONVOLUTION_FORMS,
             f"model.convolution_form must be one of {', '.join(CONVOLUTION_FORMS)}, found '{self.convolution_form}'",
         )
+        if self.resolution is not FROM_DATASET:
+            self._check_context()
+
+    def _check_context(self) -> None:
+        """Raises UserError if a network has no feature maps of the resolution of a context module."""
         for name, network, stages in (
             ("generator", self.generator, generator_stages(self.resolution)[1:]),
             ("discriminator", self.discriminator, discriminator_stages(self.resolution)),
         ):
             for index, module in enumerate(network.context):
+                if module.resolution is FROM_DATASET:
+                    continue
                 try:
                     check_context_resolution(module.resolution, [size for size, _ in stages])
                 except ValueError as error:
@@ -154,14 +184,14 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """A TFDS classification data set, with image and label features."""
+    """A TFDS data set of images, with or without labels."""
 
     dataset: str = "imagenet2012"
     """Name of the data set."""
     data_dir: str | None = None
     """Folder of the prepared data set; None means the default folder of TFDS."""
-    train_split: str = "train"
-    validation_split: str = "validation"
+    train_split: FromDataset[str] = "train"
+    validation_split: FromDataset[str] = "validation"
     shuffle_buffer: int = 10_000
     """Number of images in the shuffle buffer."""
 
@@ -184,6 +214,9 @@ class TrainConfig:
     """Number of discriminator updates per step, each with a new batch of real images."""
     generator_updates: int = 1
     """Number of generator updates per step."""
+    label_distribution: str = "uniform"
+    """Distribution of the random labels of generated images, in training and evaluation: "uniform", or "dataset", in
+    proportion to the images of each class in the training split."""
     generator_learning_rate: float = 1e-4
     discriminator_learning_rate: float = 4e-4
     adam_beta1: float = 0.0
@@ -217,7 +250,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Validates the fields."""
-        for name, choices in (("precision", PRECISIONS), ("on_collapse", ON_COLLAPSE)):
+        for name, choices in (
+            ("precision", PRECISIONS),
+            ("on_collapse", ON_COLLAPSE),
+            ("label_distribution", LABEL_DISTRIBUTIONS),
+        ):
             value = getattr(self, name)
             _require(value in choices, f"{name} must be one of {', '.join(choices)}, found '{value}'")
         _require_positive(

@@ -11,10 +11,13 @@ from typing import Any
 import tensorflow as tf
 
 from hamgan.config import DataConfig
-from hamgan.data.content_digest import DEFAULT_CACHE, cached_content_sha256
-from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder
+from hamgan.data.class_counts import cached_label_counts
+from hamgan.data.content_digest import cached_content_sha256
+from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder, check_label
 from hamgan.data.metadata import describe_subset, feature_keys, open_dataset, read_preparation_record
+from hamgan.data.parts_cache import DEFAULT_CACHE
 from hamgan.data.records import RecordPart, explain_read_error, first_records, missing_files, read_parts
+from hamgan.data.splits import with_splits
 from hamgan.data.streams import shuffled_records
 from hamgan.errors import UserError
 
@@ -22,34 +25,54 @@ _logger = logging.getLogger(__name__)
 
 
 class ClassificationDataset:
-    """A prepared TFDS data set with one image and one class label per example.
+    """A prepared TFDS data set with one image and at most one class label per example.
+
+    A data set without labels has a single class, which is named like the data set.
 
     Images are stored either as photographs of any size or as preprocessed float32 tensors (``imagenet_hamgan``).
 
     Args:
-        config: name of the data set, its folder and its splits.
+        config: name of the data set, its folder and its splits. Splits that are ``FROM_DATASET`` are chosen by
+            :func:`hamgan.data.splits.with_splits`.
+
+    Attributes:
+        config: config with both splits.
+        num_classes: number of classes.
+        class_names: name of each class.
 
     Raises:
         UserError: the data set does not exist, is not prepared, is damaged or is not stored as TFRecord files; files
-            or a split are missing; a split is empty; or there is not exactly one image and one label feature.
+            or a split are missing; a split is empty; or there is not exactly one image feature, or more than one label
+            feature.
     """
 
     def __init__(self, config: DataConfig) -> None:
-        self.config = config
         self.builder = open_dataset(config)
+        self.config = config = with_splits(config, self.builder.info.splits)
         self.image_key, self.label_key = feature_keys(self.builder, config.dataset)
-        self.num_classes: int = self.builder.info.features[self.label_key].num_classes
-        self.class_names: list[str] = list(self.builder.info.features[self.label_key].names)
+        self.class_names: list[str] = [config.dataset]
+        if self.label_key is None:
+            _logger.info("Data set %s has no ClassLabel feature: all images are of one class", config.dataset)
+        else:
+            self.class_names = list(self.builder.info.features[self.label_key].names)
+        self.num_classes = len(self.class_names)
         self._folder = os.fspath(self.builder.data_path)
         self._decoder = ExampleDecoder(self.builder, self.image_key, self.label_key, config.dataset)
         self._configured_splits = tuple(dict.fromkeys((config.train_split, config.validation_split)))
         self._checked_splits: set[str] = set()
         self._digests: dict[tuple[str, int], str] = {}
+        self._class_counts: dict[str, list[int]] = {}
         subset = describe_subset(read_preparation_record(self._folder))
         if subset:
             _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self._folder, subset)
         for split in self._configured_splits:
             self._check_split(split)
+
+    @property
+    def image_size(self) -> tuple[int | None, int | None]:
+        """Height and width of the stored images; None if they differ."""
+        height, width, _ = self.builder.info.features[self.image_key].shape
+        return height, width
 
     def num_examples(self, split: str) -> int:
         """Returns the number of examples in a split.
@@ -109,6 +132,27 @@ class ClassificationDataset:
             "sha256": self._digests[split, num_hashed],
         }
 
+    def class_counts(self, split: str, cache_dir: str = DEFAULT_CACHE) -> list[int]:
+        """Returns the number of examples of each class in a split.
+
+        Args:
+            split: name of the split.
+            cache_dir: local folder that counts are cached in.
+
+        Raises:
+            UserError: the split does not exist, its records cannot be read, or a label is out of range.
+        """
+        size = self.num_examples(split)
+        if self.label_key is None:
+            return [size]
+        if split not in self._class_counts:
+            with self.reading(split):
+                counts = cached_label_counts(self._parts(split), self.label_key, cache_dir)
+            for label in counts:
+                check_label(label, self.num_classes, self.config.dataset, split)
+            self._class_counts[split] = [counts.get(label, 0) for label in range(self.num_classes)]
+        return self._class_counts[split]
+
     def provenance(self, split: str) -> dict[str, Any]:
         """Returns where a split was read from, to record beside results. It is not part of the split's identity.
 
@@ -138,6 +182,7 @@ class ClassificationDataset:
         resolution: int,
         batch: int,
         seed: int,
+        channels: int = 3,
         skip_examples: int = 0,
         host: int = 0,
         num_hosts: int = 1,
@@ -152,14 +197,16 @@ class ClassificationDataset:
             resolution: height and width of the images, in pixels.
             batch: images per batch, summed over all hosts.
             seed: seed of the order, below 2^31.
+            channels: number of channels of the images: 3 for RGB, 1 for gray. Stored images are converted by
+                :func:`hamgan.data.preprocessing.with_channels`.
             skip_examples: number of examples to skip, a multiple of ``batch``.
             host: index of this host.
             num_hosts: number of hosts that share each batch.
             batches_per_host: number of equal batches to split the host's share into, one per local replica.
 
         Returns:
-            Float32 images in [-1, 1], shape ``(n, resolution, resolution, 3)``, and int32 labels, shape ``(n,)``, with
-            ``n = batch / num_hosts / batches_per_host``.
+            Float32 images in [-1, 1], shape ``(n, resolution, resolution, channels)``, and int32 labels, shape
+            ``(n,)``, with ``n = batch / num_hosts / batches_per_host``.
 
         Raises:
             UserError: the first examples have unexpected pixels or labels, or the images are stored at another
@@ -181,10 +228,18 @@ class ClassificationDataset:
             host=host,
             num_hosts=num_hosts,
         )
-        return self._batches(records, split, resolution, batch // num_hosts // batches_per_host, drop_remainder=True)
+        share = batch // num_hosts // batches_per_host
+        return self._batches(records, split, resolution, channels, share, drop_remainder=True)
 
     def evaluation_batches(
-        self, split: str, *, resolution: int, batch: int, first: int = 0, last: int | None = None
+        self,
+        split: str,
+        *,
+        resolution: int,
+        batch: int,
+        channels: int = 3,
+        first: int = 0,
+        last: int | None = None,
     ) -> tf.data.Dataset:
         """Returns the examples ``first`` to ``last - 1`` of a split, in stored order.
 
@@ -195,11 +250,13 @@ class ClassificationDataset:
             split: name of the split.
             resolution: height and width of the images, in pixels.
             batch: images per batch; the last batch may be smaller.
+            channels: number of channels of the images, as in :meth:`training_batches`.
             first: index of the first example.
             last: index after the last example; None for the end of the split.
 
         Returns:
-            Float32 images in [-1, 1], shape ``(n, resolution, resolution, 3)``, and int32 labels, shape ``(n,)``.
+            Float32 images in [-1, 1], shape ``(n, resolution, resolution, channels)``, and int32 labels, shape
+            ``(n,)``.
 
         Raises:
             UserError: the split does not exist, its first examples have unexpected pixels or labels, or its images are
@@ -209,16 +266,23 @@ class ClassificationDataset:
         size = self.num_examples(split)
         count = (size if last is None else last) - first
         records = records.repeat().skip(first).take(count).apply(tf.data.experimental.assert_cardinality(count))
-        return self._batches(records, split, resolution, batch, drop_remainder=False)
+        return self._batches(records, split, resolution, channels, batch, drop_remainder=False)
 
     def _batches(
-        self, records: tf.data.Dataset, split: str, resolution: int, batch: int, *, drop_remainder: bool
+        self,
+        records: tf.data.Dataset,
+        split: str,
+        resolution: int,
+        channels: int,
+        batch: int,
+        *,
+        drop_remainder: bool,
     ) -> tf.data.Dataset:
         self._check_resolution(resolution)
         self._check_first_examples(split)
 
         def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._decoder.decode(record, split, resolution)
+            return self._decoder.decode(record, split, resolution, channels)
 
         # map() before batch(): with deterministic ops enabled, TensorFlow runs a map over batches on a single core.
         dataset = records.map(prepare, tf.data.AUTOTUNE)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from hamgan.data.preprocessing import WHITE, preprocess
+from hamgan.data.preprocessing import WHITE, preprocess, with_channels
 from hamgan.errors import UserError
 
 CHECKED_EXAMPLES = 32
@@ -68,40 +68,40 @@ class ExampleDecoder:
     Args:
         builder: builder of the data set.
         image_key: name of the image feature.
-        label_key: name of the label feature.
+        label_key: name of the label feature; None if there is none, and all labels are 0.
         name: name of the data set, for error messages.
     """
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, image_key: str, label_key: str, name: str) -> None:
+    def __init__(self, builder: tfds.core.DatasetBuilder, image_key: str, label_key: str | None, name: str) -> None:
         self._features = builder.info.features
         self._image_key = image_key
         self._label_key = label_key
         self._name = name
         self._feature = self._features[image_key]
-        self._num_classes: int = self._features[label_key].num_classes
+        self._num_classes: int = 1 if label_key is None else self._features[label_key].num_classes
         self.is_preprocessed = is_preprocessed(self._feature)
         """Whether images are stored as float32 in [-1, 1], cropped and resampled to one resolution."""
 
-    def decode(self, record: tf.Tensor, split: str, resolution: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(self, record: tf.Tensor, split: str, resolution: int, channels: int = 3) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes one example within a ``tf.data`` pipeline.
 
         Args:
             record: serialized example, a scalar string.
             split: name of the example's split, for error messages.
             resolution: height and width of the result, in pixels.
+            channels: number of channels of the result, 1 or 3.
 
         Returns:
-            Float32 image in [-1, 1], shape ``(resolution, resolution, 3)``, and int32 label, shape ``()``. If the label
-            is out of range, evaluating them raises an InvalidArgumentError, whose message :func:`label_error_in`
-            parses.
+            Float32 image in [-1, 1], shape ``(resolution, resolution, channels)``, and int32 label, shape ``()``. If
+            the label is out of range, evaluating them raises an InvalidArgumentError, whose message
+            :func:`label_error_in` parses.
         """
         image, label = self._stored(record)
-        if not self.is_preprocessed:
-            image = preprocess(image, resolution)
+        image = with_channels(image, channels) if self.is_preprocessed else preprocess(image, resolution, channels)
         # Assert here, not in the training step: XLA drops assertions.
         prefix = f"data set {self._name}, split {split}: found label "
         is_class = tf.logical_and(label >= 0, label < self._num_classes)
-        message = tf.strings.join([prefix, tf.strings.as_string(label), self._expected_labels()])
+        message = tf.strings.join([prefix, tf.strings.as_string(label), _expected_labels(self._num_classes)])
         with tf.control_dependencies([tf.debugging.Assert(is_class, [message])]):
             return image, tf.cast(label, tf.int32)
 
@@ -109,18 +109,11 @@ class ExampleDecoder:
         """Returns the image as stored, and its int64 label."""
         if not self.is_preprocessed:
             example = self._features.deserialize_example(record)
-            return example[self._image_key], tf.cast(example[self._label_key], tf.int64)
+            label = 0 if self._label_key is None else example[self._label_key]
+            return example[self._image_key], tf.cast(label, tf.int64)
         # Parse these two features directly: TFDS's generic decoding would take much of the time.
-        features = {
-            self._image_key: tf.io.FixedLenFeature((), tf.string),
-            self._label_key: tf.io.FixedLenFeature((), tf.int64),
-        }
-        example = tf.io.parse_single_example(record, features)
-        pixels = tf.io.decode_raw(example[self._image_key], tf.float32)
-        return tf.reshape(pixels, self._feature.shape), example[self._label_key]
-
-    def _expected_labels(self) -> str:
-        return f"; expected 0 to {self._num_classes - 1} (-1 marks a split without labels); choose another split"
+        image, label = parse_stored(record, self._image_key, self._label_key)
+        return tf.reshape(tf.io.decode_raw(image, tf.float32), self._feature.shape), label
 
     def check_first(self, records: tf.data.Dataset, split: str) -> None:
         """Checks the labels and the pixel range of the first ``CHECKED_EXAMPLES`` examples.
@@ -135,8 +128,7 @@ class ExampleDecoder:
         """
         darkest, brightest = [], []
         for image, label in records.take(CHECKED_EXAMPLES).map(self._stored).as_numpy_iterator():
-            if not 0 <= label < self._num_classes:
-                raise UserError(f"data set {self._name}, split {split}: found label {label}{self._expected_labels()}")
+            check_label(label, self._num_classes, self._name, split)
             darkest.append(np.min(image))
             brightest.append(np.max(image))
         expected = _PREPROCESSED if self.is_preprocessed else _PHOTOGRAPHS[np.dtype(self._feature.np_dtype).name]
@@ -147,6 +139,45 @@ class ExampleDecoder:
                 f"{low:g} to {high:g}; expected {np.dtype(self._feature.np_dtype).name} values from {expected}; "
                 "rescale the images and prepare the data set again"
             )
+
+
+def parse_stored(records: tf.Tensor, image_key: str, label_key: str | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Parses serialized examples, without decoding the images.
+
+    Args:
+        records: serialized examples, strings, shape ``()`` or ``(n,)``.
+        image_key: name of the image feature, stored as bytes.
+        label_key: name of the label feature; None if there is none, and all labels are 0.
+
+    Returns:
+        Stored bytes of the images, and their int64 labels.
+    """
+    features = {image_key: tf.io.FixedLenFeature((), tf.string)}
+    if label_key is not None:
+        features[label_key] = tf.io.FixedLenFeature((), tf.int64)
+    examples = tf.io.parse_example(records, features)
+    images = examples[image_key]
+    return images, tf.zeros(tf.shape(images), tf.int64) if label_key is None else examples[label_key]
+
+
+def _expected_labels(num_classes: int) -> str:
+    return f"; expected 0 to {num_classes - 1} (-1 marks a split without labels); choose another split"
+
+
+def check_label(label: int, num_classes: int, name: str, split: str) -> None:
+    """Checks that a label is in range.
+
+    Args:
+        label: label of an example.
+        num_classes: number of classes.
+        name: name of the data set, for the error message.
+        split: name of the split, for the error message.
+
+    Raises:
+        UserError: the label is not in [0, num_classes).
+    """
+    if not 0 <= label < num_classes:
+        raise UserError(f"data set {name}, split {split}: found label {label}{_expected_labels(num_classes)}")
 
 
 def label_error_in(message: str) -> str | None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -40,9 +41,11 @@ def open_dataset(config: DataConfig) -> tfds.core.DatasetBuilder:
     """Returns the builder of a prepared data set that is stored as TFRecord files.
 
     Raises:
-        UserError: the data set does not exist or is not prepared, its metadata is damaged, or it is stored in another
-            file format.
+        UserError: the config names no data set; the data set does not exist or is not prepared, its metadata is
+            damaged, or it is stored in another file format.
     """
+    if not config.dataset:
+        raise UserError("the config names no data set; pass --dataset NAME, or override data.dataset")
     where = config.data_dir or "TFDS's default folder"
     try:
         builder = tfds.builder(config.dataset, data_dir=config.data_dir)
@@ -104,41 +107,42 @@ def _damage(path: str, field: str) -> str | None:
     return None if isinstance(content, dict) and field in content else f"expected an object with '{field}'"
 
 
-def feature_keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str]:
-    """Returns the names of the image feature and of the label feature.
+def feature_keys(builder: tfds.core.DatasetBuilder, name: str) -> tuple[str, str | None]:
+    """Returns the names of the image feature and of the label feature, which is None if there is no such feature.
 
     Args:
         builder: builder of the data set.
         name: name of the data set, for error messages.
 
     Raises:
-        UserError: the data set does not have exactly one feature of each kind, its images do not have 1 or 3 channels,
-            or its number of classes is unknown.
+        UserError: the data set does not have exactly one image feature, has several label features, its images do not
+            have 1 or 3 channels, or its number of classes is unknown.
     """
     features = builder.info.features
     if not isinstance(features, tfds.features.FeaturesDict):
         raise UserError(f"data set '{name}' must have named features, found {type(features).__name__}")
-    keys: list[str] = []
-    for kind, is_kind, alternative in (
-        ("Image", _is_image, " (or float32 Tensor of square RGB images, encoded as bytes)"),
-        ("ClassLabel", _is_label, ""),
-    ):
-        candidates = [key for key, feature in features.items() if is_kind(feature)]
-        supervised = [key for key in builder.info.supervised_keys or () if key in candidates]
-        candidates = supervised or candidates
-        if len(candidates) != 1:
-            kinds = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
-            raise UserError(
-                f"data set '{name}' must have exactly one {kind} feature{alternative}, found "
-                f"{', '.join(candidates) or f'none among {kinds}'}"
-            )
-        keys.append(candidates[0])
-    channels = features[keys[0]].shape[-1]
+    images, labels = (_candidates(builder, is_kind) for is_kind in (_is_image, _is_label))
+    if len(images) != 1:
+        kinds = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
+        raise UserError(
+            f"data set '{name}' must have exactly one Image feature (or float32 Tensor of square RGB images, encoded "
+            f"as bytes), found {', '.join(images) or f'none among {kinds}'}"
+        )
+    if len(labels) > 1:
+        raise UserError(f"data set '{name}' must have at most one ClassLabel feature, found {', '.join(labels)}")
+    (image_key,), label_key = images, labels[0] if labels else None
+    channels = features[image_key].shape[-1]
     if channels not in (1, 3):
         raise UserError(f"data set '{name}' must have images with 1 or 3 channels, found {channels}")
-    if not features[keys[1]].num_classes:
-        raise UserError(f"data set '{name}' must define the number of classes of '{keys[1]}', found none")
-    return keys[0], keys[1]
+    if label_key is not None and not features[label_key].num_classes:
+        raise UserError(f"data set '{name}' must define the number of classes of '{label_key}', found none")
+    return image_key, label_key
+
+
+def _candidates(builder: tfds.core.DatasetBuilder, is_kind: Callable[[Any], bool]) -> list[str]:
+    """Returns the names of the features of a kind; of the supervised ones only, if there are any."""
+    candidates = [key for key, feature in builder.info.features.items() if is_kind(feature)]
+    return [key for key in builder.info.supervised_keys or () if key in candidates] or candidates
 
 
 def _is_image(feature: Any) -> bool:

@@ -9,7 +9,30 @@ WHITE = {"uint8": 255.0, "uint16": 65_535.0, "float32": 1.0}
 """Value of a white pixel by image dtype. Black is 0."""
 
 
-def preprocess(image: tf.Tensor, resolution: int) -> tf.Tensor:
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a gray image (ITU-R BT.601)."""
+
+
+def with_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
+    """Converts images between RGB and gray: the luminance of RGB, or gray in all three channels.
+
+    Args:
+        images: float images in [-1, 1], shape ``(..., 1)`` or ``(..., 3)``.
+        channels: number of channels of the result, 1 or 3.
+
+    Returns:
+        Images in [-1, 1], shape ``(..., channels)``. Images with this number of channels are returned as they are.
+    """
+    if images.shape[-1] == channels:
+        return images
+    if channels == 3:
+        return tf.image.grayscale_to_rgb(images)
+    gray = tf.reduce_sum(images * tf.constant(LUMINANCE, images.dtype), axis=-1, keepdims=True)
+    # The sum of the rounded weights can exceed 1.
+    return tf.clip_by_value(gray, -1.0, 1.0)
+
+
+def preprocess(image: tf.Tensor, resolution: int, channels: int = 3) -> tf.Tensor:
     """Crops the largest central square of an image and resamples it.
 
     Uses ``tf.image.crop_and_resize``, bilinear without antialiasing. With s = min(h, w), the box spans
@@ -18,9 +41,10 @@ def preprocess(image: tf.Tensor, resolution: int) -> tf.Tensor:
     Args:
         image: uint8 in [0, 255], uint16 in [0, 65535] or float32 in [0, 1], shape ``(h, w, 3)`` or ``(h, w, 1)``.
         resolution: height and width of the result, in pixels.
+        channels: number of channels of the result, 1 or 3, see :func:`with_channels`.
 
     Returns:
-        Float32 image in [-1, 1], shape ``(resolution, resolution, 3)``.
+        Float32 image in [-1, 1], shape ``(resolution, resolution, channels)``.
 
     Raises:
         ValueError: the dtype is not supported.
@@ -40,6 +64,4 @@ def preprocess(image: tf.Tensor, resolution: int) -> tf.Tensor:
     resampled = tf.image.crop_and_resize(
         image[tf.newaxis], tf.cast(box, tf.float32)[tf.newaxis], [0], (resolution, resolution)
     )[0]
-    if image.shape[-1] == 1:
-        resampled = tf.image.grayscale_to_rgb(resampled)
-    return resampled * (2.0 / white) - 1.0
+    return with_channels(resampled * (2.0 / white) - 1.0, channels)

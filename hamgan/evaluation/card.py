@@ -1,6 +1,9 @@
 """Protocol cards, which record with each result everything that affects its scores."""
 
 import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
@@ -22,15 +25,22 @@ class CardMaker:
         dataset: data set of the real images.
         classifier: classifier that computes the features.
         cache_dir: local folder for digests of the data.
+        class_counts: class counts by which labels of fakes are drawn; None for uniform labels.
     """
 
     def __init__(
-        self, config: ExperimentConfig, dataset: ClassificationDataset, classifier: Classifier, cache_dir: str
+        self,
+        config: ExperimentConfig,
+        dataset: ClassificationDataset,
+        classifier: Classifier,
+        cache_dir: str,
+        class_counts: Sequence[int] | None = None,
     ) -> None:
         self.config = config
         self.dataset = dataset
         self.classifier = classifier
         self.cache_dir = cache_dir
+        self.class_counts = class_counts
 
     def card(self, weights: str) -> dict[str, Any]:
         """Returns the protocol card of results for some weights.
@@ -66,12 +76,24 @@ class CardMaker:
             batch_norm += f" ({passes} of {settings.batch})"
         return {
             "weights": weights,
+            **self._labels_card(),
             "batch_norm": batch_norm,
             "truncation": settings.truncation,
             "seed": settings.seed,
             "resolution": self.config.model.resolution,
+            **channels_card(self.config),
             "classifier": self.classifier.card(),
         }
+
+    def _labels_card(self) -> dict[str, Any]:
+        """Returns the entry for the distribution of labels; none for uniform labels, as in earlier cards."""
+        distribution = self.config.train.label_distribution
+        if distribution == "uniform":
+            return {}
+        if self.class_counts is None:
+            raise ValueError(f"train.label_distribution '{distribution}' requires class_counts, received None")
+        digest = hashlib.sha256(json.dumps(list(self.class_counts)).encode()).hexdigest()
+        return {"label_distribution": f"{distribution}, class counts {digest[:16]}"}
 
     def provenance(self) -> dict[str, Any]:
         """Returns a record of versions, batch size and location of the data, which do not affect scores."""
@@ -88,6 +110,11 @@ class CardMaker:
 
     def _images(self, split: str) -> int:
         return images_used(self.config, self.dataset, split)
+
+
+def channels_card(config: ExperimentConfig) -> dict[str, Any]:
+    """Returns the entry of a card for the number of channels; none for RGB, as in earlier cards."""
+    return {} if config.model.channels == 3 else {"channels": config.model.channels}
 
 
 def images_used(config: ExperimentConfig, dataset: ClassificationDataset, split: str) -> int:

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_hub as hub
 
 from hamgan import tfgan
+from hamgan.data.preprocessing import with_channels
 from hamgan.errors import UserError, reason_of
 from hamgan.files import literal_path
 
@@ -70,11 +71,15 @@ class Classifier:
         return fitting[0].call, next((size for size in sizes if size is not None), INCEPTION_SIZE)
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Resizes and classifies images of shape ``(n, height, width, 3)``; for use inside compiled functions.
+        """Resizes and classifies images in [-1, 1]; for use inside compiled functions.
+
+        Args:
+            images: float32 images, shape ``(n, height, width, 3)``, or ``(n, height, width, 1)`` for gray images.
 
         Returns:
             ``logits``, ``(n, classes)``, and ``pool_3``, ``(n, width)``.
         """
+        images = with_channels(images, 3)
         size = (self.image_size, self.image_size)
         if images.shape[1:3] != size:
             images = tf.image.resize(images, size, method="bilinear", antialias=False)

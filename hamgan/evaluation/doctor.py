@@ -26,7 +26,7 @@ from hamgan.files import write_atomically
 from hamgan.runs.checkpoints import restore, write_checkpoint
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.grids import image_grid
-from hamgan.training.start import check_classes
+from hamgan.training.start import check_classes, class_counts_of
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep
 from hamgan.training.train_function import make_train_function
@@ -123,6 +123,7 @@ class Doctor:
         start = time.monotonic()
         batches = dataset.training_batches(
             resolution=self.config.model.resolution,
+            channels=self.config.model.channels,
             batch=self.config.train.global_batch,
             seed=self.config.train.seed,
         )
@@ -220,6 +221,7 @@ class Doctor:
                 strategy,
                 lambda host, num_hosts: dataset.training_batches(
                     resolution=config.model.resolution,
+                    channels=config.model.channels,
                     batch=config.train.global_batch,
                     seed=config.train.seed,
                     host=host,
@@ -228,7 +230,7 @@ class Doctor:
                 ),
             )
         )
-        train = make_train_function(TrainStep(state, config, strategy), strategy)
+        train = make_train_function(TrainStep(state, config, strategy, class_counts_of(config, dataset)), strategy)
         stream = random_streams.run_stream(config.train.seed)
         start = time.monotonic()
         with dataset.reading(config.data.train_split):

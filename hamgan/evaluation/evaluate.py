@@ -121,7 +121,7 @@ def evaluating(
     if is_chief(strategy):
         run.check_takes_results()
     with worker_failures_as_preemption(strategy):
-        yield Evaluator(config, strategy, cache_dir or DEFAULT_FOLDER)
+        yield Evaluator(config, strategy, cache_dir or DEFAULT_FOLDER, run.read_class_counts(config))
     if is_chief(strategy):
         write_report(run)
 

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from tqdm import tqdm
 from hamgan.config import ExperimentConfig
 from hamgan.config.class_lists import parse_classes
 from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.fitted_config import fitted_config
 from hamgan.data.preprocessing import PREPROCESSING
 from hamgan.distribution.replicas import on_all_replicas
 from hamgan.distribution.strategies import agreed, is_chief
 from hamgan.errors import PreemptedError, UserError, reason_of
-from hamgan.evaluation.card import CardMaker, extras_of, images_used
+from hamgan.evaluation.card import CardMaker, channels_card, extras_of, images_used
 from hamgan.evaluation.classifier import Classifier
 from hamgan.evaluation.features import DEFAULT_FOLDER, Features, FeatureStore
 from hamgan.evaluation.neighbors import DENSITY_NEIGHBORS
@@ -44,6 +45,8 @@ class Evaluator:
         config: config of the experiment, including its ``evaluation`` settings.
         strategy: strategy whose replicas share the work.
         cache_dir: local folder for features. Those of real images are kept, those of fakes until they are scored.
+        class_counts: class counts by which labels of fakes are drawn, from
+            :meth:`hamgan.runs.directory.RunDirectory.read_class_counts`; None for uniform labels.
 
     Raises:
         UserError: the data set or the classifier is missing or unusable, or the data set is too small for the requested
@@ -55,11 +58,13 @@ class Evaluator:
         config: ExperimentConfig,
         strategy: tf.distribute.Strategy | None = None,
         cache_dir: str = DEFAULT_FOLDER,
+        class_counts: Sequence[int] | None = None,
     ) -> None:
-        self.config = config
+        self.config = config = fitted_config(config)
         self.settings = config.evaluation
         self.strategy = strategy or tf.distribute.get_strategy()
         self.cache_dir = cache_dir
+        self.class_counts = class_counts
         self.dataset = ClassificationDataset(config.data)
         replicas = self.strategy.num_replicas_in_sync
         if self.settings.batch_norm != "moving" and self.settings.batch % replicas:
@@ -131,7 +136,7 @@ class Evaluator:
         return self._cards().provenance()
 
     def _cards(self) -> CardMaker:
-        return CardMaker(self.config, self.dataset, self.classifier, self.cache_dir)
+        return CardMaker(self.config, self.dataset, self.classifier, self.cache_dir, self.class_counts)
 
     def _count(self, split: str) -> int:
         """Returns the number of images of a split that are used."""
@@ -171,6 +176,7 @@ class Evaluator:
                     passes=settings.standing_passes,
                     strategy=self.strategy,
                     truncation=settings.truncation,
+                    class_counts=self.class_counts,
                 )
             sampler = self._sampler(weights)
             labels = sampler.random_labels(settings.num_samples * settings.repeats - first, first=first)
@@ -206,6 +212,7 @@ class Evaluator:
                 batch=self.settings.batch,
                 strategy=self.strategy,
                 truncation=self.settings.truncation,
+                class_counts=self.class_counts,
                 statistics="batch" if self.settings.batch_norm == "batch" else "moving",
                 postprocess=self.classifier,
             )
@@ -265,11 +272,16 @@ class Evaluator:
 
     def _real_features(self, split: str) -> Features | None:
         count = self._count(split)
-        resolution = self.config.model.resolution
+        model = self.config.model
 
         def batches(first: int) -> Batches:
             images_and_labels = self.dataset.evaluation_batches(
-                split, resolution=resolution, batch=self.settings.batch, first=first, last=count
+                split,
+                resolution=model.resolution,
+                channels=model.channels,
+                batch=self.settings.batch,
+                first=first,
+                last=count,
             )
             with self.dataset.reading(split):
                 for images, labels in images_and_labels.as_numpy_iterator():
@@ -279,7 +291,8 @@ class Evaluator:
         if is_chief(self.strategy):
             content = {
                 "real": self._cards().identity(split)["sha256"],
-                "resolution": resolution,
+                "resolution": model.resolution,
+                **channels_card(self.config),
                 "preprocessing": PREPROCESSING,
                 "classifier": self.classifier.card(),
             }

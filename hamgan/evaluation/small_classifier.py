@@ -44,6 +44,11 @@ def train_small_classifier(
         UserError: the data set cannot be used.
     """
     dataset = ClassificationDataset(config)
+    if dataset.num_classes < 2:
+        raise UserError(
+            f"data set '{config.dataset}' has a single class, a classifier expects at least two; evaluate with "
+            "TF-GAN's Inception instead"
+        )
     keras.utils.set_random_seed(seed)
     classifier = _classifier(resolution, dataset.num_classes)
     model = _with_augmentation(classifier, seed)
@@ -53,7 +58,7 @@ def train_small_classifier(
         metrics=["accuracy"],
     )
     batches = dataset.training_batches(resolution=resolution, batch=BATCH, seed=seed)
-    validation = dataset.evaluation_batches(config.validation_split, resolution=resolution, batch=BATCH)
+    validation = dataset.evaluation_batches(dataset.config.validation_split, resolution=resolution, batch=BATCH)
     with dataset.reading():
         model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
         accuracy = float(model.evaluate(validation, verbose=0, return_dict=True)["accuracy"])

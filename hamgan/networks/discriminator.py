@@ -24,6 +24,7 @@ class Discriminator(Network):
     Args:
         resolution: height and width of the images: 32, 64, 128 or 256.
         num_classes: number of classes.
+        channels: number of channels of the images: 3 for RGB, 1 for gray.
         base_channels: number of channels after the first block; 64 in the published networks.
         context: context modules, as in :class:`hamgan.networks.Generator`. They follow blocks with pooling.
         convolution_form: form of the convolutions, see :mod:`hamgan.layers.convolution`. None takes the current setting
@@ -48,6 +49,7 @@ class Discriminator(Network):
         *,
         resolution: int,
         num_classes: int,
+        channels: int = 3,
         base_channels: int = 64,
         context: Sequence[Mapping[str, Any]] = (),
         convolution_form: str | None = None,
@@ -57,6 +59,7 @@ class Discriminator(Network):
         super().__init__(
             resolution=resolution,
             num_classes=num_classes,
+            channels=channels,
             base_channels=base_channels,
             context=context,
             convolution_form=convolution_form,
@@ -78,11 +81,11 @@ class Discriminator(Network):
             self._create_context([size for size, _ in stages])
             self.dense = SNDense(1, name="dense", **common)
             self.embedding = SNEmbedding(num_classes, widths[-1], name="embedding", **common)
-            self.build((None, resolution, resolution, 3))
+            self.build((None, resolution, resolution, channels))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of all sublayers."""
-        self.input_spec = keras.InputSpec(shape=(None, self.resolution, self.resolution, 3))
+        self.input_spec = keras.InputSpec(shape=(None, self.resolution, self.resolution, self.channels))
         shape = self._build_blocks(input_shape)
         self.dense.build((None, shape[-1]))
         self.embedding.build((None,))
@@ -97,7 +100,7 @@ class Discriminator(Network):
         """Scores images.
 
         Args:
-            images: float tensor in [-1, 1], shape ``(batch, resolution, resolution, 3)``.
+            images: float tensor in [-1, 1], shape ``(batch, resolution, resolution, channels)``.
             labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
             initial_bases: initial bases of the context modules, as in :meth:`hamgan.networks.Generator.call`.
             training: whether to update the singular vectors.
@@ -114,7 +117,7 @@ class Discriminator(Network):
 
     def input_signature(self) -> list[keras.InputSpec]:
         """Returns shape, dtype and name of the images and labels."""
-        images = (None, self.resolution, self.resolution, 3)
+        images = (None, self.resolution, self.resolution, self.channels)
         return [
             keras.InputSpec(shape=images, dtype=self.variable_dtype, name="images"),
             keras.InputSpec(shape=(None,), dtype="int32", name="labels"),

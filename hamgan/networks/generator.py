@@ -28,6 +28,7 @@ class Generator(Network):
     Args:
         resolution: height and width of the images: 32, 64, 128 or 256.
         num_classes: number of classes.
+        channels: number of channels of the images: 3 for RGB, 1 for gray.
         base_channels: number of channels at full resolution; 64 in the published networks.
         z_dim: number of latent dimensions.
         batch_norm_momentum: decay of the moving averages, in [0, 1).
@@ -56,6 +57,7 @@ class Generator(Network):
         *,
         resolution: int,
         num_classes: int,
+        channels: int = 3,
         base_channels: int = 64,
         z_dim: int = 128,
         batch_norm_momentum: float = 0.999,
@@ -67,6 +69,7 @@ class Generator(Network):
         super().__init__(
             resolution=resolution,
             num_classes=num_classes,
+            channels=channels,
             base_channels=base_channels,
             context=context,
             convolution_form=convolution_form,
@@ -90,7 +93,8 @@ class Generator(Network):
             )
             self._create_context([size for size, _ in stages[1:]], batch_norm="conditional", **batch_norm)
             self.norm = BatchNormalization(momentum=batch_norm_momentum, name="norm", **common)
-            self.to_rgb = SNConv2D(3, 3, name="to_rgb", **common)
+            # Checkpoints contain this name for any number of channels.
+            self.to_rgb = SNConv2D(channels, 3, name="to_rgb", **common)
             self.build((None, z_dim))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -123,7 +127,7 @@ class Generator(Network):
                 :meth:`hamgan.layers.BatchNormalization.call`.
 
         Returns:
-            Images in [-1, 1], shape ``(batch, resolution, resolution, 3)``, in the dtype of the variables.
+            Images in [-1, 1], shape ``(batch, resolution, resolution, channels)``, in the dtype of the variables.
         """
         labels = class_labels(labels, self.num_classes, layer=self.name, examples=z)
         z = tf.cast(z, self.compute_dtype)
@@ -141,17 +145,20 @@ class Generator(Network):
         first: int | tf.Tensor = 0,
         count: int,
         labels: tf.Tensor | None = None,
+        class_counts: Sequence[int] | None = None,
         truncation: float | None = None,
     ) -> GeneratorInputs:
         """Draws the inputs of images ``first`` to ``first + count - 1``.
 
-        The inputs of an image depend only on the seed, its index and the truncation.
+        The inputs of an image depend only on the seed, its index, the class counts and the truncation.
 
         Args:
             seed: integer seed, or key of a random stream from :func:`hamgan.random_streams.fold`.
             first: index of the first image.
             count: number of images.
-            labels: labels to use, shape ``(count,)``; by default, uniform random labels.
+            labels: labels to use, shape ``(count,)``; by default, random labels.
+            class_counts: number of images of each class, in proportion to which random labels are drawn; None draws all
+                classes equally often.
             truncation: bound t of the truncated normal distribution of z, which has values in [-t, t]; None does not
                 truncate.
 
@@ -168,14 +175,26 @@ class Generator(Network):
             truncation=truncation,
         )
         if labels is None:
-            labels = self.draw_labels(key, first=first, count=count)
+            labels = self.draw_labels(key, first=first, count=count, class_counts=class_counts)
         bases = self.draw_initial_bases(key, Purpose.GENERATOR_BASES, first=first, count=count)
         return GeneratorInputs(z, labels, bases)
 
-    def draw_labels(self, seed: int | tf.Tensor, *, first: int | tf.Tensor = 0, count: int) -> tf.Tensor:
-        """Draws uniform labels of images ``first`` to ``first + count - 1``, int32, shape ``(count,)``."""
-        key = random_streams.fold(seed, Purpose.LABELS)
-        return random_streams.draw_labels(key, first=first, count=count, num_classes=self.num_classes)
+    def draw_labels(
+        self,
+        seed: int | tf.Tensor,
+        *,
+        first: int | tf.Tensor = 0,
+        count: int,
+        class_counts: Sequence[int] | None = None,
+    ) -> tf.Tensor:
+        """Draws the random labels of :meth:`draw_inputs`, int32, shape ``(count,)``."""
+        return random_streams.draw_labels(
+            random_streams.fold(seed, Purpose.LABELS),
+            first=first,
+            count=count,
+            num_classes=self.num_classes,
+            class_counts=class_counts,
+        )
 
     def input_signature(self) -> list[keras.InputSpec]:
         """Returns shape, dtype and name of z and the labels."""
@@ -187,8 +206,8 @@ class Generator(Network):
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *_: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        """Returns ``(batch, resolution, resolution, 3)``."""
-        return (input_shape[0], self.resolution, self.resolution, 3)
+        """Returns ``(batch, resolution, resolution, channels)``."""
+        return (input_shape[0], self.resolution, self.resolution, self.channels)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from hamgan import random_streams
-from hamgan.architecture import check_resolution
+from hamgan.architecture import check_channels, check_resolution
 from hamgan.layers.context import ContextModule
 from hamgan.layers.execution import convolution_form as current_convolution_form
 from hamgan.networks.context import complete_arguments, context_after_blocks, make_context
@@ -36,6 +36,7 @@ class Network(keras.Model):
         *,
         resolution: int,
         num_classes: int,
+        channels: int,
         base_channels: int,
         context: Sequence[Mapping[str, Any]],
         convolution_form: str | None,
@@ -45,8 +46,10 @@ class Network(keras.Model):
         super().__init__(name=name, **kwargs)
         self.autocast = False  # Autocast would round float labels; call() casts the other inputs.
         check_resolution(resolution)
+        check_channels(channels)
         self.resolution = resolution
         self.num_classes = num_classes
+        self.channels = channels
         self.base_channels = base_channels
         self.convolution_form = current_convolution_form() if convolution_form is None else convolution_form
         self.context_arguments = complete_arguments(context)
@@ -166,6 +169,7 @@ class Network(keras.Model):
             **super().get_config(),
             "resolution": self.resolution,
             "num_classes": self.num_classes,
+            "channels": self.channels,
             "base_channels": self.base_channels,
             "context": self.context_arguments,
             "convolution_form": self.convolution_form,

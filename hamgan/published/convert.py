@@ -102,7 +102,7 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
     """
     target = os.path.join(out, f"{OFFICIAL_PREFIX}-{step}")
     _check_out(out, f"{target}.index")
-    _check_published_context(config)
+    _check_published(config)
     precision = weights_precision(config)
     generator = build_generator(config.model, name=WEIGHTS[weights], precision=precision)
     discriminator = build_discriminator(config.model, precision=precision)
@@ -130,8 +130,10 @@ def convert_to_official(config: ExperimentConfig, path: str, out: str, *, step: 
     return target
 
 
-def _check_published_context(config: ExperimentConfig) -> None:
-    """Raises UserError if a network has context modules that the published format does not support."""
+def _check_published(config: ExperimentConfig) -> None:
+    """Raises UserError if a network has channels or context modules that the published format does not support."""
+    if config.model.channels != 3:
+        raise UserError(f"published networks have RGB images; model.channels is {config.model.channels}")
     for name in ("generator", "discriminator"):
         modules = [module.module for module in getattr(config.model, name).context]
         if modules not in ([], ["hamburger"]):

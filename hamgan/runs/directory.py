@@ -55,6 +55,7 @@ class RunDirectory:
         self.config_path = os.path.join(path, "config.json")
         self.metrics_path = os.path.join(path, "metrics.jsonl")
         self.class_names_path = os.path.join(path, "class_names.json")
+        self.class_counts_path = os.path.join(path, "class_counts.json")
         self.initialization_path = os.path.join(path, "initialization.json")
         self.collapses_path = os.path.join(path, "collapses.json")
         self.checkpoints = os.path.join(path, "checkpoints")
@@ -157,6 +158,36 @@ class RunDirectory:
         if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise UserError(f"{self.class_names_path} is damaged (expected a list of names); delete it")
         return names
+
+    def write_class_counts(self, counts: Sequence[int]) -> None:
+        """Writes the number of training images of each class.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        with self._writing():
+            write_atomically(self.class_counts_path, (json.dumps(list(counts)) + "\n").encode())
+
+    def read_class_counts(self, config: ExperimentConfig) -> list[int] | None:
+        """Returns the number of training images of each class; None if the run draws labels uniformly.
+
+        Args:
+            config: config of the run.
+
+        Raises:
+            UserError: if the file is missing or damaged, or cannot be read.
+        """
+        if config.train.label_distribution == "uniform":
+            return None
+        advice = f"'hamgan train --run {self.path}' writes it"
+        if not gfile.exists(self.class_counts_path):
+            raise UserError(f"{self.class_counts_path} is missing, but train.label_distribution needs it; {advice}")
+        counts = read_json(self.class_counts_path)
+        is_list = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
+        if not is_list or len(counts) != config.model.num_classes or not any(counts):
+            expected = f"expected {config.model.num_classes} non-negative integers, not all 0"
+            raise UserError(f"{self.class_counts_path} is damaged ({expected}); {advice}")
+        return counts
 
     def records_class_names(self) -> bool:
         """Whether the run has the class names of its data set; runs of earlier versions and converted ones do not."""

@@ -1,5 +1,7 @@
 """Standing statistics: batch normalisation statistics averaged over many batches of samples."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -18,6 +20,7 @@ def set_standing_statistics(
     passes: int,
     strategy: tf.distribute.Strategy | None = None,
     truncation: float | None = None,
+    class_counts: Sequence[int] | None = None,
 ) -> None:
     """Replaces a generator's moving averages, in place, by statistics averaged over batches of random samples.
 
@@ -32,6 +35,7 @@ def set_standing_statistics(
         strategy: single-process strategy whose replicas share the work. Create the generator in its scope.
         truncation: truncation of the latent vectors, as in :class:`hamgan.sampling.sampler.Sampler`. Use the same value
             for sampling, because the statistics depend on it.
+        class_counts: class counts, as in :class:`hamgan.sampling.sampler.Sampler`.
 
     Raises:
         ValueError: if an argument is out of range. The generator is then unchanged.
@@ -58,7 +62,9 @@ def set_standing_statistics(
     key = random_streams.fold(seed, Purpose.STANDING_STATISTICS)
 
     def accumulate(indices: tf.Tensor) -> tf.Tensor:
-        inputs = generator.draw_inputs(key, first=indices[0], count=indices.shape[0], truncation=truncation)
+        inputs = generator.draw_inputs(
+            key, first=indices[0], count=indices.shape[0], class_counts=class_counts, truncation=truncation
+        )
         generator(*inputs, training=False, statistics=Accumulate(1 / passes))
         return tf.zeros((indices.shape[0],))
 

@@ -22,22 +22,25 @@ def image_grid(images: np.ndarray, *, columns: int, row_names: Sequence[str] | N
 
     Args:
         images: uint8 array, or float array in [-1, 1], of shape ``(n, height, width, 3)``, where n is a multiple of
-            ``columns``.
+            ``columns``, or ``(n, height, width, 1)`` for gray images.
         columns: number of images per row.
         row_names: text to the left of each row, such as the name of its class; long names are shortened.
 
     Returns:
-        uint8 array of shape ``(n / columns * height, margin + columns * width, 3)``. Without names, there is no margin.
+        uint8 array of shape ``(n / columns * height, margin + columns * width, channels)``. Without names,
+        there is no margin.
     """
     count, height, width, channels = images.shape
     rows = count // columns
     tiles = to_uint8(images).reshape(rows, columns, height, width, channels)
     grid = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
-    return grid if row_names is None else np.concatenate([_margin(row_names, height), grid], axis=1)
+    if row_names is None:
+        return grid
+    return np.concatenate([_margin(row_names, height)[..., :channels], grid], axis=1)
 
 
 def _margin(names: Sequence[str], height: int) -> np.ndarray:
-    """Returns a white strip with one name per ``height`` pixels, as wide as the longest name."""
+    """Returns a white RGB strip with one name in black per ``height`` pixels, as wide as the longest name."""
     font = ImageFont.load_default(max(_SMALLEST_FONT, height / _LINES_PER_ROW))
     shortened = [_on_one_line(name) for name in names]
     padding = int(font.size) // 2

@@ -30,6 +30,8 @@ class Sampler:
         strategy: single-process strategy whose replicas share the work. Create the generator in its scope.
         truncation: bound t of the truncated normal distribution of latent vectors, which has values in [-t, t]. Small
             values make images more typical and less diverse. None does not truncate.
+        class_counts: number of images of each class, in proportion to which random labels are drawn; None draws all
+            classes equally often.
         statistics: batch normalisation statistics: "moving" or "batch".
         postprocess: function that replicas apply to the float32 images, such as a classifier. It returns a nest of
             tensors with one row per image.
@@ -58,6 +60,7 @@ class Sampler:
         batch: int,
         strategy: tf.distribute.Strategy | None = None,
         truncation: float | None = None,
+        class_counts: Sequence[int] | None = None,
         statistics: EvaluationStatistics = "moving",
         postprocess: Callable[[tf.Tensor], Any] = tf.identity,
     ) -> None:
@@ -65,6 +68,7 @@ class Sampler:
         self.generator = generator
         self.batch = batch
         self.truncation = truncation
+        self.class_counts = class_counts
         self.statistics = statistics
         self.postprocess = postprocess
         self._key = random_streams.fold(seed, Purpose.SAMPLES)
@@ -78,8 +82,8 @@ class Sampler:
         return self.postprocess(tf.cast(images, tf.float32))
 
     def random_labels(self, count: int, *, first: int = 0) -> np.ndarray:
-        """Draws uniform labels for images ``first`` to ``first + count - 1``, int32, shape ``(count,)``."""
-        return self.generator.draw_labels(self._key, first=first, count=count).numpy()
+        """Draws random labels for images ``first`` to ``first + count - 1``, int32, shape ``(count,)``."""
+        return self.generator.draw_labels(self._key, first=first, count=count, class_counts=self.class_counts).numpy()
 
     def batches(self, labels: np.ndarray, *, first: int = 0) -> Iterator[Any]:
         """Generates images ``first`` to ``first + n - 1``, one for each label, in batches.
@@ -90,7 +94,7 @@ class Sampler:
 
         Yields:
             Results of ``postprocess`` for at most ``batch`` images; by default, the images, float32 in [-1, 1], shape
-            ``(images, resolution, resolution, 3)``.
+            ``(images, resolution, resolution, channels)``.
 
         Raises:
             ValueError: if labels have the wrong shape or dtype, or are out of range.
@@ -115,7 +119,7 @@ class Sampler:
             class_names: name of each class of the generator.
 
         Returns:
-            uint8 array of shape ``(len(classes) * resolution, margin + per_class * resolution, 3)``.
+            uint8 array of shape ``(len(classes) * resolution, margin + per_class * resolution, channels)``.
         """
         labels = np.repeat(np.asarray(classes), per_class)
         images = np.concatenate(list(self.batches(labels)))

@@ -70,6 +70,14 @@ class Run:
         restore(self.checkpoint, network_variables(network), part=network.name)
         return network
 
+    @functools.cached_property
+    def class_counts(self) -> list[int] | None:
+        """Number of training images of each class; None if the run draws labels uniformly.
+
+        ``generator.draw_inputs(..., class_counts=run.class_counts)`` draws labels as in training.
+        """
+        return RunDirectory(self.path).read_class_counts(self.config)
+
     def labels(self, classes: Sequence[int | str]) -> list[int]:
         """Returns the labels of classes.
 
@@ -116,7 +124,8 @@ class Run:
             batch: number of images per batch.
 
         Returns:
-            Images, uint8, shape ``(len(classes) * per_class, resolution, resolution, 3)``, grouped by class.
+            Images, uint8, shape ``(len(classes) * per_class, resolution, resolution, channels)``, grouped by
+            class.
 
         Raises:
             UserError: if a class does not exist or an argument is out of range.

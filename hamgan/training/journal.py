@@ -54,7 +54,7 @@ class Journal:
         self._waiting = []
 
     def draw(self, step: int, picture: np.ndarray) -> None:
-        """Writes a picture, uint8 ``(height, width, 3)``, as the samples of a step."""
+        """Writes a picture, uint8 ``(height, width, channels)``, as the samples of a step."""
 
         def write() -> None:
             write_atomically(self._run.samples_path(step), tf.io.encode_png(picture).numpy())

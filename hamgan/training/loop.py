@@ -12,6 +12,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig
 from hamgan.data.dataset import ClassificationDataset
+from hamgan.data.fitted_config import fitted_config
 from hamgan.distribution.strategies import (
     UNAVAILABLE,
     distribute,
@@ -27,7 +28,7 @@ from hamgan.training.collapse import TrainingDivergedError, describe_collapse
 from hamgan.training.logit_probe import LogitProbe
 from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
-from hamgan.training.start import begin, restore_on_all_workers, resume
+from hamgan.training.start import begin, class_counts_of, restore_on_all_workers, resume
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep
 from hamgan.training.train_function import StepsTaken, make_train_function
@@ -46,7 +47,9 @@ def train(
     """Trains to ``config.train.steps``, and resumes from the newest checkpoint of the run if there is one.
 
     Args:
-        config: config of the experiment. When a run is resumed, only the fields in ``MAY_CHANGE`` may differ.
+        config: config of the experiment. What it leaves to the data set is set first, see
+            :func:`hamgan.data.fitted_config.fitted_config`. When a run is resumed, only the fields in ``MAY_CHANGE``
+            may differ.
         run: folder of the run.
         strategy: strategy from :func:`hamgan.distribution.strategies.create_strategy`.
         watch: active watch for SIGTERM; by default, a new one.
@@ -62,6 +65,7 @@ def train(
         with PreemptionWatch() as watch:
             train(config, run, strategy, watch)
         return
+    config = fitted_config(config)
     # Operations on a TPU are deterministic anyway.
     if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()
@@ -85,13 +89,13 @@ class _Loop:
         watch: PreemptionWatch,
     ) -> None:
         self.config = config.train
-        self.resolution = config.model.resolution
+        self.model = config.model
         self.run = run
         self.strategy = strategy
         self.dataset = dataset
         self.state = state
         self.step = int(state.step.numpy())
-        train_step = TrainStep(state, config, strategy)
+        train_step = TrainStep(state, config, strategy, class_counts_of(config, dataset))
         self.layers = train_step.layers_with_singular_values
         self.singular_values: dict[str, float] = {}
         self.watch = watch
@@ -127,7 +131,8 @@ class _Loop:
 
         def dataset_of_host(host: int, num_hosts: int) -> tf.data.Dataset:
             return self.dataset.training_batches(
-                resolution=self.resolution,
+                resolution=self.model.resolution,
+                channels=self.model.channels,
                 batch=self.config.global_batch,
                 seed=int(self.stream[0].numpy()),
                 skip_examples=self.step * self.config.discriminator_updates * self.config.global_batch,

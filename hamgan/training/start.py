@@ -51,6 +51,7 @@ def begin(
     source = _source_of_new_run(config, run, strategy)
     dataset = ClassificationDataset(config.data)
     check_classes(config, dataset)
+    class_counts_of(config, dataset)  # Reads all labels, to find wrong ones before the run is created.
     with strategy.scope():
         state = TrainState(config)
         initialization = None if source is None else initialize(state, source, config, dataset.class_names)
@@ -94,6 +95,9 @@ def resume(
     if is_chief(strategy):
         run.write_config(config)
         run.write_class_names(dataset.class_names)
+        class_counts = class_counts_of(config, dataset)
+        if class_counts is not None:
+            run.write_class_counts(class_counts)
         run.forget_metrics_after(step)
         collapses = run.read_collapses()
         if collapses and collapses[-1]["action"] == "stop":
@@ -125,6 +129,16 @@ def check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> N
             f"data set '{config.data.dataset}' has {dataset.num_classes} classes, model.num_classes is "
             f"{config.model.num_classes}; pass --override model.num_classes={dataset.num_classes}"
         )
+
+
+def class_counts_of(config: ExperimentConfig, dataset: ClassificationDataset) -> list[int] | None:
+    """Returns the class counts of the training split if the labels of fakes are drawn by them, otherwise None.
+
+    Raises:
+        UserError: the training split cannot be read.
+    """
+    is_uniform = config.train.label_distribution == "uniform"
+    return None if is_uniform else dataset.class_counts(dataset.config.train_split)
 
 
 def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:

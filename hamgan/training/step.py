@@ -1,6 +1,6 @@
 """The training step: discriminator updates, then generator updates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -56,14 +56,23 @@ class TrainStep:
         state: state to train, created in the scope of the strategy.
         config: config of the experiment.
         strategy: strategy that runs the step.
+        class_counts: number of images of each class, in proportion to which labels of fakes are drawn; None draws all
+            classes equally often.
 
     Raises:
         UserError: if the global batch cannot be divided into parts of equal size.
     """
 
-    def __init__(self, state: TrainState, config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self,
+        state: TrainState,
+        config: ExperimentConfig,
+        strategy: tf.distribute.Strategy,
+        class_counts: Sequence[int] | None = None,
+    ) -> None:
         self.state = state
         self.config = config.train
+        self.class_counts = class_counts
         self.num_replicas = strategy.num_replicas_in_sync
         self.part_size = part_size(config.train, strategy)
         self._generate = PartialBatches(state.generator, config.train.accumulation)
@@ -88,8 +97,8 @@ class TrainStep:
         """Takes one step.
 
         Args:
-            real_batches: images in [-1, 1], shape ``(batch, height, width, 3)``, and labels, shape ``(batch,)``, for
-                each discriminator update.
+            real_batches: images in [-1, 1], shape ``(batch, height, width, channels)``, and labels, shape ``(batch,)``,
+                for each discriminator update.
             step: number of previous steps.
             stream: random stream of the run, from :func:`hamgan.random_streams.run_stream`.
 
@@ -133,7 +142,9 @@ class TrainStep:
         return (tf.cast(replica, tf.int64) * self.config.accumulation + part) * self.part_size
 
     def _fake(self, key: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs = self.state.generator.draw_inputs(key, first=first, count=self.part_size)
+        inputs = self.state.generator.draw_inputs(
+            key, first=first, count=self.part_size, class_counts=self.class_counts
+        )
         return self._generate(*inputs), inputs.labels
 
     def _update_discriminator(self, images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, number: tf.Tensor) -> Metrics:

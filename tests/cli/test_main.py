@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -5,16 +7,24 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+import hamgan
 from hamgan.cli.main import COMMANDS, build_parser, main
-from hamgan.config import differences, experiment_from_json, override, to_json
+from hamgan.config import FROM_DATASET, differences, experiment_from_json, override, to_json
 from hamgan.config.class_lists import parse_classes
 from hamgan.config.presets import digits, hamgan_strong
+from hamgan.data.dataset import ClassificationDataset
 from hamgan.errors import FailedError, PreemptedError, UserError
 from hamgan.evaluation.features import FeatureStore
 from hamgan.runs.directory import RunDirectory
+
+TINY = (
+    *("model.generator.base_channels=2", "model.discriminator.base_channels=2", "model.discriminator.context=none"),
+    *("model.generator.context.0.num_steps=1", "train.global_batch=4", "train.image_every=2", "train.steps=2"),
+)
 
 OPTIONS = {
     "prepare": ("digits", "imagenet", "classifier"),
@@ -196,6 +206,45 @@ def test_a_dry_run_prints_the_settings_and_does_nothing(run_path, tmp_path, caps
     assert main(["evaluate", "--run", str(run_path), "--num_samples", "7", "--dry_run"]) == 0
     assert '"num_samples": 7' in capsys.readouterr().out
     assert sorted(str(path) for path in pathlib.Path(run_path).rglob("*")) == before
+
+
+def test_a_new_data_set_trains_with_its_own_classes_resolution_and_labels_in_gray(
+    digits_dir, classifier_path, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # The folder of the cache.
+    path = str(tmp_path / "run")
+    train = ["train", "--run", path, "--preset", "small_data"]
+    data = ["--dataset", "digits", "--data_dir", digits_dir]
+    settings = ["--override", *TINY, "train.label_distribution=dataset", "model.channels=1"]
+    assert main([*train, *data, "--dry_run"]) == 0
+    printed = experiment_from_json(capsys.readouterr().out, "printed")
+    assert printed.model.num_classes is printed.model.resolution is printed.data.train_split is FROM_DATASET
+    assert list(tmp_path.iterdir()) == []
+
+    assert main([*train, *data, *settings]) == 0
+    config = RunDirectory(path).read_config()
+    assert (config.model.num_classes, config.model.resolution) == (10, 32)
+    assert config.model.generator.context[0].resolution == 16
+    assert (config.data.train_split, config.data.validation_split) == ("train", "validation")
+    batches = ClassificationDataset(config.data).evaluation_batches("train", resolution=32, batch=500)
+    labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
+    counts = np.bincount(labels).tolist()
+    assert hamgan.load(path).class_counts == counts
+    # Resuming compares the settings that the data set determines.
+    assert main([*train, *settings]) == 0
+    _fails_with(capsys, [*train, *settings, "model.resolution=64"], "model.resolution is 32 there, 64 now")
+    _fails_with(capsys, ["train", "--run", str(tmp_path / "new"), "--preset", "small_data"], "pass --dataset NAME")
+
+    (result,) = hamgan.evaluate(path, classifier=classifier_path, num_samples=24)
+    digest = hashlib.sha256(json.dumps(counts).encode()).hexdigest()
+    assert result["card"]["label_distribution"] == f"dataset, class counts {digest[:16]}"
+    assert result["card"]["channels"] == 1
+    os.remove(RunDirectory(path).class_counts_path)
+    assert hamgan.load(path).sample([3]).shape == (1, 32, 32, 1)
+    assert main(["sample", "--run", path, "--out", str(tmp_path / "grid.png"), "--classes", "3"]) == 0
+    for picture in (tmp_path / "grid.png", pathlib.Path(RunDirectory(path).samples_path(2))):
+        assert tf.io.decode_png(picture.read_bytes()).shape[2] == 1
+    _fails_with(capsys, ["evaluate", "--run", path, "--classifier", classifier_path], "class_counts.json is missing")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ def test_overrides_are_validated_together():
         ("train.ema_warmup=0.5", r"train.ema_warmup must be at least 1, found 0.5"),
         ("train.ema_decay=1", r"train.ema_decay must be in \[0, 1\), found 1.0"),
         ("train.seed=-1", r"train.seed must be in"),
+        ("train.label_distribution=equal", "train.label_distribution must be one of uniform, dataset, found 'equal'"),
         ("evaluation.seed=-1", r"evaluation.seed must be in"),
+        ("model.channels=2", r"model.channels must be 1 \(gray\) or 3 \(RGB\), found 2"),
         ("model.resolution=48", "model.resolution must be one of 32, 64, 128, 256"),
         ("model.generator.context.0.ham=nfm", "model.generator.context.0.ham must be one of nmf, cd, vq, found 'nfm'"),
         ("model.discriminator.context.0.version=v3", "version must be one of v1, v2"),
@@ -127,6 +129,7 @@ def test_configs_of_earlier_versions_are_accepted(caplog):
     caplog.set_level(logging.INFO, logger="hamgan")
     config = override(digits(), ["model.discriminator.context=none"])
     values = json.loads(to_json(config))
+    del values["model"]["channels"], values["train"]["label_distribution"]
     (hamburger,) = values["model"]["generator"].pop("context")
     del hamburger["module"]
     values["model"]["generator"].update(hamburger=hamburger, recomputed_blocks=2)

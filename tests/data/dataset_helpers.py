@@ -16,10 +16,13 @@ def write_dataset(path, splits, image_feature=None, num_shards=1) -> DataConfig:
 
     Args:
         path: folder of TFDS data sets.
-        splits: pair of images and labels for each split, which are named "train" and "test".
+        splits: pair of images and labels for each split, which are named "train" and "test". Labels are None for a
+            data set without a label feature.
         image_feature: TFDS feature of the images; None for photographs of any size.
         num_shards: number of record files per split.
     """
+
+    is_labelled = all(labels is not None for _, labels in splits.values())
 
     # Not registered, so TFDS has to read the features from the folder.
     class Given(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -28,18 +31,17 @@ def write_dataset(path, splits, image_feature=None, num_shards=1) -> DataConfig:
         VERSION = tfds.core.Version("1.0.0")
 
         def _info(self):
-            features = {
-                "image": image_feature or tfds.features.Image(shape=(None, None, 3)),
-                "label": tfds.features.ClassLabel(num_classes=NUM_CLASSES),
-            }
+            features = {"image": image_feature or tfds.features.Image(shape=(None, None, 3))}
+            if is_labelled:
+                features["label"] = tfds.features.ClassLabel(num_classes=NUM_CLASSES)
             return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
         def _split_generators(self, _dl_manager):
             return {name: self._generate_examples(*split) for name, split in splits.items()}
 
         def _generate_examples(self, images, labels):
-            for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-                yield index, {"image": image, "label": int(label)}
+            for index, image in enumerate(images):
+                yield index, {"image": image, "label": int(labels[index])} if is_labelled else {"image": image}
 
     options = tfds.download.DownloadConfig(num_shards=num_shards)
     Given(data_dir=str(path)).download_and_prepare(download_config=options, file_format="tfrecord")

@@ -82,6 +82,17 @@ def test_digest_covers_image_lengths_images_and_labels_in_stored_order(tmp_path)
     assert content_sha256(parts, "image", "label") == expected.hexdigest()
 
 
+def test_images_without_labels_have_the_digest_of_a_single_class(tmp_path):
+    _write(tmp_path / "labelled", [(b"first", 0), (b"second", 0)])
+    feature = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"first"]))}
+    with tf.io.TFRecordWriter(str(tmp_path / "unlabelled")) as writer:
+        for image in (b"first", b"second"):
+            feature["image"].bytes_list.value[:] = [image]
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    labelled, unlabelled = ([RecordPart(str(tmp_path / name), 0, 2)] for name in ("labelled", "unlabelled"))
+    assert content_sha256(unlabelled, "image", None) == content_sha256(labelled, "image", "label")
+
+
 def test_identity_does_not_depend_on_folder_number_of_files_or_other_features(tmp_path, cache):
     one = _prepared(tmp_path / "one")
     other = _prepared(tmp_path / "deep" / "er", num_shards=3, remark="prepared on another day, in another folder")

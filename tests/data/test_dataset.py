@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from dataset_helpers import pictures, write_dataset
 from hamgan.config import DataConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.errors import UserError
+
+PREPROCESSED = tfds.features.Tensor(shape=(8, 8, 3), dtype=np.float32, encoding=tfds.features.Encoding.BYTES)
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
@@ -182,6 +185,21 @@ def test_features_are_found_under_any_name_and_grayscale_becomes_rgb(other_dir):
     assert sorted(labels) == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("stored", ["photographs", "preprocessed"])
+def test_batches_of_rgb_images_can_be_gray(tmp_path, stored):
+    is_photograph = stored == "photographs"
+    images = pictures(12) if is_photograph else pictures(12, np.float32, 1.0, -1.0)
+    config = write_dataset(tmp_path, {"train": (images, [0] * 12)}, None if is_photograph else PREPROCESSED)
+    dataset = ClassificationDataset(config)
+    rgb, gray = (
+        next(dataset.evaluation_batches("train", resolution=8, batch=12, channels=channels).as_numpy_iterator())[0]
+        for channels in (3, 1)
+    )
+    np.testing.assert_allclose(gray, rgb.astype(np.float64) @ [[0.299], [0.587], [0.114]], atol=1e-6)
+    first, _ = next(dataset.training_batches(resolution=8, batch=4, seed=0, channels=1).as_numpy_iterator())
+    assert first.shape == (4, 8, 8, 1)
+
+
 def test_split_can_be_a_slice(other_dir):
     config = DataConfig(
         dataset="shapes", data_dir=other_dir, train_split="everything[:50%]", validation_split="everything[50%:]"
@@ -210,8 +228,22 @@ def test_missing_data_is_named(tiny, changes, message):
 
 
 def test_data_set_with_two_label_features_is_rejected(other_dir):
-    with pytest.raises(UserError, match="exactly one ClassLabel feature, found kind, color"):
+    with pytest.raises(UserError, match="at most one ClassLabel feature, found kind, color"):
         ClassificationDataset(DataConfig("two_labels", other_dir, "everything", "everything"))
+
+
+def test_data_set_without_labels_is_one_class_of_its_own_name(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="hamgan")
+    for name, feature in (("photographs", None), ("preprocessed", PREPROCESSED)):
+        images = pictures(12) if feature is None else pictures(12, np.float32, 1.0, -1.0)
+        dataset = ClassificationDataset(write_dataset(tmp_path / name, {"train": (images, None)}, feature))
+        assert (dataset.num_classes, dataset.class_names) == (1, ["given"])
+        images, labels = next(dataset.evaluation_batches("train", resolution=8, batch=12).as_numpy_iterator())
+        assert images.shape == (12, 8, 8, 3)
+        assert (labels.dtype, labels.tolist()) == (np.int32, [0] * 12)
+        _, labels = next(dataset.training_batches(resolution=8, batch=4, seed=0).as_numpy_iterator())
+        assert labels.tolist() == [0] * 4
+        assert "given has no ClassLabel feature: all images are of one class" in caplog.text
 
 
 def test_unsupported_image_feature_is_named(tmp_path):

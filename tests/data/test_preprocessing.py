@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hamgan.data.preprocessing import preprocess
+from hamgan.data.preprocessing import preprocess, with_channels
 
 
 def _expected(image: np.ndarray, resolution: int) -> np.ndarray:
@@ -43,6 +43,25 @@ def test_grayscale_becomes_rgb():
     image = np.random.default_rng(0).integers(0, 256, (40, 32, 1), np.uint8)
     result = preprocess(tf.constant(image), 32)
     np.testing.assert_array_equal(result, preprocess(tf.constant(np.repeat(image, 3, -1)), 32))
+
+
+def test_rgb_becomes_luminance():
+    image = np.random.default_rng(0).integers(0, 256, (40, 32, 3), np.uint8)
+    rgb = preprocess(tf.constant(image), 32).numpy().astype(np.float64)
+    expected = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
+    result = preprocess(tf.constant(image), 32, channels=1)
+    assert result.shape == (32, 32, 1)
+    np.testing.assert_allclose(result[..., 0], expected, atol=1e-6)
+    for level in (-1.0, 1.0):
+        np.testing.assert_allclose(with_channels(tf.fill((2, 2, 3), level), 1), np.full((2, 2, 1), level), atol=1e-7)
+    assert with_channels(tf.ones((2, 2, 3)), 1).numpy().max() <= 1
+
+
+def test_gray_stays_gray():
+    image = np.random.default_rng(0).integers(0, 256, (40, 32, 1), np.uint8)
+    result = preprocess(tf.constant(image), 32, channels=1)
+    np.testing.assert_array_equal(result, preprocess(tf.constant(image), 32)[..., :1])
+    np.testing.assert_array_equal(with_channels(result, 3), preprocess(tf.constant(image), 32))
 
 
 def test_single_pixel_fills_the_image():

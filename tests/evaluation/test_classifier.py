@@ -48,6 +48,12 @@ def test_images_are_resized_to_the_size_in_the_signature_or_to_299(tmp_path, siz
     assert classifier.card()["image_size"] == expected
 
 
+def test_gray_images_are_classified_as_rgb(tmp_path):
+    classifier = Classifier(_Means(8, ("logits", "pool_3")).save(str(tmp_path / "model")))
+    gray = _images()[..., :1]
+    np.testing.assert_array_equal(classifier(tf.constant(gray))["logits"], classifier(gray.repeat(3, -1))["logits"])
+
+
 EXPECTED = (
     r"; expected one that takes float32 images in \[-1, 1\] of shape \(None, size, size, 3\), where size may be None, "
     r"and returns a dictionary with logits and pool_3$"

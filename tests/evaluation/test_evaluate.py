@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hamgan.config import to_json
+from hamgan.config import protocols, to_json
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.errors import UserError
 from hamgan.evaluation import evaluate
@@ -108,6 +108,20 @@ def describe_tiny(config):
 
 
 @pytest.mark.slow
+def test_the_card_needs_and_names_class_counts_if_labels_are_not_uniform(make_evaluator, results):
+    evaluator = make_evaluator("train.label_distribution=dataset")
+    with pytest.raises(ValueError, match=r"train.label_distribution 'dataset' requires class_counts"):
+        evaluator.card("raw")
+    cards = []
+    for counts in ([1] * 10, [1] * 9 + [2]):
+        evaluator.class_counts = counts
+        cards.append(evaluator.card("raw"))
+    uniform = make_evaluator().card("raw")
+    assert "label_distribution" not in uniform
+    assert len({protocols.card_id(card) for card in (uniform, *cards)}) == 3
+    assert [{**card, "label_distribution": None} for card in cards] == [{**uniform, "label_distribution": None}] * 2
+
+
 def test_replicas_give_the_scores_of_one_device(run, make_evaluator, results, tmp_path):
     """24 images in batches of 8 on three replicas: some shares are padded."""
     copy = RunDirectory(str(tmp_path / "run"))

@@ -1,7 +1,9 @@
 import shutil
 
+import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from hamgan.cli.main import main
 from hamgan.config import DataConfig
@@ -33,6 +35,30 @@ def test_an_invalid_label_is_a_one_line_error_and_nothing_is_written(data_dir, t
     with pytest.raises(UserError, match=f"^data set digits, split {split}: found label 10; expected 0 to 9"):
         train_small_classifier(DataConfig("digits", str(data_dir)), resolution=32, output=str(output), steps=30)
     assert not output.exists()
+
+
+def test_a_single_class_is_rejected(tmp_path):
+    class Unlabelled(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        """Two images without labels."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict({"x": tfds.features.Image()})
+            )
+
+        def _split_generators(self, _dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for index in range(2):
+                yield index, {"x": np.zeros((8, 8, 3), np.uint8)}
+
+    Unlabelled(data_dir=str(tmp_path)).download_and_prepare(file_format="tfrecord")
+    config = DataConfig("unlabelled", str(tmp_path), "train", "train")
+    with pytest.raises(UserError, match="'unlabelled' has a single class, a classifier expects at least two"):
+        train_small_classifier(config, resolution=32, output=str(tmp_path / "classifier"))
 
 
 def test_an_existing_or_unwritable_folder_is_rejected(tmp_path):

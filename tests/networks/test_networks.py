@@ -151,6 +151,28 @@ def test_config_round_trip_gives_the_same_network(make, settings):
         np.testing.assert_array_equal(copy(inputs, LABELS, initial_bases=initial_bases), expected)
 
 
+def test_gray_networks_differ_in_their_outermost_convolutions():
+    make_images, judge = generator(channels=1), discriminator(channels=1)
+    fakes = make_images(latents(), LABELS)
+    assert fakes.shape == make_images.compute_output_shape((BATCH, Z_DIM)) == (BATCH, 32, 32, 1)
+    assert judge(fakes, LABELS).shape == (BATCH, 1)
+    assert judge.input_signature()[0].shape == (None, 32, 32, 1)
+    with pytest.raises(ValueError, match="shape"):
+        judge(images(), LABELS)
+    for gray, rgb in ((make_images, generator()), (judge, discriminator())):
+        shapes = {weight.path: weight.shape for weight in gray.weights}
+        assert shapes.keys() == {weight.path for weight in rgb.weights}
+        changed = {weight.path.split("/", 1)[1] for weight in rgb.weights if shapes[weight.path] != weight.shape}
+        outermost = ("to_rgb/",) if gray is make_images else ("block1/conv1/", "block1/shortcut/")
+        assert changed
+        assert all(path.startswith(outermost) for path in changed)
+        copy = type(gray).from_config(gray.get_config())
+        assert copy.channels == 1
+        assert type(rgb).from_config({k: v for k, v in rgb.get_config().items() if k != "channels"}).channels == 3
+    with pytest.raises(ValueError, match=r"channels must be 1 \(gray\) or 3 \(RGB\), received 2"):
+        generator(channels=2)
+
+
 @pytest.mark.parametrize("make", [generator, discriminator])
 def test_only_training_calls_change_state(make):
     network = make(context=[hamburger(16)])

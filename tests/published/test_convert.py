@@ -299,3 +299,6 @@ def test_unsupported_networks_are_rejected(tmp_path):
     two = override(hamgan_strong(), ["model.generator.context.1.module=hamburger"])
     with pytest.raises(UserError, match=r"at most one Hamburger; model.generator.context has hamburger, hamburger"):
         convert_to_official(two, str(tmp_path / "ckpt-1"), str(tmp_path / "official"), step=1)
+    gray = override(hamgan_strong(), ["model.channels=1"])
+    with pytest.raises(UserError, match=r"published networks have RGB images; model.channels is 1"):
+        convert_to_official(gray, str(tmp_path / "ckpt-1"), str(tmp_path / "official"), step=1)

@@ -1,9 +1,11 @@
+import json
 import math
 import os
 
 import pytest
 import tensorflow as tf
 
+from hamgan.config import override
 from hamgan.config.presets import digits
 from hamgan.config.protocols import card_id
 from hamgan.errors import FailedError, UserError
@@ -107,6 +109,22 @@ def test_errors_name_a_damaged_collapse_record(run, content):
     write_atomically(run.collapses_path, content)
     with pytest.raises(UserError, match=r"collapses\.json is damaged [^\n]+$"):
         run.read_collapses()
+
+
+def test_class_counts_are_read_back_or_missed(run):
+    config = run.read_config()
+    counted = override(config, ["train.label_distribution=dataset"])
+    with pytest.raises(UserError, match=r"class_counts.json is missing, but train.label_distribution needs it"):
+        run.read_class_counts(counted)
+    counts = list(range(config.model.num_classes))
+    run.write_class_counts(counts)
+    assert run.read_class_counts(counted) == counts
+    assert run.read_class_counts(config) is None
+    for content in ("[3]", "{}", json.dumps([0] * len(counts)), json.dumps([-1, *counts[1:]])):
+        with open(run.class_counts_path, "w") as file:
+            file.write(content)
+        with pytest.raises(UserError, match=r"class_counts.json is damaged \(expected 10 non-negative integers"):
+            run.read_class_counts(counted)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"\x00" * 9])

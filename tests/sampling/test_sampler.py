@@ -89,6 +89,25 @@ def test_truncated_samples_use_truncated_latent_vectors(generator):
     assert abs(samples - _samples(generator, LABELS[2:], first=2)).max() > 1e-3
 
 
+def test_random_labels_are_drawn_by_the_class_counts(own_generator):
+    counts = [2, *[0] * (own_generator.num_classes - 2), 6]
+    sampler = Sampler(own_generator, seed=1, batch=4, class_counts=counts)
+    key = random_streams.fold(random_streams.fold(1, Purpose.SAMPLES), Purpose.LABELS)
+    images = random_streams.draw_labels(key, first=0, count=40, num_classes=8).numpy()
+    np.testing.assert_array_equal(sampler.random_labels(40), np.where(images < 2, 0, own_generator.num_classes - 1))
+    np.testing.assert_array_equal(sampler.random_labels(5, first=30), sampler.random_labels(40)[30:35])
+
+
+def test_standing_statistics_are_those_of_the_class_counts(own_generator):
+    only_one = [0, 7, *[0] * (own_generator.num_classes - 2)]
+    key = random_streams.fold(STANDING["seed"], Purpose.STANDING_STATISTICS)
+    count = STANDING["batch"] * STANDING["passes"]
+    inputs = own_generator.draw_inputs(key, count=count, labels=np.ones(count, np.int32))
+    set_standing_statistics(own_generator, class_counts=only_one, **{**STANDING, "batch": count, "passes": 1})
+    ours = own_generator(*inputs, training=False).numpy()
+    np.testing.assert_allclose(ours, own_generator(*inputs, training=False, statistics="batch"), atol=1e-4)
+
+
 def test_truncation_must_be_positive(generator):
     with pytest.raises(ValueError, match="truncation must be positive, received 0"):
         Sampler(generator, seed=1, batch=4, truncation=0)
@@ -239,6 +258,15 @@ def test_image_grid_places_images_row_by_row():
     assert grid.shape == (4, 9, 3)
     np.testing.assert_array_equal(grid[0, ::3, 0], [0, 64, 128])
     np.testing.assert_array_equal(grid[3, ::3, 0], [191, 255, 255])
+
+
+def test_grids_of_gray_images_are_gray():
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 1)).astype(np.float32)
+    grid = image_grid(images, columns=2, row_names=["cat", "dog"])
+    assert grid.shape[2] == 1
+    np.testing.assert_array_equal(
+        grid.repeat(3, -1), image_grid(images.repeat(3, -1), columns=2, row_names=["cat", "dog"])
+    )
 
 
 def test_names_stand_in_a_margin_beside_their_rows():

@@ -113,6 +113,18 @@ def test_generator_updates_leave_all_state_of_the_discriminator(tiny):
     assert kernels <= _changed(generator, _weights(once.generator))
 
 
+def test_labels_of_fakes_are_drawn_by_the_class_counts(tiny):
+    state = TrainState(tiny)
+    _enable_context(state)
+    before = state.generator.blocks[0].norm1.gamma.numpy()
+    counts = [0, 5, 0, 1, 0, 0, 0, 0, 0, 0]
+    step = TrainStep(state, tiny, tf.distribute.get_strategy(), counts)
+    step(tuple(_batches(tiny).take(1)), tf.constant(0), random_streams.run_stream(0))
+    changed = np.flatnonzero((state.generator.blocks[0].norm1.gamma.numpy() != before).any(axis=1))
+    assert 1 in changed
+    assert set(changed) <= {1, 3}
+
+
 def test_a_step_takes_the_configured_number_of_updates(tiny):
     config = override(tiny, ["train.discriminator_updates=2", "train.generator_updates=3"])
     state = TrainState(config)
