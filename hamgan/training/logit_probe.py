@@ -36,11 +36,14 @@ class LogitProbe:
         state: TrainState,
         strategy: tf.distribute.Strategy,
     ) -> None:
+        model = config.model
         splits = (config.data.train_split, config.data.validation_split)
         count = min(PROBE_IMAGES, *(dataset.num_examples(split) for split in splits))
         self._arguments = [np.arange(count)]
         for split in splits:
-            batches = dataset.evaluation_batches(split, resolution=config.model.resolution, batch=count, last=count)
+            batches = dataset.evaluation_batches(
+                split, resolution=model.resolution, channels=model.channels, batch=count, last=count
+            )
             with dataset.reading(split):
                 self._arguments += next(batches.as_numpy_iterator())
         key = random_streams.fold(config.train.seed, Purpose.LOGIT_PROBE)
