@@ -162,11 +162,11 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     start_importing()
     import_tensorflow_quietly()
 
-    from data_prep.forms import get_forms
     from data_prep.ilsvrc import label_of_synset
+    from data_prep.imagenet import Imagenet, Selection, find_sources
+    from data_prep.imagenet_forms import get_forms
     from data_prep.photograph import CHECKS
-    from data_prep.preparation import Selection
-    from data_prep.prepare_imagenet import Request, find_sources, prepare_imagenet
+    from data_prep.prepare import Request, prepare
 
     synsets = None
     if arguments.subset is not None:
@@ -180,13 +180,12 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     if arguments.check not in CHECKS:
         raise UserError(f"--check is structure or full, found '{arguments.check}'")
     forms = get_forms(arguments.form)
-    prepare_imagenet(
+    sources = find_sources(arguments.source, arguments.train, arguments.validation)
+    prepare(
         Request(
-            sources=find_sources(arguments.source, arguments.train, arguments.validation),
+            collection=Imagenet(sources, Selection(synsets, arguments.per_class), arguments.check),
             data_dir=_data_dir(arguments),
             forms=forms,
-            selection=Selection(synsets, arguments.per_class),
-            check=arguments.check,
             strict=arguments.strict,
             workers=arguments.workers,
             beam_options=arguments.beam,

@@ -1,4 +1,4 @@
-"""Finds and labels the images of a split in tars and folders, in any of the usual layouts."""
+"""Finds and labels the images of an ImageNet split in tars and folders, in any of the usual layouts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from data_prep.ilsvrc import (
     label_of_validation_name,
     synset_of_train_name,
 )
+from data_prep.listing import IN_FOLDER, Listing
 from data_prep.problems import Problem
 from data_prep.tar_index import TarMember, tar_members
 from hamgan.errors import UserError
@@ -37,8 +38,6 @@ IMAGE = np.dtype(
 folder, "size" its size in bytes, and "modified" the modification time of the image file or tar.
 """
 
-IN_FOLDER = -1
-"""Offset of an image that is a file of its own."""
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 _SPLIT_NAMES = {
@@ -70,20 +69,6 @@ class Container(NamedTuple):
         """Name for messages: the path, including the path within an outer tar."""
         is_inner_tar = self.offset and self.synset
         return f"{self.path}/{self.synset}.tar" if is_inner_tar else self.path
-
-
-class Listing(NamedTuple):
-    """Images found in containers.
-
-    Args:
-        images: array of dtype ``IMAGE``, shape ``(n,)``.
-        containers: paths that the "container" of an image is an index of.
-        problems: problems found while listing.
-    """
-
-    images: np.ndarray
-    containers: tuple[str, ...]
-    problems: list[Problem]
 
 
 def find_split(source: str, split: str) -> str:
