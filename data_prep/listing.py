@@ -8,6 +8,7 @@ from data_prep.problems import Problem
 
 IN_FOLDER = -1
 """Offset of an image that is a file of its own."""
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
 class Listing(NamedTuple):
@@ -24,3 +25,12 @@ class Listing(NamedTuple):
     images: np.ndarray
     containers: tuple[str, ...]
     problems: list[Problem]
+
+
+def is_system_file(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that operating systems create.
+
+    Args:
+        name: name without its folder.
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES

@@ -124,7 +124,7 @@ def _prepare(request: Request) -> list[str]:
         for target, report in reports.items():
             _write_report(target.folder, report)
             _check_not_empty(target, report)
-        for line in problem_lines(reports[targets[0]].problems):
+        for line in dict.fromkeys(line for report in reports.values() for line in problem_lines(report.problems)):
             _logger.warning("%s", line)
         if request.strict:
             _check_strict(targets[0], reports[targets[0]])

@@ -17,9 +17,13 @@ from hamgan.evaluation.features import FeatureStore
 from hamgan.runs.directory import RunDirectory
 
 OPTIONS = {
-    "prepare": ("digits", "imagenet", "classifier"),
+    "prepare": ("digits", "folder", "imagenet", "classifier"),
     "prepare classifier": ("--data_dir", "--dataset", "--resolution", "--out", "--steps"),
     "prepare digits": ("--data_dir", "--classifier"),
+    "prepare folder": (
+        *("--data_dir", "--source", "--name", "--resolution", "--validation_split", "--crop", "--min_size", "--seed"),
+        "--workers",
+    ),
     "prepare imagenet": (
         *("--data_dir", "--source", "--train", "--validation", "--form", "--subset", "--per_class", "--strict"),
         *("--check", "--workers", "--beam"),
