@@ -60,6 +60,21 @@ def check_dataset_name(name: str) -> None:
         raise UserError(f"--name: '{name}' is a data set of TFDS or HamGAN; choose another name, such as 'my_{name}'")
 
 
+def check_outside(data_dir: str, source: str) -> None:
+    """Checks that the records are not written into the folder that the pictures are read from.
+
+    Args:
+        data_dir: folder of TFDS data sets.
+        source: folder or archive of the pictures.
+
+    Raises:
+        UserError: ``data_dir`` is the source, or is inside of it.
+    """
+    inner, outer = (f"{storage.canonical(os.path.expanduser(path))}/" for path in (data_dir, source))
+    if inner.startswith(outer):
+        raise UserError(f"--data_dir {data_dir} is inside of --source {source}; choose a folder outside of it")
+
+
 class _Examined(NamedTuple):
     """What a file holds: the digest and size of a picture, or the problem that it has."""
 

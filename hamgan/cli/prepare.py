@@ -213,7 +213,7 @@ def _prepare_folder(arguments: argparse.Namespace) -> None:
     start_importing()
     import_tensorflow_quietly()
 
-    from data_prep.image_folder import ImageFolder
+    from data_prep.image_folder import ImageFolder, check_outside
     from data_prep.picture_form import get_picture_forms
     from data_prep.prepare import Request, prepare
 
@@ -226,7 +226,9 @@ def _prepare_folder(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     forms = get_picture_forms(arguments.name, arguments.resolution)
-    prepare(Request(folder, _data_dir(arguments), forms, workers=arguments.workers))
+    data_dir = _data_dir(arguments)
+    check_outside(data_dir, arguments.source)
+    prepare(Request(folder, data_dir, forms, workers=arguments.workers))
 
 
 def _prepare_imagenet(arguments: argparse.Namespace) -> None:

@@ -315,7 +315,7 @@ def test_source_without_pictures_is_refused(tmp_path):
 @pytest.mark.slow
 def test_killed_preparation_resumes_and_writes_the_same_bytes(tmp_path):
     rng = np.random.default_rng(2)
-    files = {f"{name}/{picture}": data for name in "abc" for picture, data in _pictures(rng, 1000)}
+    files = {f"{name}/{picture}": data for name in "abc" for picture, data in _pictures(rng, 600)}
     source = _write(tmp_path / "source", files)
     code = "import sys; from hamgan.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
@@ -329,7 +329,7 @@ def test_killed_preparation_resumes_and_writes_the_same_bytes(tmp_path):
     assert whole.communicate() is not None
     assert whole.returncode == 0
     incomplete = tmp_path / "killed" / "flowers" / "64" / "1.0.0.incomplete"
-    for delay in rng.uniform(0, 0.6, 4):
+    for delay in rng.uniform(0, 0.4, 3):
         killed = start(tmp_path / "killed")
         while not incomplete.exists() or not list(incomplete.glob("*.tmp")):
             assert killed.poll() is None
