@@ -106,6 +106,10 @@ def find_layout(source: str, pictures: Sequence[str], *, default_class: str) -> 
             f"pass --source {source}/{held_out[0]}"
         )
     class_of, problems = _classes(source, SOURCE, "", pictures, default_class)
+    subfolders = {top: _top_folders(names, f"{top}/") for top, names in tops.items()}
+    if len(tops) > 1 and all("" not in below and len(below) > 1 for below in subfolders.values()):
+        for top, below in subfolders.items():
+            problems.append(Problem(SOURCE, "only_subfolders", top, _listed(sorted(below))))
     return Layout("one folder per class" if tops else FLAT, class_of, None, problems)
 
 
@@ -254,7 +258,7 @@ def checked_class_name(name: str, where: str) -> str:
     if stripped != stripped.encode(errors="replace").decode():
         reason = "is not valid UTF-8"
     elif any(unicodedata.category(character) == "Cc" for character in stripped):
-        reason, shown = "contains a line break or another control character", repr(shown)
+        reason, shown = "contains a line break or another control character", repr(shown)[1:-1]
     elif not stripped:
         reason = "is empty"
     else:

@@ -55,6 +55,9 @@ KINDS: dict[str, Kind] = {
     "too_large": Kind("files that are too large", "skipped"),
     "broken_link": Kind("links to files or folders that do not exist", "skipped"),
     "link_loop": Kind("links to a folder that they are in", "skipped"),
+    "only_subfolders": Kind(
+        "class folders that hold several folders and no pictures", "kept as one class each; check that this is meant"
+    ),
     "unlabeled": Kind("pictures outside of the class folders", "skipped"),
     "unused_split": Kind("folders of a further split", "ignored"),
     "without_row": Kind("pictures without a row in labels.csv", "skipped"),

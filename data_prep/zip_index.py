@@ -75,14 +75,14 @@ def zip_members(file: BinaryIO, name: str) -> Iterator[ZipMember]:
                 f"another site, or {_REPACK}"
             )
         position = offset + member.compress_size
-        if not member.is_dir():
+        if not member.filename.endswith("/"):
             deflated = member.compress_type == zipfile.ZIP_DEFLATED
             yield ZipMember(parts, offset, member.compress_size, member.file_size, deflated, member.CRC)
 
 
 def _content_offset(file: BinaryIO, member: zipfile.ZipInfo, name: str) -> int:
-    file.seek(member.header_offset)
-    header = file.read(_LOCAL_HEADER.size)
+    file.seek(max(0, member.header_offset))  # negative if the start of the zip is missing
+    header = file.read(_LOCAL_HEADER.size if member.header_offset >= 0 else 0)
     if len(header) == _LOCAL_HEADER.size:
         signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         if signature == _LOCAL_SIGNATURE:
@@ -105,7 +105,7 @@ def _checked_parts(member: zipfile.ZipInfo, name: str) -> tuple[str, ...]:
         reason = "is encrypted"
     elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         reason = f"is compressed by method {member.compress_type}"
-    elif not (parts or member.is_dir()):
+    elif not (parts or path.endswith("/")):
         reason = "has no name"
     elif member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
         reason = "has two different sizes"

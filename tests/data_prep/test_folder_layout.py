@@ -82,6 +82,15 @@ def test_ambiguous_folders_are_refused(pictures, message):
         _find(*pictures)
 
 
+def test_folder_far_above_the_classes_is_reported():
+    above = [f"{site}/{name}/1.jpg" for site in ("harbor", "garden") for name in ("roses", "tulips")]
+    layout = _find(*above)
+    assert layout.class_names == ("garden", "harbor")
+    assert _kinds(layout) == [("only_subfolders", "garden"), ("only_subfolders", "harbor")]
+    assert not _find(*above, "roses/1.jpg").problems
+    assert not _find("roses/images/1.jpg", "tulips/images/1.jpg").problems
+
+
 def test_train_and_test_may_be_classes():
     assert _find("train/1.jpg", "bus/1.jpg").class_names == ("bus", "train")
 

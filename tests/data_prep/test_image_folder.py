@@ -17,6 +17,7 @@ from PIL import Image
 from data_prep.image_folder import ImageFolder, check_dataset_name
 from data_prep.picture_form import get_picture_forms
 from data_prep.prepare import Request, prepare
+from hamgan.cli.main import main
 from hamgan.config import DataConfig
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.errors import UserError
@@ -253,7 +254,7 @@ def test_prepared_data_set_is_recognized_and_another_plan_refused(source, prepar
     with caplog.at_level("INFO"):
         _prepare(source, prepared)
     assert "flowers/32/1.0.0 exists already" in caplog.text
-    for options in ({"seed": 1}, {"crop": "pad"}, {"validation_split": "20%"}):
+    for options in ({"seed": 1}, {"crop": "pad"}):
         with pytest.raises(
             UserError, match="holds flowers prepared from other files, or with another --validation_split"
         ):
@@ -270,6 +271,22 @@ def test_folder_beside_other_folders_of_pictures_is_prepared_with_a_warning(sour
     }
     assert {("sibling_folders", "red roses"), ("sibling_folders", "Gänse, wild")} == kinds
     assert tfds.builder("tulips/32", data_dir=str(tmp_path)).info.features["label"].names == ["tulips"]
+
+
+def test_command_reads_a_table_in_an_archive(files, tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for index in range(10):
+            archive.writestr(f"photos/images/{index}.png", files[f"tulips/{index // 4 * 4 + 1}.png"])
+        archive.writestr("photos/labels.csv", "".join(f"images/{index}.png,{'ab'[index // 4]}\n" for index in range(8)))
+    arguments = ["--source", str(tmp_path / "photos.zip"), "--data_dir", str(tmp_path / "data"), "--workers", "1"]
+    assert main(["prepare", "folder", *arguments, "--name", "letters", "--resolution", "32", "64"]) == 0
+    for name in ("letters/32", "letters/64"):
+        examples = _examples(tmp_path / "data", name=name)
+        assert {name: int(example["label"]) for name, example in examples.items()} == {
+            f"images/{index}.png": index // 4 for index in range(8)
+        }
+    kinds = {problem["kind"] for problem in _record(tmp_path / "data", "letters/32")["problems"]}
+    assert kinds == {"wrapping_folder", "without_row", "same_content", "no_validation"}
 
 
 def test_long_and_nested_names_are_stored(files, tmp_path):

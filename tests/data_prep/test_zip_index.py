@@ -82,6 +82,11 @@ def test_truncated_zip_is_refused(cut):
         _list(_zip()[:-cut])
 
 
+def test_zip_without_its_start_is_refused():
+    with pytest.raises(UserError, match=r"zip x\.zip is damaged"):
+        _list(_zip()[10:])
+
+
 def test_damaged_header_is_refused():
     data = bytearray(_zip())
     data[data.index(b"PK\3\4", 1)] ^= 0x55
