@@ -1,31 +1,30 @@
 """A folder or archive of a user's own pictures as a collection."""
 
-import collections
 import dataclasses
 import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_prep import storage
 from data_prep.collection import Collection, Contents, Conversion, DamagedImageError
+from data_prep.examination import Examined, examine
 from data_prep.folder_layout import FLAT, LABELS, Layout, find_layout, table_layout, wrapping_folder
 from data_prep.forms import Form
-from data_prep.listing import Listing, is_system_file
-from data_prep.local_workers import LocalWorkers, advance
-from data_prep.picture import CROPS, central_square, is_picture, size_of, unsupported_format, upright_rgb
+from data_prep.listing import Listing
+from data_prep.local_workers import LocalWorkers
+from data_prep.picture import CROPS, central_square, upright_rgb
 from data_prep.picture_form import SquarePictures
+from data_prep.picture_problems import same_content, small_pictures
 from data_prep.picture_report import class_table, picture_grid
 from data_prep.problems import Problem
-from data_prep.reading import MAX_IMAGE_BYTES
-from data_prep.source_files import SOURCE, SourceFile, find_files, inflated, read_files
+from data_prep.source_files import SOURCE, SourceFile, find_files, inflated, read_files, sibling_folders_with_pictures
 from data_prep.validation_split import DEFAULT_SHARE, choose_validation, parse_size
 from hamgan.errors import UserError, reason_of
 
@@ -33,14 +32,8 @@ _logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _OWN_NAMES = ("digits", "imagenet_hamgan")
-_FILES_PER_TASK = 32
 _PICTURES_PER_SHARD = 512
 _MAX_SHARDS = 1024
-_MAX_UNREADABLE = 10
-"""Maximum number of unreadable files (or 1% of all, if that is more). With more, the disk or the archive has failed."""
-_MAX_SIBLINGS = 50
-_MAX_SIBLING_ENTRIES = 100
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def check_dataset_name(name: str) -> None:
@@ -73,16 +66,6 @@ def check_outside(data_dir: str, source: str) -> None:
     inner, outer = (f"{storage.canonical(os.path.expanduser(path))}/" for path in (data_dir, source))
     if inner.startswith(outer):
         raise UserError(f"--data_dir {data_dir} is inside of --source {source}; choose a folder outside of it")
-
-
-class _Examined(NamedTuple):
-    """What a file holds: the digest and size of a picture, or the problem that it has."""
-
-    sha256: bytes
-    height: int
-    width: int
-    kind: str | None
-    detail: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,18 +152,7 @@ class ImageFolder(Collection):
     def find(self, workers: LocalWorkers) -> Contents:
         """Finds, examines and labels all pictures, and divides them into splits."""
         files, problems = find_files(self.source)
-        examined = self._examine(files, workers)
-        pictures = {}
-        for file, result in zip(files, examined, strict=True):
-            if result.kind is None:
-                pictures[file.name] = (file, result)
-            else:
-                problems.append(Problem(SOURCE, result.kind, file.name, result.detail))
-        if not pictures:
-            found = f"{problems[0].where}, for example" if problems else "no files"
-            raise UserError(
-                f"no pictures in {self.source}: expected JPEG, PNG, WebP, BMP, GIF or TIFF files, found {found}"
-            )
+        pictures = self._pictures(files, problems, workers)
         tables = {file.name: file for file in files if os.path.basename(file.name) == LABELS}
         prefix = wrapping_folder(list(pictures), tables)
         root = storage.join(self.source, *filter(None, prefix.split("/")))
@@ -192,26 +164,27 @@ class ImageFolder(Collection):
         inner = {name.removeprefix(prefix): picture for name, picture in pictures.items() if name.startswith(prefix)}
         layout = self._find_layout(root, tables.get(prefix + LABELS), list(inner))
         if layout.description == FLAT:
-            problems += self._siblings(root)
-        problems += layout.problems
-        images = self._array({name: inner[name] for name in sorted(layout.class_of)}, layout)
-        is_folder = storage.is_folder(self.source)
-        return self._split(images, root if is_folder else self.source, layout, problems)
+            problems += _sibling_problems(root)
+        images = _array({name: inner[name] for name in sorted(layout.class_of)}, layout)
+        container = root if storage.is_folder(self.source) else self.source
+        return self._divide(images, container, layout, problems + layout.problems)
 
-    def _examine(self, files: Sequence[SourceFile], workers: LocalWorkers) -> list[_Examined]:
-        tasks = [
-            (self.source, files[start : start + _FILES_PER_TASK]) for start in range(0, len(files), _FILES_PER_TASK)
-        ]
-        results = workers.run(_examine_files, tasks, title="Examining", unit="file", total=len(files))
-        examined = [result for part in results for result in part]
-        unreadable = [index for index, result in enumerate(examined) if result.kind == "unreadable"]
-        if len(unreadable) > max(_MAX_UNREADABLE, len(files) // 100):
-            first = unreadable[0]
+    def _pictures(
+        self, files: Sequence[SourceFile], problems: list[Problem], workers: LocalWorkers
+    ) -> dict[str, tuple[SourceFile, Examined]]:
+        """Returns the usable pictures by name; appends to ``problems`` for all other files."""
+        pictures = {}
+        for file, result in zip(files, examine(self.source, files, workers), strict=True):
+            if result.problem is None:
+                pictures[file.name] = (file, result)
+            else:
+                problems.append(Problem(SOURCE, result.problem, file.name, result.detail))
+        if not pictures:
+            found = f"{problems[0].where}, for example" if problems else "no files"
             raise UserError(
-                f"{len(unreadable):,} files in {self.source} cannot be read, such as {files[first].name}: "
-                f"{examined[first].detail}; make them readable and run the same command again"
+                f"no pictures in {self.source}: expected JPEG, PNG, WebP, BMP, GIF or TIFF files, found {found}"
             )
-        return examined
+        return pictures
 
     def _find_layout(self, root: str, table: SourceFile | None, names: Sequence[str]) -> Layout:
         if table is None:
@@ -221,74 +194,39 @@ class ImageFolder(Collection):
             raise UserError(f"cannot read {root}/{LABELS}: {reason_of(content)}")
         return table_layout(root, content, names)
 
-    def _siblings(self, root: str) -> list[Problem]:
-        """Returns a problem if folders beside the source hold pictures too, so that the source may be one class."""
-        if not storage.is_folder(root):
-            return []
-        parent, _, name = storage.canonical(root).rpartition("/")
-        if parent.endswith("/"):  # the root of a bucket
-            return []
-        siblings = [
-            sibling
-            for sibling, is_folder in storage.children(parent or "/")[:_MAX_SIBLING_ENTRIES]
-            if is_folder and sibling != name and not is_system_file(sibling)
-        ]
-        with_pictures = [each for each in siblings[:_MAX_SIBLINGS] if _holds_pictures(storage.join(parent, each))]
-        if not with_pictures:
-            return []
-        _logger.warning(
-            "%s is prepared as one class, but the folders beside it hold pictures too (%s); did you mean --source %s?",
-            *(root, ", ".join(with_pictures[:3]), parent),
-        )
-        return [Problem(SOURCE, "sibling_folders", storage.join(parent, each)) for each in with_pictures]
-
-    def _array(self, pictures: Mapping[str, tuple[SourceFile, _Examined]], layout: Layout) -> np.ndarray:
-        """Returns the pictures as the array of a listing; the width of the names is that of the longest one."""
-        label_of = {name: label for label, name in enumerate(layout.class_names)}
-        width = max(len(os.fsencode(name)) for name in pictures)
-        rows = [
-            (
-                *(os.fsencode(name), label_of[layout.class_of[name]], 0, file.offset, file.size, file.content_size),
-                *(file.deflated, np.frombuffer(result.sha256, np.uint8), result.height, result.width),
-            )
-            for name, (file, result) in pictures.items()
-        ]
-        return np.array(rows, _picture_dtype(width))
-
-    def _split(self, images: np.ndarray, container: str, layout: Layout, problems: list[Problem]) -> Contents:
-        names = layout.class_names
-        shorter = np.minimum(images["height"], images["width"])
-        min_size = self.min_size or 0
-        keep = shorter >= min_size
-        problems += _counts_by_class("too_small", SOURCE, images, ~keep, names, min_size)
-        images = images[keep]
-        missing = np.flatnonzero(np.bincount(images["label"], minlength=len(names)) == 0)
-        if len(missing):
+    def _divide(self, images: np.ndarray, container: str, layout: Layout, problems: list[Problem]) -> Contents:
+        """Returns the pictures that are large enough, divided into splits."""
+        names, min_size = layout.class_names, self.min_size or 0
+        is_small = np.minimum(images["height"], images["width"]) < min_size
+        problems = problems + small_pictures("too_small", SOURCE, images, is_small, names, min_size)
+        images = images[~is_small]
+        digests = [image.tobytes() for image in images["sha256"]]
+        in_validation = self._in_validation(images, digests, layout)
+        for label in np.flatnonzero(np.bincount(images["label"][~in_validation], minlength=len(names)) == 0):
             raise UserError(
-                f"--min_size {self.min_size} leaves no picture of {names[missing[0]]}; pass a smaller --min_size, or "
+                f"--min_size {min_size} leaves no training picture of '{names[label]}'; pass a smaller --min_size, or "
                 "move that class away"
             )
-        digests = [image.tobytes() for image in images["sha256"]]
+        if layout.split_of is None and any(parse_size(self.validation_split or DEFAULT_SHARE)):
+            held_out = np.bincount(images["label"][in_validation], minlength=len(names))
+            problems += [
+                Problem("validation", "no_validation", names[label]) for label in np.flatnonzero(held_out == 0)
+            ]
+        problems += same_content(images, digests, in_validation, names)
+        parts = {"train": images[~in_validation], "validation": images[in_validation]}
+        listings = {split: Listing(part, (container,), []) for split, part in parts.items() if len(part)}
+        sources = dict.fromkeys(listings, self.source)
+        return Contents(names, listings, sources, problems, PictureConversion(self.crop, names))
+
+    def _in_validation(self, images: np.ndarray, digests: Sequence[bytes], layout: Layout) -> np.ndarray:
         if layout.split_of is None:
-            size = DEFAULT_SHARE if self.validation_split is None else self.validation_split
-            in_validation = choose_validation(images["label"], digests, size, self.seed)
-            if parse_size(size) != (0, None) and parse_size(size)[1] != 0:
-                without = np.bincount(images["label"][in_validation], minlength=len(names)) == 0
-                problems += [Problem("validation", "no_validation", names[label]) for label in np.flatnonzero(without)]
-        elif self.validation_split is not None:
+            return choose_validation(images["label"], digests, self.validation_split or DEFAULT_SHARE, self.seed)
+        if self.validation_split is not None:
             raise UserError(
                 f"--validation_split: {self.source} has splits already ({layout.description}); omit this option"
             )
-        else:
-            splits = [layout.split_of[os.fsdecode(name)] for name in images["name"].tolist()]
-            in_validation = np.array([split == "validation" for split in splits])
-        problems += _duplicates(images, digests, in_validation, names)
-        conversion = PictureConversion(self.crop, names)
-        parts = {"train": images[~in_validation], "validation": images[in_validation]}
-        listings = {split: Listing(part, (container,), []) for split, part in parts.items() if len(part)}
-        if "train" not in listings:
-            raise UserError(f"no training pictures in {self.source} are left; pass a smaller --min_size")
-        return Contents(names, listings, dict.fromkeys(listings, self.source), problems, conversion)
+        splits = [layout.split_of[os.fsdecode(name)] for name in images["name"].tolist()]
+        return np.array(splits) == "validation"
 
     def report_settings(self) -> dict[str, Any]:
         """Returns the options."""
@@ -313,7 +251,7 @@ class ImageFolder(Collection):
             sides = listing.images["height"], listing.images["width"]
             side = np.minimum(*sides) if self.crop == "center" else np.maximum(*sides)
             enlarged = side < form.resolution
-            problems += _counts_by_class(
+            problems += small_pictures(
                 "enlarged", split, listing.images, enlarged, contents.class_names, form.resolution
             )
         return problems
@@ -326,6 +264,31 @@ class ImageFolder(Collection):
             "Classes": class_table(contents.class_names, per_class),
             "Pictures": picture_grid(contents.class_names, records["train"], per_class["train"]),
         }
+
+
+def _sibling_problems(root: str) -> list[Problem]:
+    """Returns a problem for each folder of pictures beside the source, which may be one class of several."""
+    siblings = sibling_folders_with_pictures(root)
+    if siblings:
+        _logger.warning(
+            "%s is prepared as one class, but the folders beside it hold pictures too (%s); did you mean --source %s?",
+            *(root, ", ".join(map(os.path.basename, siblings[:3])), os.path.dirname(siblings[0])),
+        )
+    return [Problem(SOURCE, "sibling_folders", sibling) for sibling in siblings]
+
+
+def _array(pictures: Mapping[str, tuple[SourceFile, Examined]], layout: Layout) -> np.ndarray:
+    """Returns the pictures as the array of a listing; the width of the names is that of the longest one."""
+    label_of = {name: label for label, name in enumerate(layout.class_names)}
+    width = max(len(os.fsencode(name)) for name in pictures)
+    rows = [
+        (
+            *(os.fsencode(name), label_of[layout.class_of[name]], 0, file.offset, file.size, file.content_size),
+            *(file.deflated, np.frombuffer(result.sha256, np.uint8), result.height, result.width),
+        )
+        for name, (file, result) in pictures.items()
+    ]
+    return np.array(rows, _picture_dtype(width))
 
 
 def _picture_dtype(name_bytes: int) -> np.dtype:
@@ -343,80 +306,3 @@ def _picture_dtype(name_bytes: int) -> np.dtype:
             ("width", np.int32),
         ]
     )
-
-
-def _examine_files(source: str, files: Sequence[SourceFile]) -> list[_Examined]:
-    """Examines several files in a worker."""
-    results = []
-    for file, content in zip(files, read_files(source, files), strict=True):
-        results.append(_examine(file, content))
-        advance(1)
-    return results
-
-
-def _examine(file: SourceFile, content: bytes | OSError) -> _Examined:
-    def problem(kind: str, detail: str = "") -> _Examined:
-        return _Examined(b"", 0, 0, kind, detail)
-
-    if max(file.size, file.content_size) > MAX_IMAGE_BYTES:
-        return problem("too_large", f"{file.content_size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
-    if isinstance(content, OSError):
-        return problem("unreadable", content.strerror or str(content))
-    if not is_picture(content):
-        unsupported = unsupported_format(content)
-        if unsupported:
-            return problem("unsupported", f"{unsupported}; convert it to JPEG or PNG")
-        is_damaged = file.name.lower().endswith(_PICTURE_SUFFIXES)
-        detail = "the file is empty" if not content else "the content is not that of a picture"
-        return problem("damaged", detail) if is_damaged else problem("not_a_picture")
-    try:
-        height, width = size_of(content)
-    except DamagedImageError as error:
-        return problem("damaged", str(error))
-    return _Examined(hashlib.sha256(content).digest(), height, width, None, "")
-
-
-def _holds_pictures(folder: str) -> bool:
-    try:
-        entries = storage.children(folder)[:_MAX_SIBLING_ENTRIES]
-    except (OSError, tf.errors.OpError):
-        return False
-    return any(not is_folder and name.lower().endswith(_PICTURE_SUFFIXES) for name, is_folder in entries)
-
-
-def _counts_by_class(
-    kind: str, split: str, images: np.ndarray, affected: np.ndarray, class_names: Sequence[str], limit: int
-) -> list[Problem]:
-    """Returns one problem for each class with affected pictures."""
-    problems = []
-    totals = np.bincount(images["label"], minlength=len(class_names))
-    counts = np.bincount(images["label"][affected], minlength=len(class_names))
-    for label in np.flatnonzero(counts).tolist():
-        those = images[affected & (images["label"] == label)]
-        smallest = those[np.argmin(np.minimum(those["height"], those["width"]))]
-        size = f"{smallest['width']}x{smallest['height']}"
-        detail = f"{counts[label]:,} of {totals[label]:,} pictures below {limit} pixels, the smallest {size}"
-        problems.append(Problem(split, kind, class_names[label], detail))
-    return problems
-
-
-def _duplicates(
-    images: np.ndarray, digests: Iterable[bytes], in_validation: np.ndarray, class_names: Sequence[str]
-) -> list[Problem]:
-    """Returns one problem for each group of pictures with the same content."""
-    groups: dict[bytes, list[int]] = collections.defaultdict(list)
-    for index, digest in enumerate(digests):
-        groups[digest].append(index)
-    problems = []
-    for members in groups.values():
-        if len(members) > 1:
-            first, *others = (os.fsdecode(images["name"][index]) for index in members)
-            labels = sorted(set(images["label"][members].tolist()))
-            if len(set(in_validation[members].tolist())) > 1:
-                kind = "same_content_other_split"
-            else:
-                kind = "same_content" if len(labels) == 1 else "same_content_other_class"
-            classes = "" if len(labels) == 1 else f", in {', '.join(class_names[label] for label in labels)}"
-            detail = f"same as {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}{classes}"
-            problems.append(Problem(SOURCE, kind, first, detail))
-    return problems

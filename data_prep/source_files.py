@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from data_prep import storage
 from data_prep.listing import IN_FOLDER, is_system_file
@@ -18,7 +19,10 @@ from hamgan.errors import UserError, reason_of
 
 SOURCE = "source"
 """Stands for the split in problems that concern the whole source."""
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _REMOTE_REQUESTS = 32
+_MAX_SIBLINGS = 50
+_MAX_SIBLING_ENTRIES = 100
 
 
 class SourceFile(NamedTuple):
@@ -189,3 +193,28 @@ def inflated(stored: bytes, content_size: int) -> bytes:
     if len(content) != content_size or not decompressor.eof:
         raise ValueError(f"does not have the {content_size:,} bytes that the zip promises")
     return content
+
+
+def sibling_folders_with_pictures(folder: str) -> list[str]:
+    """Returns the folders beside a folder that hold pictures, judging by names; only the first of many are searched.
+
+    Args:
+        folder: local or ``gs://`` path.
+    """
+    parent, _, name = storage.canonical(folder).rpartition("/")
+    if not storage.is_folder(folder) or parent.endswith("/"):  # an archive, or the root of a bucket
+        return []
+    siblings = [
+        storage.join(parent, sibling)
+        for sibling, is_folder in storage.children(parent or "/")
+        if is_folder and sibling != name and not is_system_file(sibling)
+    ]
+    return [sibling for sibling in siblings[:_MAX_SIBLINGS] if _holds_pictures(sibling)]
+
+
+def _holds_pictures(folder: str) -> bool:
+    try:
+        entries = storage.children(folder)[:_MAX_SIBLING_ENTRIES]
+    except (OSError, tf.errors.OpError):
+        return False
+    return any(not is_folder and name.lower().endswith(PICTURE_SUFFIXES) for name, is_folder in entries)

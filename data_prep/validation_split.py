@@ -55,7 +55,9 @@ def choose_validation(labels: np.ndarray, digests: Sequence[bytes], size: str, s
     count, share = parse_size(size)
     if count is None:
         count = round((share or 0.0) * len(labels))
-    if count and count >= len(labels):
+    if count == 0:
+        return np.zeros(len(labels), bool)
+    if count >= len(labels):
         raise UserError(f"--validation_split: expected fewer than all {len(labels):,} pictures, found {count:,}")
     members: dict[bytes, list[int]] = collections.defaultdict(list)
     for index, digest in enumerate(digests):

@@ -320,6 +320,14 @@ def test_unusable_names_are_refused(name, message):
         check_dataset_name(name)
 
 
+def test_class_without_training_pictures_is_refused(files, tmp_path):
+    small = _encoded(np.zeros((9, 9, 3), np.uint8))
+    source = _write(tmp_path / "source", {"train/a/1.png": files["tulips/1.png"], "train/b/1.png": small})
+    _write(source, {"val/b/2.png": files["tulips/5.png"]})
+    with pytest.raises(UserError, match="--min_size 20 leaves no training picture of 'b'; pass a smaller --min_size"):
+        _prepare(source, tmp_path / "data", min_size=20)
+
+
 def test_source_without_pictures_is_refused(tmp_path):
     _write(tmp_path / "source", {"a/notes.txt": b"x"})
     with pytest.raises(
