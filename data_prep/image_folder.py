@@ -135,9 +135,13 @@ class ImageFolder(Collection):
     def __post_init__(self) -> None:
         """Validates the options."""
         check_dataset_name(self.name)
-        parse_size(self.validation_split or DEFAULT_SHARE)
+        parse_size(self._validation_size)
         if self.crop not in CROPS:
             raise UserError(f"--crop is center or pad, found '{self.crop}'")
+
+    @property
+    def _validation_size(self) -> str:
+        return DEFAULT_SHARE if self.validation_split is None else self.validation_split
 
     @property
     def title(self) -> str:
@@ -207,7 +211,7 @@ class ImageFolder(Collection):
                 f"--min_size {min_size} leaves no training picture of '{names[label]}'; pass a smaller --min_size, or "
                 "move that class away"
             )
-        if layout.split_of is None and any(parse_size(self.validation_split or DEFAULT_SHARE)):
+        if layout.split_of is None and any(parse_size(self._validation_size)):
             held_out = np.bincount(images["label"][in_validation], minlength=len(names))
             problems += [
                 Problem("validation", "no_validation", names[label]) for label in np.flatnonzero(held_out == 0)
@@ -220,7 +224,7 @@ class ImageFolder(Collection):
 
     def _in_validation(self, images: np.ndarray, digests: Sequence[bytes], layout: Layout) -> np.ndarray:
         if layout.split_of is None:
-            return choose_validation(images["label"], digests, self.validation_split or DEFAULT_SHARE, self.seed)
+            return choose_validation(images["label"], digests, self._validation_size, self.seed)
         if self.validation_split is not None:
             raise UserError(
                 f"--validation_split: {self.source} has splits already ({layout.description}); omit this option"
