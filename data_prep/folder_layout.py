@@ -161,7 +161,8 @@ def _classes(
     for folder, name in names.items():
         if by_name[name] != folder:
             raise UserError(
-                f"the folders '{folder}' and '{by_name[name]}' in {source} differ only in spaces; rename one of them"
+                f"the folders '{folder}' and '{by_name[name]}' in {source} differ only in spaces or in the encoding "
+                "of accents; rename one of them"
             )
     class_of = {picture: names[folder] for folder, members in folders.items() for picture in members}
     return class_of, [Problem(split, "unlabeled", name) for name in stray]
@@ -181,11 +182,14 @@ def table_layout(source: str, table: bytes, pictures: AnyCollection[str]) -> Lay
     """
     where = f"{source}/{LABELS}"
     known = set(pictures)
+    by_encoding = {unicodedata.normalize("NFC", picture): picture for picture in sorted(known)}
     class_of: dict[str, str] = {}
     missing: dict[str, int] = {}
     problems: list[Problem] = []
     for line, file, label in _rows(where, table):
         name = _relative_name(file, f"{where}, line {line}")
+        if name not in known:
+            name = by_encoding.get(unicodedata.normalize("NFC", name), name)
         label = checked_class_name(label, f"{where}, line {line}")
         if name in missing or class_of.get(name) == label:
             problems.append(Problem(SOURCE, "repeated_row", name, f"line {line}"))
@@ -244,7 +248,9 @@ def _relative_name(file: str, where: str) -> str:
 
 
 def checked_class_name(name: str, where: str) -> str:
-    """Returns the name of a class without surrounding spaces, which TFDS would drop when it reads the names.
+    """Returns the name of a class as it is stored.
+
+    TFDS would drop surrounding spaces. Systems encode accents in different ways, of which NFC is the usual one.
 
     Args:
         name: name of the class.
@@ -253,7 +259,7 @@ def checked_class_name(name: str, where: str) -> str:
     Raises:
         UserError: the name is empty, is not valid UTF-8, or contains a line break or another control character.
     """
-    stripped = name.strip()
+    stripped = unicodedata.normalize("NFC", name.strip())
     shown = name.encode(errors="backslashreplace").decode()
     if stripped != stripped.encode(errors="replace").decode():
         reason = "is not valid UTF-8"

@@ -124,7 +124,7 @@ def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation_split",
         metavar="SIZE",
-        help="share or number of pictures held out of each class's training, such as 10%% or 500; 0 for none "
+        help="share or number of the pictures to hold out for validation, such as 10%% or 500; 0 for none "
         "(default: 10%%, or the splits of the source)",
     )
     parser.add_argument(

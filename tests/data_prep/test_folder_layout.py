@@ -128,6 +128,15 @@ def test_table_of_labels(header, encoding):
     assert _kinds(layout) == [("repeated_row", "sub/b.jpg"), ("without_row", "sub/c, d.jpg")]
 
 
+def test_accents_match_in_any_encoding():
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    layout = table_layout("photos", f"{composed}.jpg,{decomposed}\n".encode(), [f"{decomposed}.jpg"])
+    assert layout.class_of == {f"{decomposed}.jpg": composed}
+    assert _find(f"train/{composed}/1.jpg", f"val/{decomposed}/2.jpg").class_names == (composed,)
+    with pytest.raises(UserError, match="differ only in spaces or in the encoding of accents"):
+        _find(f"{composed}/1.jpg", f"{decomposed}/1.jpg")
+
+
 def test_rows_without_a_file_are_reported():
     layout = table_layout("photos", b'a.jpg,red\nz.jpg,red\nsub/b.jpg,red\n"sub/c, d.jpg",red\n', PICTURES)
     assert _kinds(layout) == [("without_file", "z.jpg")]

@@ -210,6 +210,8 @@ def test_what_is_skipped_or_looks_wrong_is_reported(files, tmp_path):
     }
     _write(source, odd)
     os.symlink("nowhere", source / "roses" / "broken.jpg")
+    (source / "roses" / "huge.tif").touch()
+    os.truncate(source / "roses" / "huge.tif", (64 << 20) + 1)
     _prepare(source, tmp_path / "data", resolutions=(32, 64), min_size=20)
     expected = {
         ("damaged", "tulips/truncated.jpg"),
@@ -221,6 +223,7 @@ def test_what_is_skipped_or_looks_wrong_is_reported(files, tmp_path):
         ("system_file", "roses/.DS_Store"),
         ("unlabeled", "stray.png"),
         ("broken_link", "roses/broken.jpg"),
+        ("too_large", "roses/huge.tif"),
         ("no_validation", "one"),
     }
     assert _problems(tmp_path / "data") == expected

@@ -1,5 +1,7 @@
 import dataclasses
 import hashlib
+import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -131,6 +133,16 @@ def test_shard_of_other_images_is_unfinished(listing, target, five_shards):
     for field in ("label", "size", "modified", "offset"):
         assert finished_result(_changed(shard, field), target) is None
     assert finished_result(shard, target._replace(form=FORMS["64"])) is None
+
+
+def test_shards_finished_by_earlier_versions_are_kept(listing, target, five_shards):
+    (shard, *_), _ = plan_shards("train", listing, CONVERSION)
+    write_shard(shard, [target])
+    path = pathlib.Path(target.result_path(shard))
+    result = json.loads(path.read_text())
+    del result["per_class"]
+    path.write_text(json.dumps(result))
+    assert finished_result(shard, target) is not None
 
 
 def test_truncated_shard_is_unfinished(listing, target, five_shards):
