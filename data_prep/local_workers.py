@@ -18,13 +18,15 @@ from hamgan.errors import UserError
 Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.2
+_PRELOADED = ["data_prep.worker_imports", "data_prep.imagenet", "data_prep.image_folder"]
+"""Modules that the fork server imports. It skips those whose packages are not installed."""
 _progress: Any = None
 """In a worker, the counter shared by all processes."""
 
 
 def start_importing() -> None:
     """Starts the fork server, which imports TensorFlow in the background."""
-    multiprocessing.forkserver.set_forkserver_preload(["data_prep.worker_imports"])
+    multiprocessing.forkserver.set_forkserver_preload(_PRELOADED)
     multiprocessing.forkserver.ensure_running()
 
 

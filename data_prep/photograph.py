@@ -4,6 +4,7 @@ import numpy as np
 import simplejpeg
 import tensorflow as tf
 
+from data_prep.collection import DamagedImageError
 from hamgan.errors import reason_of
 
 MAX_PIXELS = 1 << 28
@@ -26,10 +27,6 @@ _REPAIRED_QUALITY = 100
 """Quality that the stock TFDS builder uses for its repairs."""
 _DATA_MISSING = "Corrupt JPEG data: premature end of data segment"
 """Warning of libjpeg-turbo. If its wording changed, every file would be decoded, which is slower but correct."""
-
-
-class DamagedImageError(Exception):
-    """An image file cannot be decoded."""
 
 
 def check_and_repair(data: bytes, check: str = "structure") -> tuple[bytes, str | None, str]:

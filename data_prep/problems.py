@@ -1,4 +1,4 @@
-"""Problems that can be found in a copy of ImageNet."""
+"""Problems that can be found in a collection of images."""
 
 import dataclasses
 from typing import NamedTuple
@@ -42,7 +42,33 @@ KINDS: dict[str, Kind] = {
     "png": Kind("PNG files named .JPEG (ILSVRC 2012 has 1)", "converted to JPEG", serious=False),
     "other_format": Kind("images that are neither JPEG nor PNG", "converted to JPEG"),
     "warning": Kind("images that libjpeg decodes with a warning", "kept unchanged", serious=False),
-    "system_file": Kind("files that operating systems create", "ignored", serious=False),
+    "system_file": Kind("hidden files, and files that operating systems create", "ignored", serious=False),
+    # Only in folders of pictures:
+    "sibling_folders": Kind(
+        "folders beside --source that hold pictures too", "not prepared; if they are classes, pass the folder above"
+    ),
+    "wrapping_folder": Kind(
+        "folders that hold everything else", "left out of the names of files and classes", serious=False
+    ),
+    "unsupported": Kind("pictures in a format that cannot be read", "skipped"),
+    "not_a_picture": Kind("files that are not pictures", "skipped", serious=False),
+    "too_large": Kind("files that are too large", "skipped"),
+    "broken_link": Kind("links to files or folders that do not exist", "skipped"),
+    "link_loop": Kind("links to a folder that they are in", "skipped"),
+    "only_subfolders": Kind(
+        "class folders that hold several folders and no pictures", "kept as one class each; check that this is meant"
+    ),
+    "unlabeled": Kind("pictures outside of the class folders", "skipped"),
+    "unused_split": Kind("folders of a further split", "ignored"),
+    "without_row": Kind("pictures without a row in labels.csv", "skipped"),
+    "without_file": Kind("rows of labels.csv whose file does not exist or is not a usable picture", "skipped"),
+    "repeated_row": Kind("rows that labels.csv repeats", "used once", serious=False),
+    "too_small": Kind("classes with pictures smaller than --min_size", "such pictures are skipped", serious=False),
+    "enlarged": Kind("classes with pictures smaller than the resolution", "such pictures are enlarged", serious=False),
+    "same_content": Kind("groups of files with the same content in one class", "kept, in one split", serious=False),
+    "same_content_other_class": Kind("groups of files with the same content in several classes", "kept, in train"),
+    "same_content_other_split": Kind("groups of files with the same content in both splits", "kept in both"),
+    "no_validation": Kind("classes without validation pictures", "prepared without them"),
 }
 """All kinds of problems by name. Names are stored in ``preparation.json``."""
 
@@ -52,7 +78,7 @@ class Problem:
     """One problem.
 
     Args:
-        split: "train" or "validation".
+        split: name of the split, or "source" if the problem concerns the source of both.
         kind: key of ``KINDS``.
         where: image, class or file that has the problem.
         detail: further description, or an empty string.

@@ -1,4 +1,4 @@
-"""Reads the images that :mod:`data_prep.sources` lists, local ones and those in buckets."""
+"""Reads listed images, local ones and those in buckets."""
 
 import concurrent.futures
 import contextlib
@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from data_prep import storage
-from data_prep.sources import IN_FOLDER
+from data_prep.listing import IN_FOLDER
 
 MAX_IMAGE_BYTES = 64 << 20
 """Maximum size of an image file. The largest one of ILSVRC 2012 has a quarter of it."""
@@ -22,7 +22,7 @@ def read_images(images: np.ndarray, containers: Mapping[int, str]) -> Iterator[b
     disk. In buckets, several images are read in parallel.
 
     Args:
-        images: array of dtype ``IMAGE``; the images should fit into memory together.
+        images: ``Listing.images``, or a part of them; the images should fit into memory together.
         containers: path of each container, by its index.
 
     Yields:

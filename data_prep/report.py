@@ -4,19 +4,17 @@ import collections
 import dataclasses
 import html
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from data_prep.ilsvrc import IMAGES_PER_CLASS, NUM_CLASSES, NUM_IMAGES, synsets
-from data_prep.preparation import Selection
 from data_prep.problems import KINDS, Problem
 from hamgan.html_page import html_page, html_table
 
 _MAX_PER_KIND_ON_PAGE = 100
 _MAX_EXPANDED_ON_PAGE = 20
 _MAX_PER_KIND_IN_LOG = 3
-_CHECK_SUMMARIES = {"structure": "the structure of every image was checked", "full": "every image was decoded"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +22,15 @@ class SplitReport:
     """What was found and written in one split.
 
     Args:
-        source: tar or folder that the images were read from.
-        found: number of images found for each label, shape ``(1000,)``.
+        source: path that the images were read from.
+        expected: number of images that the split should have, or None if nothing is known about that.
+        found: number of images found for each label, shape ``(num_classes,)``.
         shard_lengths: number of examples in each record file.
         num_bytes: total size of the examples, in bytes.
     """
 
     source: str
+    expected: str | None
     found: np.ndarray
     shard_lengths: list[int]
     num_bytes: int
@@ -46,20 +46,26 @@ class Report:
     """The report of preparing one form.
 
     Args:
+        title: name of the collection.
         form: name of the TFDS data set.
         plan: digest of everything that the records depend on.
-        selection: part of ImageNet that was requested.
-        check: how images were checked, one of ``data_prep.photograph.CHECKS``.
+        class_names: name of each class, by label.
+        settings: what to record of the request; "subset" is None unless only a part of the collection was requested.
+        remarks: what the summary says of the request.
         splits: report of each split.
         problems: all problems of all splits.
+        sections: further sections of the page, HTML by heading.
     """
 
+    title: str
     form: str
     plan: str
-    selection: Selection
-    check: str
+    class_names: Sequence[str]
+    settings: Mapping[str, Any]
+    remarks: Sequence[str]
     splits: dict[str, SplitReport]
     problems: list[Problem]
+    sections: Mapping[str, str]
 
     @property
     def serious(self) -> list[Problem]:
@@ -71,9 +77,8 @@ class Report:
         values: dict[str, Any] = {
             "form": self.form,
             "plan": self.plan,
-            "subset": self.selection._asdict() if self.selection.is_subset else None,
-            "check": self.check,
-            "complete": not self.serious and not self.selection.is_subset,
+            **self.settings,
+            "complete": not self.serious and self.settings["subset"] is None,
             "splits": {
                 name: {
                     "source": split.source,
@@ -82,7 +87,7 @@ class Report:
                     "record_files": len(split.shard_lengths),
                     "record_bytes": split.num_bytes,
                     "images_found_per_class": {
-                        synset: int(count) for synset, count in zip(synsets(), split.found, strict=True) if count
+                        name: int(count) for name, count in zip(self.class_names, split.found, strict=True) if count
                     },
                 }
                 for name, split in self.splits.items()
@@ -96,11 +101,10 @@ class Report:
         summary = " · ".join(
             [f"{split.prepared:,} {name} images" for name, split in self.splits.items()]
             + [f"{len(self.serious):,} problems" if self.serious else "no problems"]
-            + [_CHECK_SUMMARIES[self.check]]
-            + (["a subset, as requested"] if self.selection.is_subset else [])
+            + list(self.remarks)
         )
-        sections = {"Splits": self._split_table(), "Problems": self._problem_sections()}
-        return html_page(f"ImageNet as {self.form}", summary, sections)
+        sections = {"Splits": self._split_table(), "Problems": self._problem_sections(), **self.sections}
+        return html_page(f"{self.title} as {self.form}", summary, sections)
 
     def to_lines(self) -> list[str]:
         """Returns a summary of the report, one line per split."""
@@ -114,34 +118,24 @@ class Report:
         return lines
 
     def _split_table(self) -> str:
-        header = (
-            "split",
-            "found",
-            "expected",
-            "prepared",
-            "classes",
-            "min per class",
-            "max per class",
-            "files",
-            "bytes",
-        )
-        rows = []
+        columns: dict[str, list[str]] = {}
         for name, split in self.splits.items():
             present = split.found[split.found > 0]
-            rows.append(
-                (
-                    name,
-                    f"{split.found.sum():,}",
-                    "-" if self.selection.is_subset else f"{NUM_IMAGES[name]:,}",
-                    f"{split.prepared:,}",
-                    f"{len(present):,}",
-                    f"{min(present, default=0):,}",
-                    f"{max(present, default=0):,}",
-                    f"{len(split.shard_lengths):,}",
-                    f"{split.num_bytes:,}",
-                )
-            )
-        return html_table(header, rows)
+            cells = {
+                "split": name,
+                "found": f"{split.found.sum():,}",
+                "expected": split.expected,
+                "prepared": f"{split.prepared:,}",
+                "classes": f"{len(present):,}",
+                "min per class": f"{min(present, default=0):,}",
+                "max per class": f"{max(present, default=0):,}",
+                "files": f"{len(split.shard_lengths):,}",
+                "bytes": f"{split.num_bytes:,}",
+            }
+            for column, cell in cells.items():
+                if cell is not None:
+                    columns.setdefault(column, []).append(cell)
+        return html_table(list(columns), zip(*columns.values(), strict=True))
 
     def _problem_sections(self) -> str:
         parts = []
@@ -186,26 +180,3 @@ def _heading(kind: str, count: int) -> str:
 
 def _description(problem: Problem) -> str:
     return f"{problem.where} ({problem.detail})" if problem.detail else problem.where
-
-
-def completeness_problems(split: str, found: np.ndarray, selection: Selection) -> list[Problem]:
-    """Compares the number of images found with ILSVRC 2012.
-
-    Args:
-        split: "train" or "validation".
-        found: number of images for each label, shape ``(1000,)``, before ``selection.per_class`` is applied.
-        selection: part of ImageNet that was requested.
-    """
-    problems = []
-    wanted = synsets() if selection.synsets is None else selection.synsets
-    fewest, most = IMAGES_PER_CLASS[split]
-    expected = f"expected {fewest}" if fewest == most else f"expected {fewest} to {most:,}"
-    for label, synset in enumerate(synsets()):
-        if synset in wanted and not found[label]:
-            problems.append(Problem(split, "missing_synset", synset))
-        elif synset in wanted and not fewest <= found[label] <= most:
-            problems.append(Problem(split, "class_count", synset, f"{expected} images, found {found[label]:,}"))
-    if len(wanted) == NUM_CLASSES and found.sum() != NUM_IMAGES[split]:
-        detail = f"expected {NUM_IMAGES[split]:,} images, found {found.sum():,}"
-        problems.append(Problem(split, "total", f"all {split} images", detail))
-    return problems

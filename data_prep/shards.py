@@ -4,6 +4,7 @@ The images of a shard and their order are known before any image is read, becaus
 name. Shards can therefore be written independently, in any order and on any machine, in a single pass.
 """
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -16,22 +17,20 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.hashing import Hasher
-from tensorflow_datasets.core.utils.shard_utils import ShardConfig, get_shard_boundaries
+from tensorflow_datasets.core.utils.shard_utils import get_shard_boundaries
 
 from data_prep import storage
+from data_prep.collection import Conversion, DamagedImageError
 from data_prep.forms import Form
-from data_prep.ilsvrc import label_of_validation_name, synset_of_train_name, synsets
-from data_prep.photograph import DamagedImageError, check_and_repair
+from data_prep.listing import Listing
 from data_prep.problems import Problem
 from data_prep.reading import read_images
-from data_prep.sources import Listing
 from hamgan.files import atomic_file, write_atomically
 
 RECORD_FORMAT = 1
 """Version of the record format, part of every fingerprint. Increase it when the same images give other records."""
 
 RESULTS_FOLDER = "shards"
-_TYPICAL_RECORD_OVERHEAD = 64
 _PROGRESS_INTERVAL = 16
 _MAX_UNREADABLE = 10
 """Maximum number of unreadable images in a shard (or 1% of it, if that is more). With more, the disk has failed."""
@@ -45,9 +44,9 @@ class Shard:
         split: "train" or "validation".
         index: index of the shard.
         count: number of shards of the split.
-        images: images in the order of the records, an array of dtype ``data_prep.sources.IMAGE``.
+        images: images in the order of the records, a part of ``Listing.images``.
         containers: path of each tar or folder that holds the images, by the images' "container".
-        check: how to check images, one of ``data_prep.photograph.CHECKS``.
+        conversion: conversion of the images.
     """
 
     split: str
@@ -55,7 +54,7 @@ class Shard:
     count: int
     images: np.ndarray
     containers: Mapping[int, str]
-    check: str = "structure"
+    conversion: Conversion
 
     @property
     def name(self) -> str:
@@ -98,36 +97,38 @@ class ShardResult(NamedTuple):
         num_bytes: total size of the examples, in bytes.
         file_bytes: size of the TFRecord file, in bytes.
         problems: problems of the shard's images.
+        per_class: number of examples written for each label that occurs.
     """
 
     num_examples: int
     num_bytes: int
     file_bytes: int
     problems: list[Problem]
+    per_class: dict[int, int]
 
 
 def plan_shards(
-    split: str, listing: Listing, *, per_class: int | None = None, check: str = "structure"
+    split: str, listing: Listing, conversion: Conversion, *, per_class: int | None = None
 ) -> tuple[list[Shard], list[Problem]]:
     """Divides the images of a split into shards, in the same way as the stock TFDS builder.
 
     Args:
         split: "train" or "validation".
         listing: images of the split.
+        conversion: conversion of the images.
         per_class: maximum number of images per class, the first ones in shuffled order; None for all.
-        check: how to check images, one of ``data_prep.photograph.CHECKS``.
 
     Returns:
         The shards, and a problem for each image that was left out because another one in its class has the same name.
     """
-    keys = _order_keys(split, listing.images)
+    keys = _order_keys(split, listing.images, conversion)
     # Among images with the same class and name, the first in its container comes first and is kept.
     order = np.lexsort((listing.images["offset"], listing.images["container"], keys[:, 1], keys[:, 0]))
     images, keys = listing.images[order], keys[order]
     repeated = np.zeros(len(images), bool)
     repeated[1:] = (keys[1:] == keys[:-1]).all(axis=1)
     problems = [
-        Problem(split, "duplicate_name", image_name(image), listing.containers[image["container"]])
+        Problem(split, "duplicate_name", conversion.image_name(image), listing.containers[image["container"]])
         for image in images[repeated]
     ]
     images = images[~repeated]
@@ -135,21 +136,19 @@ def plan_shards(
         images = images[_rank_within_class(images["label"]) < per_class]
     if not len(images):
         return [], problems
-    name_bytes = np.char.str_len(images["name"])
-    total = int(images["size"].sum() + name_bytes.sum()) + _TYPICAL_RECORD_OVERHEAD * len(images)
-    count = ShardConfig.calculate_number_shards(total, len(images))
+    count = conversion.num_shards(images)
     parts = np.split(images, get_shard_boundaries(len(images), count)[:-1])
     shards = []
     for index, part in enumerate(parts):
         containers = {int(number): listing.containers[number] for number in np.unique(part["container"])}
-        shards.append(Shard(split, index, count, part, containers, check))
+        shards.append(Shard(split, index, count, part, containers, conversion))
     return shards, problems
 
 
-def _order_keys(split: str, images: np.ndarray) -> np.ndarray:
+def _order_keys(split: str, images: np.ndarray, conversion: Conversion) -> np.ndarray:
     """Returns the key that TFDS sorts each image by, a 128-bit hash, as uint64 of shape ``(n, 2)``.
 
-    TFDS hashes the file name. Where several classes have a file of the same name, "SYNSET/NAME" is hashed instead, so
+    TFDS hashes the file name. Where several classes have a file of the same name, "CLASS/NAME" is hashed instead, so
     that keys are equal only for images with the same class and name.
     """
     names, labels = images["name"].tolist(), images["label"].tolist()
@@ -157,21 +156,10 @@ def _order_keys(split: str, images: np.ndarray) -> np.ndarray:
     shared = {name for name, label in zip(names, labels, strict=True) if label_of.setdefault(name, label) != label}
     hasher = Hasher(split)
     hashes = b"".join(
-        hasher.hash_key(b"%s/%s" % (synsets()[label].encode(), name) if name in shared else name).to_bytes(16, "big")
+        hasher.hash_key(b"%s/%s" % (conversion.class_key(label), name) if name in shared else name).to_bytes(16, "big")
         for name, label in zip(names, labels, strict=True)
     )
     return np.frombuffer(hashes, ">u8").reshape(-1, 2)
-
-
-def image_name(image: np.void) -> str:
-    """Returns the name of an image for messages: its file name, preceded by its class unless the name implies it.
-
-    Args:
-        image: scalar of dtype ``data_prep.sources.IMAGE``.
-    """
-    name, synset = image["name"].decode(errors="replace"), synsets()[image["label"]]
-    implies_class = synset_of_train_name(name) == synset or label_of_validation_name(name) is not None
-    return name if implies_class else f"{synset}/{name}"
 
 
 def _rank_within_class(labels: np.ndarray) -> np.ndarray:
@@ -192,7 +180,9 @@ def finished_result(shard: Shard, target: Target) -> ShardResult | None:
         if storage.status(target.records_path(shard)).size != saved["file_bytes"]:
             return None
         problems = [Problem(**problem) for problem in saved["problems"]]
-        return ShardResult(saved["num_examples"], saved["num_bytes"], saved["file_bytes"], problems)
+        # Earlier versions did not count classes. Only the report of a folder of pictures needs these numbers.
+        per_class = {int(label): count for label, count in saved.get("per_class", {}).items()}
+        return ShardResult(saved["num_examples"], saved["num_bytes"], saved["file_bytes"], problems, per_class)
     except (OSError, tf.errors.OpError, ValueError, KeyError, TypeError):
         return None
 
@@ -215,21 +205,22 @@ def write_shard(shard: Shard, targets: list[Target], progress: Callable[[int], A
     problems: list[Problem] = []
     with contextlib.ExitStack() as stack:
         writers = {target: stack.enter_context(_open_writer(shard, target, problems)) for target in pending}
-        for index, (image, jpeg) in enumerate(_checked_images(shard, problems)):
+        for index, (image, converted) in enumerate(_converted_images(shard, problems)):
             if index % _PROGRESS_INTERVAL == 0 and index:
                 progress(_PROGRESS_INTERVAL)
-            if jpeg is not None:
+            if converted is not None:
                 for target, writer in writers.items():
-                    writer.write(target.form.record(image["name"], int(image["label"]), jpeg))
+                    label = int(image["label"])
+                    writer.write(target.form.record(image["name"], label, converted), label)
     progress((len(shard.images) - 1) % _PROGRESS_INTERVAL + 1)
 
 
-def _checked_images(shard: Shard, problems: list[Problem]) -> Iterator[tuple[np.void, bytes | None]]:
-    """Yields each image of a shard and its valid JPEG, or None if it cannot be used; appends to ``problems``."""
+def _converted_images(shard: Shard, problems: list[Problem]) -> Iterator[tuple[np.void, Any]]:
+    """Yields each image of a shard and its conversion, or None if it cannot be used; appends to ``problems``."""
     num_unreadable = 0
     for image, content in zip(shard.images, read_images(shard.images, shard.containers), strict=True):
-        where = image_name(image)
-        jpeg = None
+        where = shard.conversion.image_name(image)
+        converted = None
         if isinstance(content, OSError):
             problems.append(Problem(shard.split, "unreadable", where, content.strerror or str(content)))
             num_unreadable += 1
@@ -237,12 +228,12 @@ def _checked_images(shard: Shard, problems: list[Problem]) -> Iterator[tuple[np.
                 raise OSError(f"{num_unreadable} images of {shard.name} cannot be read, such as {where}: {content}")
         else:
             try:
-                jpeg, kind, detail = check_and_repair(content, shard.check)
+                converted, kind, detail = shard.conversion.convert(image, content)
                 if kind is not None:
                     problems.append(Problem(shard.split, kind, where, detail))
             except DamagedImageError as error:
                 problems.append(Problem(shard.split, "damaged", where, str(error)))
-        yield image, jpeg
+        yield image, converted
 
 
 class _RecordWriter:
@@ -251,10 +242,12 @@ class _RecordWriter:
     def __init__(self, writer: tf.io.TFRecordWriter) -> None:
         self.num_examples = 0
         self.num_bytes = 0
+        self.per_class: collections.Counter[int] = collections.Counter()
         self._writer = writer
 
-    def write(self, record: bytes) -> None:
+    def write(self, record: bytes, label: int) -> None:
         self._writer.write(record)
+        self.per_class[label] += 1
         self.num_examples += 1
         self.num_bytes += len(record)
 
@@ -272,6 +265,7 @@ def _open_writer(shard: Shard, target: Target, problems: list[Problem]) -> Itera
         "num_bytes": writer.num_bytes,
         "file_bytes": storage.status(path).size,
         "problems": [dataclasses.asdict(problem) for problem in problems],
+        "per_class": dict(sorted(writer.per_class.items())),
     }
     write_atomically(target.result_path(shard), json.dumps(result).encode())
 
@@ -280,6 +274,6 @@ def fingerprint(shard: Shard, form: Form) -> str:
     """Returns a digest of everything that the records of a shard depend on."""
     images = shard.images.copy()
     images["container"] = 0  # the index depends on the order of listing
-    digest = hashlib.sha256(f"{RECORD_FORMAT} {form.name} {shard.name} {shard.check} ".encode())
+    digest = hashlib.sha256(f"{RECORD_FORMAT} {form.name} {shard.name} {shard.conversion.settings} ".encode())
     digest.update(images.tobytes())
     return digest.hexdigest()

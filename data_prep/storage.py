@@ -3,13 +3,24 @@
 Local files are read by Python, whose errors and file descriptors are needed here; TensorFlow serves buckets.
 """
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import tensorflow as tf
 
-"""Suffix of files that are still being written."""
+from hamgan.errors import UserError, reason_of
+
+
+@contextlib.contextmanager
+def errors_as_user_errors() -> Iterator[None]:
+    """Converts errors of disks and buckets to a UserError."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"{reason_of(error)}; fix this and run the same command again to resume") from error
 
 
 class FileStatus(NamedTuple):

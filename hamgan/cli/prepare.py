@@ -1,6 +1,7 @@
 """Prepare a data set as TFDS records, or a classifier.
 
   digits     scikit-learn's 1,797 handwritten digits, enlarged to 32x32 RGB; nothing is downloaded
+  folder     your own pictures, from a folder, a zip or a tar
   imagenet   ImageNet (ILSVRC 2012) from the original tars or from folders
 
   classifier a small classifier of any prepared data set, to score samples where Inception is of no use
@@ -25,6 +26,22 @@ _CLASSIFIER = """Train a small classifier to score samples with.
 
 A few convolutions, trained within minutes and exported as a SavedModel for 'hamgan evaluate --classifier'. Use its
 scores to compare runs on one data set; they differ from the FID and IS of papers, which use Inception.
+"""
+
+_FOLDER = """Prepare your own pictures.
+
+  hamgan prepare folder --source photographs --data_dir data --name flowers --resolution 128
+
+The source is a folder, a zip or an uncompressed tar, local or in a bucket. Archives are read in place. Layouts:
+  roses/*.jpg tulips/*.png ...      one folder per class; deeper folders belong to their class
+  *.jpg                             one class
+  labels.csv                        one row per picture, file,label, beside pictures in any folders
+  train/roses/*.jpg val/roses/...   splits that exist already
+
+Writes the TFDS data set NAME/RESOLUTION for 'hamgan train --dataset'. JPEG, PNG, WebP, BMP, GIF and TIFF files are
+read, turned upright and cropped to a square. Whatever is skipped or looks wrong is reported in preparation.json and
+preparation.html beside the records. You can interrupt the command at any time; run it again to resume, to the same
+bytes.
 """
 
 _IMAGENET = """Prepare ImageNet (ILSVRC 2012).
@@ -55,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name, description, add in (
         ("digits", _DIGITS, _add_digits_arguments),
+        ("folder", _FOLDER, _add_folder_arguments),
         ("imagenet", _IMAGENET, _add_imagenet_arguments),
         ("classifier", _CLASSIFIER, _add_classifier_arguments),
     ):
@@ -90,6 +108,47 @@ def _add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, metavar="PATH", help="folder, zip or uncompressed tar")
+    parser.add_argument(
+        "--name", required=True, metavar="NAME", help="name of the new data set: small letters, digits and _"
+    )
+    parser.add_argument(
+        "--resolution",
+        nargs="+",
+        type=positive_integer,
+        default=[128],
+        metavar="N",
+        help="any of 32, 64, 128, 256 (default: 128)",
+    )
+    parser.add_argument(
+        "--validation_split",
+        metavar="SIZE",
+        help="share or number of the pictures to hold out for validation, such as 10%% or 500; 0 for none "
+        "(default: 10%%, or the splits of the source)",
+    )
+    parser.add_argument(
+        "--crop",
+        default="center",
+        metavar="HOW",
+        help="center for the largest central square, pad for the whole picture on black (default: center)",
+    )
+    parser.add_argument(
+        "--min_size",
+        type=positive_integer,
+        metavar="N",
+        help="skip pictures whose shorter side has fewer pixels (default: none; small pictures are enlarged)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the validation split (default: 0)")
+    _add_workers(parser)
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=positive_integer, metavar="N", help="processes (default: one more than there are cores)"
+    )
+
+
 def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="DIR", help="folder with both splits, under their usual names")
     parser.add_argument("--train", metavar="PATH", help="tar or folder of the training images")
@@ -116,9 +175,7 @@ def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOW",
         help="extent of the check, structure or full (default: structure)",
     )
-    parser.add_argument(
-        "--workers", type=positive_integer, metavar="N", help="processes (default: one more than there are cores)"
-    )
+    _add_workers(parser)
     parser.add_argument(
         "--beam",
         nargs="*",
@@ -150,6 +207,30 @@ def _prepare_digits(arguments: argparse.Namespace) -> None:
     print(f"Classifier  {classifier}")
 
 
+def _prepare_folder(arguments: argparse.Namespace) -> None:
+    from data_prep.local_workers import start_importing
+
+    start_importing()
+    import_tensorflow_quietly()
+
+    from data_prep.image_folder import ImageFolder, check_outside
+    from data_prep.picture_form import get_picture_forms
+    from data_prep.prepare import Request, prepare
+
+    folder = ImageFolder(
+        source=arguments.source,
+        name=arguments.name,
+        validation_split=arguments.validation_split,
+        crop=arguments.crop,
+        min_size=arguments.min_size,
+        seed=arguments.seed,
+    )
+    forms = get_picture_forms(arguments.name, arguments.resolution)
+    data_dir = _data_dir(arguments)
+    check_outside(data_dir, arguments.source)
+    prepare(Request(folder, data_dir, forms, workers=arguments.workers))
+
+
 def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     if not (arguments.source or arguments.train or arguments.validation):
         raise UserError("expected --source DIR, or --train PATH and --validation PATH, found neither")
@@ -162,11 +243,11 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     start_importing()
     import_tensorflow_quietly()
 
-    from data_prep.forms import get_forms
     from data_prep.ilsvrc import label_of_synset
+    from data_prep.imagenet import Imagenet, Selection, find_sources
+    from data_prep.imagenet_forms import get_forms
     from data_prep.photograph import CHECKS
-    from data_prep.preparation import Selection
-    from data_prep.prepare_imagenet import Request, find_sources, prepare_imagenet
+    from data_prep.prepare import Request, prepare
 
     synsets = None
     if arguments.subset is not None:
@@ -180,13 +261,12 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     if arguments.check not in CHECKS:
         raise UserError(f"--check is structure or full, found '{arguments.check}'")
     forms = get_forms(arguments.form)
-    prepare_imagenet(
+    sources = find_sources(arguments.source, arguments.train, arguments.validation)
+    prepare(
         Request(
-            sources=find_sources(arguments.source, arguments.train, arguments.validation),
+            collection=Imagenet(sources, Selection(synsets, arguments.per_class), arguments.check),
             data_dir=_data_dir(arguments),
             forms=forms,
-            selection=Selection(synsets, arguments.per_class),
-            check=arguments.check,
             strict=arguments.strict,
             workers=arguments.workers,
             beam_options=arguments.beam,
@@ -212,4 +292,9 @@ def _data_dir(arguments: argparse.Namespace) -> str:
     return arguments.data_dir or str(tfds.core.constants.DATA_DIR)
 
 
-_RUN = {"digits": _prepare_digits, "imagenet": _prepare_imagenet, "classifier": _prepare_classifier}
+_RUN = {
+    "digits": _prepare_digits,
+    "folder": _prepare_folder,
+    "imagenet": _prepare_imagenet,
+    "classifier": _prepare_classifier,
+}

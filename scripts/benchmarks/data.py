@@ -96,10 +96,10 @@ def measure_preparation(variant: str, source: str, data_dir: str) -> dict[str, f
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    from data_prep.forms import get_forms
-    from data_prep.preparation import Selection
-    from data_prep.prepare_imagenet import Request, prepare_imagenet
-    from data_prep.sources import find_split
+    from data_prep.imagenet import Imagenet
+    from data_prep.imagenet_forms import get_forms
+    from data_prep.imagenet_sources import find_split
+    from data_prep.prepare import Request, prepare
 
     assert tf.executing_eagerly()
     tars = {split: find_split(source, split) for split in SPLITS}
@@ -113,7 +113,7 @@ def measure_preparation(variant: str, source: str, data_dir: str) -> dict[str, f
         builder.download_and_prepare(download_config=config, file_format="tfrecord")
     else:
         check = variant.removeprefix("hamgan_")
-        prepare_imagenet(Request(tars, data_dir, get_forms(["original"]), Selection(), check=check))
+        prepare(Request(Imagenet(tars, check=check), data_dir, get_forms(["original"])))
     seconds = time.perf_counter() - begun
     peak = memory.stop()
     info = tfds.builder("imagenet2012", data_dir=data_dir).info

@@ -27,9 +27,13 @@ TINY = (
 )
 
 OPTIONS = {
-    "prepare": ("digits", "imagenet", "classifier"),
+    "prepare": ("digits", "folder", "imagenet", "classifier"),
     "prepare classifier": ("--data_dir", "--dataset", "--resolution", "--out", "--steps"),
     "prepare digits": ("--data_dir", "--classifier"),
+    "prepare folder": (
+        *("--data_dir", "--source", "--name", "--resolution", "--validation_split", "--crop", "--min_size", "--seed"),
+        "--workers",
+    ),
     "prepare imagenet": (
         *("--data_dir", "--source", "--train", "--validation", "--form", "--subset", "--per_class", "--strict"),
         *("--check", "--workers", "--beam"),
@@ -182,6 +186,14 @@ def test_the_preset_may_be_repeated_without_the_data_folder(run_path):
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--seed", "-1"], "--seed must be in"),
         (["prepare", "digitz"], "invalid choice: 'digitz'"),
         (["prepare", "classifier", "--dataset", "x", "--resolution", "8", "--out", "{tmp}"], "choose another --out"),
+        (["prepare", "folder", "--source", "{tmp}", "--name", "mnist"], "'mnist' is a data set of TFDS or HamGAN"),
+        (
+            ["prepare", "folder", "--source", "{tmp}", "--name", "x", "--resolution", "48"],
+            "of 32, 64, 128, 256, found 48",
+        ),
+        (["prepare", "folder", "--source", "{tmp}", "--name", "x", "--crop", "top"], "center or pad, found 'top'"),
+        (["prepare", "folder", "--source", "{tmp}", "--name", "x", "--validation_split", "a"], "such as 10%, a number"),
+        (["prepare", "folder", "--source", "{tmp}", "--name", "x", "--data_dir", "{tmp}/a"], "is inside of --source"),
         (["prepare", "imagenet"], "expected --source DIR, or --train PATH and --validation PATH"),
         (["prepare", "imagenet", "--source", "{tmp}"], "expected ILSVRC2012_img_train.tar or train there"),
         (["prepare", "imagenet", "--source", "{tmp}", "--form", "127"], "any of original, 64, 128, 256, found '127'"),

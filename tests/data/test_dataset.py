@@ -258,10 +258,10 @@ def test_unsupported_image_feature_is_named(tmp_path):
 def imagenet_dir(tmp_path_factory):
     """Tiny ImageNet, as photographs and preprocessed, with at most three images per class."""
     from data_prep.fake_imagenet import write_fake_imagenet
-    from data_prep.forms import get_forms
     from data_prep.ilsvrc import synsets
-    from data_prep.preparation import Selection
-    from data_prep.prepare_imagenet import Request, prepare_imagenet
+    from data_prep.imagenet import Imagenet, Selection
+    from data_prep.imagenet_forms import get_forms
+    from data_prep.prepare import Request, prepare
 
     path = tmp_path_factory.mktemp("imagenet")
     fake = str(path / "fake")
@@ -269,7 +269,8 @@ def imagenet_dir(tmp_path_factory):
         fake, layout="folders", classes=synsets()[:5], train_per_class=4, validation_per_class=1, flaws=False
     )
     sources = {"train": f"{fake}/train", "validation": f"{fake}/val"}
-    prepare_imagenet(Request(sources, str(path), get_forms(["original", "64"]), Selection(per_class=3), workers=1))
+    collection = Imagenet(sources, Selection(per_class=3))
+    prepare(Request(collection, str(path), get_forms(["original", "64"]), workers=1))
     return str(path)
 
 

@@ -4,7 +4,7 @@ import pytest
 from imagenet_helpers import CLASSES, request_for
 
 from data_prep.fake_imagenet import write_fake_imagenet
-from data_prep.prepare_imagenet import prepare_imagenet
+from data_prep.prepare import prepare
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +27,5 @@ def fakes(tmp_path_factory):
 def prepared(fakes, tmp_path_factory):
     """Folder of TFDS data sets, with the forms that tests compare with."""
     data_dir = tmp_path_factory.mktemp("prepared")
-    prepare_imagenet(request_for(fakes / "tars", data_dir, forms=("original", "64", "128")))
+    prepare(request_for(fakes / "tars", data_dir, forms=("original", "64", "128")))
     return data_dir

@@ -2,17 +2,19 @@
 
 import pathlib
 
-from data_prep.forms import get_forms
 from data_prep.ilsvrc import synsets
-from data_prep.preparation import Request, Selection
-from data_prep.sources import find_split
+from data_prep.imagenet import Imagenet, Selection
+from data_prep.imagenet_forms import get_forms
+from data_prep.imagenet_sources import find_split
+from data_prep.prepare import Request
 
 CLASSES = synsets()[:600:150]
 
 
-def request_for(source, data_dir, *, forms=("original",), selection=None, **options):
+def request_for(source, data_dir, *, forms=("original",), selection=None, check="structure", **options):
     sources = {split: find_split(str(source), split) for split in ("train", "validation")}
-    return Request(sources, str(data_dir), get_forms(list(forms)), selection or Selection(), workers=1, **options)
+    collection = Imagenet(sources, selection or Selection(), check)
+    return Request(collection, str(data_dir), get_forms(list(forms)), workers=1, **options)
 
 
 def all_files(folder) -> dict[str, bytes]:

@@ -9,7 +9,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from data_prep.photograph import CHECKS, DamagedImageError, check_and_repair
+from data_prep.collection import DamagedImageError
+from data_prep.photograph import CHECKS, check_and_repair
 
 
 def _image(mode="RGB", file_format="JPEG", size=(90, 120), **options):

@@ -14,14 +14,14 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from imagenet_helpers import CLASSES, all_files, request_for
 
-from data_prep import beam_pipeline, storage
-from data_prep import prepare_imagenet as module
+from data_prep import beam_pipeline, imagenet, storage
+from data_prep import prepare as module
 from data_prep.beam_pipeline import write_with_beam
 from data_prep.fake_imagenet import FLAWS, flawed_name, write_fake_imagenet
-from data_prep.forms import get_forms
 from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets
-from data_prep.preparation import Selection
-from data_prep.prepare_imagenet import prepare_imagenet
+from data_prep.imagenet import Selection
+from data_prep.imagenet_forms import get_forms
+from data_prep.prepare import prepare
 from hamgan.data.preprocessing import preprocess
 from hamgan.errors import FailedError, UserError
 
@@ -75,7 +75,7 @@ def test_preprocessed_images_match_the_photographs_exactly(prepared, resolution)
 def test_every_layout_gives_the_same_records(fakes, prepared, tmp_path):
     expected = all_files(prepared / "imagenet2012" / "5.1.0")
     for layout in ("folders", "class_folders"):
-        prepare_imagenet(request_for(fakes / layout, tmp_path / layout))
+        prepare(request_for(fakes / layout, tmp_path / layout))
         files = all_files(tmp_path / layout / "imagenet2012" / "5.1.0")
         assert files.keys() == expected.keys()
         for name in files:
@@ -104,7 +104,7 @@ def test_labels_of_all_classes(tmp_path):
         flaws=False,
         image=lambda rng, label: one_pixel,
     )
-    prepare_imagenet(request_for(tmp_path / "fake", tmp_path / "data"))
+    prepare(request_for(tmp_path / "fake", tmp_path / "data"))
     for split in ("train", "validation"):
         examples = _examples("imagenet2012", tmp_path / "data", split)
         assert len(examples) == 1000
@@ -117,7 +117,7 @@ def test_labels_of_all_classes(tmp_path):
 def test_existing_data_sets_are_unchanged(fakes, prepared, caplog):
     before = {path: os.stat(path).st_mtime_ns for path in prepared.rglob("*") if path.is_file()}
     with caplog.at_level("INFO"):
-        prepare_imagenet(request_for(fakes / "tars", prepared, forms=("original", "128")))
+        prepare(request_for(fakes / "tars", prepared, forms=("original", "128")))
     assert caplog.text.count("exists already") == 2
     assert before == {path: os.stat(path).st_mtime_ns for path in prepared.rglob("*") if path.is_file()}
 
@@ -127,7 +127,7 @@ def test_another_selection_does_not_replace_an_existing_data_set(fakes, prepared
         UserError,
         match="holds ImageNet prepared from other files, or with another selection or another --check; move it away",
     ):
-        prepare_imagenet(request_for(fakes / "tars", prepared, selection=Selection(per_class=2)))
+        prepare(request_for(fakes / "tars", prepared, selection=Selection(per_class=2)))
 
 
 def test_data_set_prepared_by_other_means_is_unchanged(fakes, prepared, tmp_path, caplog):
@@ -135,13 +135,13 @@ def test_data_set_prepared_by_other_means_is_unchanged(fakes, prepared, tmp_path
     (tmp_path / "imagenet2012" / "5.1.0" / "preparation.json").unlink()
     before = all_files(tmp_path)
     with caplog.at_level("INFO"):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+        prepare(request_for(fakes / "tars", tmp_path))
     assert "was not prepared by hamgan; left unchanged" in caplog.text
     assert all_files(tmp_path) == before
 
 
 def test_full_check_gives_the_same_records_and_is_reported(fakes, prepared, tmp_path):
-    prepare_imagenet(request_for(fakes / "tars", tmp_path, check="full"))
+    prepare(request_for(fakes / "tars", tmp_path, check="full"))
     files, expected = (all_files(folder / "imagenet2012" / "5.1.0") for folder in (tmp_path, prepared))
     for name in files:
         assert name.startswith("preparation.") or files[name] == expected[name]
@@ -151,7 +151,7 @@ def test_full_check_gives_the_same_records_and_is_reported(fakes, prepared, tmp_
 
 def test_subset_keeps_its_labels_and_is_reported(fakes, tmp_path):
     selection = Selection(synsets=CLASSES[1:3], per_class=2)
-    prepare_imagenet(request_for(fakes / "class_folders", tmp_path, selection=selection))
+    prepare(request_for(fakes / "class_folders", tmp_path, selection=selection))
     for split in ("train", "validation"):
         examples = _examples("imagenet2012", tmp_path, split).values()
         labels = [label_of_synset()[synset] for synset in CLASSES[1:3]]
@@ -165,29 +165,29 @@ def test_subset_keeps_its_labels_and_is_reported(fakes, tmp_path):
 
 def test_strict_fails_before_writing_anything_but_the_report(fakes, tmp_path):
     with pytest.raises(UserError, match=r"--strict: problems were found \([\d,]+\), so nothing was prepared; .*html"):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path, strict=True))
+        prepare(request_for(fakes / "tars", tmp_path, strict=True))
     files = all_files(tmp_path)
     assert {os.path.basename(name) for name in files} == {"preparation.json", "preparation.html"}
     assert not (tmp_path / "imagenet2012" / "5.1.0").exists()
 
 
 def test_strict_rejects_undecodable_images_but_keeps_the_records_for_later(fakes, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "completeness_problems", lambda *_: [])
+    monkeypatch.setattr(imagenet, "completeness_problems", lambda *_: [])
     with pytest.raises(UserError, match=r"--strict: problems were found \(1\)"):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path, strict=True))
+        prepare(request_for(fakes / "tars", tmp_path, strict=True))
     incomplete = tmp_path / "imagenet2012" / "5.1.0.incomplete"
     records = {path.name: path.stat().st_mtime_ns for path in incomplete.glob("*tfrecord*")}
     assert records
-    prepare_imagenet(request_for(fakes / "tars", tmp_path))
+    prepare(request_for(fakes / "tars", tmp_path))
     final = tmp_path / "imagenet2012" / "5.1.0"
     assert records == {path.name: path.stat().st_mtime_ns for path in final.glob("*tfrecord*")}
 
 
 def test_strict_accepts_the_flaws_of_ilsvrc_itself(tmp_path, fakes, monkeypatch):
-    monkeypatch.setattr(module, "completeness_problems", lambda *_: [])
+    monkeypatch.setattr(imagenet, "completeness_problems", lambda *_: [])
     shutil.copytree(fakes / "folders", tmp_path / "fake")
     (tmp_path / "fake" / "train" / CLASSES[0] / TRUNCATED).unlink()
-    prepare_imagenet(request_for(tmp_path / "fake", tmp_path / "data", strict=True))
+    prepare(request_for(tmp_path / "fake", tmp_path / "data", strict=True))
     record = _record(tmp_path / "data")
     assert record["complete"] is True
     assert {problem["kind"] for problem in record["problems"]} == {"cmyk", "png"}
@@ -195,7 +195,7 @@ def test_strict_accepts_the_flaws_of_ilsvrc_itself(tmp_path, fakes, monkeypatch)
 
 def test_strict_rejects_a_data_set_that_was_prepared_without_it(fakes, prepared):
     with pytest.raises(UserError, match=r"was prepared without --strict and has problems \([\d,]+\)"):
-        prepare_imagenet(request_for(fakes / "tars", prepared, strict=True))
+        prepare(request_for(fakes / "tars", prepared, strict=True))
 
 
 def test_full_disk_is_one_line_and_leaves_no_files(fakes, tmp_path, monkeypatch):
@@ -204,14 +204,14 @@ def test_full_disk_is_one_line_and_leaves_no_files(fakes, tmp_path, monkeypatch)
 
     monkeypatch.setattr(module, "write_with_beam", fail)
     with pytest.raises(UserError, match="records; No space left on device; fix this and run the same command again"):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path, beam_options=[]))
+        prepare(request_for(fakes / "tars", tmp_path, beam_options=[]))
     assert not all_files(tmp_path)
 
 
 def test_lack_of_space_is_reported_before_writing(fakes, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "free_bytes", lambda path: 1000)
     with pytest.raises(UserError, match=r"not enough space in .*: 0.0 GB needed"):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+        prepare(request_for(fakes / "tars", tmp_path))
     assert not all_files(tmp_path)
 
 
@@ -222,7 +222,7 @@ def test_two_preparations_cannot_write_to_the_same_folder(fakes, tmp_path):
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another 'hamgan prepare' is writing to"):
-            prepare_imagenet(request_for(fakes / "tars", tmp_path))
+            prepare(request_for(fakes / "tars", tmp_path))
     finally:
         os.close(descriptor)
 
@@ -231,7 +231,7 @@ def test_source_without_images_is_rejected(fakes, tmp_path):
     (tmp_path / "empty" / "train" / "n00000000").mkdir(parents=True)
     shutil.copytree(fakes / "folders" / "val", tmp_path / "empty" / "val")
     with pytest.raises(UserError, match=r"no train images .*; found .*n00000000, for example"):
-        prepare_imagenet(request_for(tmp_path / "empty", tmp_path / "data"))
+        prepare(request_for(tmp_path / "empty", tmp_path / "data"))
 
 
 def _source_of(tmp_path, fakes, layout="folders"):
@@ -246,7 +246,7 @@ def test_split_without_usable_images_is_not_published(fakes, tmp_path, form):
     with pytest.raises(
         UserError, match=r"none of the 12 validation images in .*val can be used, so nothing was prepared"
     ):
-        prepare_imagenet(request_for(source, tmp_path / "data", forms=(form,)))
+        prepare(request_for(source, tmp_path / "data", forms=(form,)))
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
     (page,) = (tmp_path / "data").rglob("preparation.html")
     assert "images that cannot be decoded: 13, skipped" in page.read_text()
@@ -256,8 +256,8 @@ def test_same_source_for_both_splits_is_rejected(fakes):
     train = str(fakes / "folders" / "train")
     for other in (train, f"{train}/", f"{train}/../train"):
         with pytest.raises(UserError, match=r"found .*train for both --train and --validation"):
-            module.find_sources(None, train, other)
-    assert module.find_sources(None, train, None) == {"train": train}
+            imagenet.find_sources(None, train, other)
+    assert imagenet.find_sources(None, train, None) == {"train": train}
 
 
 def test_same_name_in_several_classes_is_prepared_for_each(fakes, tmp_path):
@@ -268,7 +268,7 @@ def test_same_name_in_several_classes_is_prepared_for_each(fakes, tmp_path):
             images[label_of_synset()[synset], f"{number:04d}.jpg"] = path.read_bytes()
             path.rename(path.with_name(f"{number:04d}.jpg"))
     (source / "train" / CLASSES[1] / "0002.jpg").write_bytes(b"damaged")
-    prepare_imagenet(request_for(source, tmp_path / "data"))
+    prepare(request_for(source, tmp_path / "data"))
     decoders = {"image": tfds.decode.SkipDecoding()}
     dataset = tfds.load("imagenet2012", data_dir=str(tmp_path / "data"), split="train", decoders=decoders)
     found = {
@@ -292,30 +292,30 @@ def test_damaged_tar_is_rejected_with_and_without_strict(fakes, tmp_path):
     path.write_bytes(content)
     for strict in (False, True):
         with pytest.raises(UserError, match=rf"tar {path} is damaged: expected a file header"):
-            prepare_imagenet(request_for(source, tmp_path / "data", strict=strict))
+            prepare(request_for(source, tmp_path / "data", strict=strict))
     assert not all_files(tmp_path / "data")
 
 
 def test_unwritable_folder_is_reported_before_listing(fakes, prepared, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setattr(module, "find_containers", lambda *_: pytest.fail("listed"))
+    monkeypatch.setattr(imagenet, "find_containers", lambda *_: pytest.fail("listed"))
     for data_dir in (tmp_path / "file", tmp_path / "file" / "deeper"):
         with pytest.raises(UserError, match=r"cannot write .*file.*; pass another --data_dir"):
-            prepare_imagenet(request_for(fakes / "tars", data_dir))
+            prepare(request_for(fakes / "tars", data_dir))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "imagenet_hamgan").write_text("not a folder")
     with pytest.raises(UserError, match=r"cannot write .*imagenet_hamgan/64/1\.0\.0\.incomplete"):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path / "data", forms=("original", "64")))
+        prepare(request_for(fakes / "tars", tmp_path / "data", forms=("original", "64")))
 
 
 def test_incomplete_data_set_in_the_final_folder_is_reported_before_listing(fakes, prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "find_containers", lambda *_: pytest.fail("listed"))
+    monkeypatch.setattr(imagenet, "find_containers", lambda *_: pytest.fail("listed"))
     shutil.copytree(prepared / "imagenet2012", tmp_path / "imagenet2012")
     (tmp_path / "imagenet2012" / "5.1.0" / "dataset_info.json").unlink()
     with pytest.raises(
         UserError, match=r"5\.1\.0 exists but has no dataset_info\.json, so it is not a complete data set; move it away"
     ):
-        prepare_imagenet(request_for(fakes / "tars", tmp_path))
+        prepare(request_for(fakes / "tars", tmp_path))
 
 
 def test_damaged_preparation_record_is_named(fakes, prepared, tmp_path):
@@ -330,13 +330,13 @@ def test_damaged_preparation_record_is_named(fakes, prepared, tmp_path):
     ):
         path.write_text(content)
         with pytest.raises(UserError, match=rf"{path} is damaged: "):
-            prepare_imagenet(request_for(fakes / "tars", tmp_path))
+            prepare(request_for(fakes / "tars", tmp_path))
 
 
 def test_any_folder_name_works(fakes, prepared, tmp_path):
     source = shutil.copytree(fakes / "tars", tmp_path / "source[1]*?")
     data_dir = tmp_path / "data {a,b}[!c]?"
-    prepare_imagenet(request_for(source, data_dir))
+    prepare(request_for(source, data_dir))
     files, expected = (all_files(folder / "imagenet2012" / "5.1.0") for folder in (data_dir, prepared))
     assert files.keys() == expected.keys()
     assert all(files[name] == expected[name] for name in files if not name.startswith("preparation."))
@@ -370,13 +370,13 @@ def test_unsafe_tar_is_rejected_and_writes_nothing(fakes, tmp_path):
         tar.addfile(header)
     before = all_files(tmp_path)
     with pytest.raises(UserError, match=r"is not safe: its member '../../escaped.tar' is outside the tar"):
-        prepare_imagenet(request_for(source, tmp_path / "deep" / "data"))
+        prepare(request_for(source, tmp_path / "deep" / "data"))
     assert all_files(tmp_path) == before
 
 
 def test_local_beam_runner_writes_the_same_records(fakes, prepared, tmp_path):
     options = ["runner=DirectRunner", "direct_num_workers=1"]
-    prepare_imagenet(request_for(fakes / "tars", tmp_path, forms=("original", "64"), beam_options=options))
+    prepare(request_for(fakes / "tars", tmp_path, forms=("original", "64"), beam_options=options))
     for folder in ("imagenet2012/5.1.0", "imagenet_hamgan/64/1.0.0"):
         assert all_files(tmp_path / folder) == all_files(prepared / folder)
 

@@ -7,9 +7,10 @@ import pytest
 
 from data_prep.fake_imagenet import add_to_tar
 from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets, validation_labels
+from data_prep.imagenet import PhotographConversion
+from data_prep.imagenet_sources import find_containers, find_split, list_container, merge_listings
 from data_prep.reading import read_images
 from data_prep.shards import plan_shards
-from data_prep.sources import find_containers, find_split, list_container, merge_listings
 from hamgan.errors import UserError
 
 FIRST, SECOND = synsets()[0], synsets()[7]
@@ -264,7 +265,7 @@ def test_same_name_in_several_classes_is_read_from_each(tmp_path):
         for number in range(3)
     }
     for path in (_write(tmp_path / "folders", files), _tar(tmp_path / "train.tar", files)):
-        planned, problems = plan_shards("train", _listing(path, "train"))
+        planned, problems = plan_shards("train", _listing(path, "train"), PhotographConversion())
         assert not problems
         contents = [data for shard in planned for data in read_images(shard.images, shard.containers)]
         labels = [int(label) for shard in planned for label in shard.images["label"]]

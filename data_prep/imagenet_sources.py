@@ -1,4 +1,4 @@
-"""Finds and labels the images of a split in tars and folders, in any of the usual layouts."""
+"""Finds and labels the images of an ImageNet split in tars and folders, in any of the usual layouts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from data_prep.ilsvrc import (
     label_of_validation_name,
     synset_of_train_name,
 )
+from data_prep.listing import IN_FOLDER, Listing, is_system_file
 from data_prep.problems import Problem
 from data_prep.tar_index import TarMember, tar_members
 from hamgan.errors import UserError
@@ -36,10 +37,6 @@ IMAGE = np.dtype(
 "container" is the index of the tar or folder that holds the image, "offset" its position in the tar in bytes or -1 in a
 folder, "size" its size in bytes, and "modified" the modification time of the image file or tar.
 """
-
-IN_FOLDER = -1
-"""Offset of an image that is a file of its own."""
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 _SPLIT_NAMES = {
     "train": (TRAIN_TAR, "train", "ILSVRC2012_img_train"),
@@ -70,20 +67,6 @@ class Container(NamedTuple):
         """Name for messages: the path, including the path within an outer tar."""
         is_inner_tar = self.offset and self.synset
         return f"{self.path}/{self.synset}.tar" if is_inner_tar else self.path
-
-
-class Listing(NamedTuple):
-    """Images found in containers.
-
-    Args:
-        images: array of dtype ``IMAGE``, shape ``(n,)``.
-        containers: paths that the "container" of an image is an index of.
-        problems: problems found while listing.
-    """
-
-    images: np.ndarray
-    containers: tuple[str, ...]
-    problems: list[Problem]
 
 
 def find_split(source: str, split: str) -> str:
@@ -149,7 +132,7 @@ def _containers_in_tar(path: str, split: str) -> tuple[list[Container], list[Pro
             inner = _inner_container(path, member)
             if inner is not None:
                 found.append(inner)
-            elif base.lower().endswith(IMAGE_SUFFIXES) and not _is_system_file(base):
+            elif base.lower().endswith(IMAGE_SUFFIXES) and not is_system_file(base):
                 return [whole], []
             elif base.endswith(".tar"):
                 problems.append(_unexpected_container(split, f"{path}/{base}", base.removesuffix(".tar")))
@@ -168,17 +151,13 @@ def _inner_container(path: str, member: TarMember) -> Container | None:
 
 
 def _unexpected_container(split: str, where: str, name: str) -> Problem:
-    if _is_system_file(name):
+    if is_system_file(name):
         return Problem(split, "system_file", where)
     return Problem(split, "unknown_synset", where, f"'{name}' is not a class of ILSVRC 2012")
 
 
 def _unexpected_file(split: str, where: str, name: str) -> Problem:
-    return Problem(split, "system_file" if _is_system_file(name) else "not_an_image", where)
-
-
-def _is_system_file(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+    return Problem(split, "system_file" if is_system_file(name) else "not_an_image", where)
 
 
 def list_container(container: Container, split: str) -> Listing:
@@ -243,7 +222,7 @@ def _labeled(
     for file in files:
         where = f"{container.name}/{file.name}"
         encoded = file.name.encode(errors="surrogateescape")
-        if _is_system_file(file.name) or not file.name.lower().endswith(IMAGE_SUFFIXES):
+        if is_system_file(file.name) or not file.name.lower().endswith(IMAGE_SUFFIXES):
             problems.append(_unexpected_file(split, where, file.name))
         elif len(encoded) > MAX_NAME_BYTES:
             problems.append(Problem(split, "unreadable", where, f"the name is longer than {MAX_NAME_BYTES} bytes"))
