@@ -132,10 +132,11 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         *([f"data.dataset={arguments.dataset}"] if arguments.dataset else []),
         *([f"data.data_dir={arguments.data_dir}"] if arguments.data_dir else []),
     ]
-    for preset, resolution, batch, precision, form, xla, module, inputs in itertools.product(
+    for preset, resolution, batch, accumulation, precision, form, xla, module, inputs in itertools.product(
         arguments.presets,
         arguments.resolutions or [None],
         arguments.batches,
+        arguments.accumulations,
         arguments.precisions,
         arguments.forms,
         arguments.xla,
@@ -144,6 +145,7 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     ):
         overrides = [
             f"train.global_batch={batch}",
+            f"train.accumulation={accumulation}",
             f"train.precision={precision}",
             f"model.convolution_form={form}",
             *([f"model.resolution={resolution}"] if resolution else []),
@@ -151,11 +153,13 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             *(data if inputs == "files" else []),
         ]
         model = override(get_preset(preset), overrides).model
-        name = f"{preset} {model.resolution}px batch {batch} {precision} {form} XLA {xla} context {module} {inputs}"
+        size = f"batch {batch} in {accumulation}"
+        name = f"{preset} {model.resolution}px {size} {precision} {form} XLA {xla} context {module} {inputs}"
         found[name] = {
             "preset": preset,
             "resolution": model.resolution,
             "batch": batch,
+            "accumulation": accumulation,
             "precision": precision,
             "form": form,
             "xla": xla,
@@ -209,12 +213,13 @@ def labels(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str]]:
             f"XLA {row['xla']}",
             f"context {row['module']}",
             f"images from {row.get('inputs', 'memory')}",
+            f"in {row['accumulation']} parts" if row.get("accumulation", 1) > 1 else "",
         )
         for row in rows.values()
     ]
     is_common = [len(set(values)) == 1 for values in zip(*parts, strict=True)]
-    common = ", ".join(part for part, same in zip(parts[0], is_common, strict=True) if same)
-    own = [", ".join(part for part, same in zip(row, is_common, strict=True) if not same) for row in parts]
+    common = ", ".join(part for part, same in zip(parts[0], is_common, strict=True) if same and part)
+    own = [", ".join(part for part, same in zip(row, is_common, strict=True) if not same and part) for row in parts]
     return common, [label or common for label in own]
 
 
@@ -301,6 +306,14 @@ def main() -> None:
     )
     parser.add_argument(
         "--batches", nargs="+", type=benchmarking.positive, default=[8, 16], metavar="N", help="default: 8 16"
+    )
+    parser.add_argument(
+        "--accumulations",
+        nargs="+",
+        type=benchmarking.positive,
+        default=[1],
+        metavar="N",
+        help="numbers of parts of each batch (default: 1)",
     )
     parser.add_argument("--precisions", nargs="+", default=["float32"], metavar="NAME", help="default: float32")
     parser.add_argument(

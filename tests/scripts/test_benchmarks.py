@@ -231,6 +231,7 @@ def test_every_combination_is_a_variant_with_a_valid_config():
         presets=["digits"],
         resolutions=[32, 64],
         batches=[8],
+        accumulations=[1, 4],
         precisions=["float32", "mixed_bfloat16"],
         forms=["plain", "auto"],
         xla=["off"],
@@ -240,7 +241,8 @@ def test_every_combination_is_a_variant_with_a_valid_config():
         data_dir="records",
     )
     rows = train.variants(arguments)
-    assert len(rows) == 32
+    assert len(rows) == 64
+    assert {override(digits(), row["overrides"]).train.accumulation for row in rows.values()} == {1, 4}
     assert {row["resolution"] for row in rows.values()} == {32, 64}
     assert all(row["flop_per_image"] <= row["flop_per_image_as_written"] for row in rows.values())
     without = override(digits(), next(row["overrides"] for row in rows.values() if row["module"] == "off"))
