@@ -1,7 +1,6 @@
 """The training step: discriminator updates, then generator updates."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -75,8 +74,6 @@ class TrainStep:
         self.config = config.train
         self.class_counts = class_counts
         self.num_replicas = strategy.num_replicas_in_sync
-        # Replicas cannot communicate within a loop.
-        self._may_loop = self.num_replicas == 1 and not isinstance(strategy, tf.distribute.MirroredStrategy)
         self.part_size = part_size(config.train, strategy)
         self._generate = PartialBatches(state.generator, config.train.accumulation)
         self._discriminate = PartialBatches(state.discriminator, config.train.accumulation)
@@ -139,16 +136,10 @@ class TrainStep:
         values = [layer.largest_singular_value() for layer in self._spectrally_normalized.values()]
         return tf.cast(tf.stack(values), tf.float32)
 
-    def _first(self, part: int | tf.Tensor) -> tf.Tensor:
+    def _first(self, part: int) -> tf.Tensor:
         """Returns the index in the global batch of the first example of a part."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return (tf.cast(replica, tf.int64) * self.config.accumulation + tf.cast(part, tf.int64)) * self.part_size
-
-    def _rows(self, batch: tf.Tensor, part: int | tf.Tensor) -> tf.Tensor:
-        """Returns a part of this replica's batch."""
-        if self.config.accumulation == 1:
-            return batch
-        return tf.reshape(batch, (self.config.accumulation, self.part_size, *batch.shape[1:]))[part]
+        return (tf.cast(replica, tf.int64) * self.config.accumulation + part) * self.part_size
 
     def _fake(self, key: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         inputs = self.state.generator.draw_inputs(
@@ -160,10 +151,11 @@ class TrainStep:
         """Updates the discriminator after ``number`` previous updates."""
         discriminator, averages = self.state.discriminator, self.state.logit_averages
 
-        def gradients_of(part: int | tf.Tensor, key: tf.Tensor) -> tuple[Gradients, Metrics]:
+        def gradients_of(part: int, key: tf.Tensor) -> tuple[Gradients, Metrics]:
             first = self._first(part)
             fakes = self._fake(key, first)
-            reals = (tf.cast(self._rows(images, part), fakes[0].dtype), self._rows(labels, part))
+            rows = slice(part * self.part_size, (part + 1) * self.part_size)
+            reals = (tf.cast(images[rows], fakes[0].dtype), labels[rows])
             return self._loss.gradients(
                 reals, fakes, key, first=first, number=number, averages=averages, divisor=self._divisor
             )
@@ -181,7 +173,7 @@ class TrainStep:
     def _update_generator(self, key: tf.Tensor) -> Metrics:
         generator, discriminator = self.state.generator, self.state.discriminator
 
-        def gradients_of(part: int | tf.Tensor, key: tf.Tensor) -> tuple[Gradients, Metrics]:
+        def gradients_of(part: int, key: tf.Tensor) -> tuple[Gradients, Metrics]:
             first = self._first(part)
             bases = discriminator.draw_initial_bases(
                 key, Purpose.DISCRIMINATOR_BASES_FAKE, first=first, count=self.part_size
@@ -209,28 +201,17 @@ class TrainStep:
         return self.num_replicas * self.config.accumulation
 
     def _accumulated(
-        self, gradients_of: Callable[[int | tf.Tensor, tf.Tensor], tuple[Gradients, Metrics]], key: tf.Tensor
+        self, gradients_of: Callable[[int, tf.Tensor], tuple[Gradients, Metrics]], key: tf.Tensor
     ) -> tuple[Gradients, Metrics]:
         """Returns the sum of the gradients and the mean of the metrics over all parts."""
         parts = self.config.accumulation
-        total = gradients_of(0, key)
-        if parts == 1:
-            return total
-
-        def with_part(part: int | tf.Tensor, total: Any) -> tuple[int | tf.Tensor, Any]:
-            more = gradients_of(part, computed_after(key, tf.linalg.global_norm(total[0])))
-            return part + 1, tf.nest.map_structure(tf.add, total, more)
-
-        if self._may_loop:
-            # The program then has the same size for any number of parts.
-            _, total = tf.while_loop(
-                lambda part, _: part < parts, with_part, (tf.constant(1), total), parallel_iterations=1
-            )
-        else:
-            for part in range(1, parts):
-                _, total = with_part(part, total)
-        gradients, metrics = total
-        return gradients, {name: value / parts for name, value in metrics.items()}
+        gradients, metrics = gradients_of(0, key)
+        # Unrolled: replicas cannot communicate in a loop, and TensorFlow 2.21 fails on loops within the train function.
+        for part in range(1, parts):
+            key = computed_after(key, tf.linalg.global_norm(gradients))
+            more = gradients_of(part, key)
+            gradients, metrics = tf.nest.map_structure(tf.add, (gradients, metrics), more)
+        return gradients, metrics if parts == 1 else {name: value / parts for name, value in metrics.items()}
 
     def _apply(self, gradients: Gradients, optimizer: keras.optimizers.Optimizer, network: keras.Model) -> tf.Tensor:
         """Updates the network and returns the gradient norm of the unscaled loss."""
