@@ -3,23 +3,21 @@
 import dataclasses
 import pathlib
 import re
-import shlex
 import shutil
 
 import pytest
+from page_blocks import CHECKOUT, FENCE, blocks, hamgan_commands
 
 from hamgan.cli.main import build_parser
 from hamgan.config import override
 from hamgan.config.presets import PRESETS
 
-CHECKOUT = pathlib.Path(__file__).parents[1]
 PAGES = sorted([CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *(CHECKOUT / "docs").rglob("*.md")])
 SOURCES = ("data_prep", "hamgan", "scripts", "tests")
 MAX_CELL = 80
 EARLIER_NAMES = ("model.generator.hamburger", "model.discriminator.hamburger", "model.generator.recomputed_blocks")
 """Settings that pages mention as names of earlier versions."""
 NOT_SETTINGS = ("train.lock", "model.export")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"\b(?:data_prep|docs|hamgan|scripts|tests)/[\w/.-]*\w\.(?:json|md|png|py|sh)\b")
 CODE_FILE = re.compile(r"`([\w/]+\.(?:py|sh))`")
@@ -30,21 +28,10 @@ def named(pages):
     return pytest.mark.parametrize("page", pages, ids=[str(page.relative_to(CHECKOUT)) for page in pages])
 
 
-def blocks(page, language):
-    return [code for found, code in FENCE.findall(page.read_text()) if found == language]
-
-
 def anchors(page):
     """Anchors of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def hamgan_commands(page):
-    """Arguments of the hamgan commands in the shell blocks."""
-    lines = [line for code in blocks(page, "sh") for line in code.replace("\\\n", " ").splitlines()]
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [line[line.index("hamgan") + 1 :] for line in words if "hamgan" in line]
 
 
 def has_setting(path):

@@ -17,7 +17,6 @@ otherwise idle machine.
 """
 
 import argparse
-import io
 import json
 import os
 import shutil
@@ -25,14 +24,13 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import benchmarking
-import numpy as np
-import psutil
+import photographs
+import process_tree
 
 from hamgan.errors import UserError
 
@@ -57,23 +55,10 @@ LABEL_WIDTH = 24
 
 def make_source(folder: str, classes: int) -> None:
     """Writes tars with crops of the photographs of scikit-learn."""
-    from PIL import Image
-    from sklearn.datasets import load_sample_images
-
     from data_prep.fake_imagenet import write_fake_imagenet
     from data_prep.ilsvrc import synsets
 
-    rng = np.random.default_rng(0)
-    photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
-    jpegs = []
-    for index in range(DISTINCT_IMAGES):
-        photograph = photographs[index % len(photographs)]
-        width, height = int(rng.integers(340, 600)), int(rng.integers(290, photograph.height))
-        x, y = int(rng.integers(photograph.width - width)), int(rng.integers(photograph.height - height))
-        buffer = io.BytesIO()
-        quality = int(rng.integers(96, 100))
-        photograph.crop((x, y, x + width, y + height)).save(buffer, "JPEG", quality=quality)
-        jpegs.append(buffer.getvalue())
+    jpegs = list(photographs.jpegs(DISTINCT_IMAGES))
     write_fake_imagenet(
         folder,
         layout="tars",
@@ -104,8 +89,8 @@ def measure_preparation(variant: str, source: str, data_dir: str) -> dict[str, f
     assert tf.executing_eagerly()
     tars = {split: find_split(source, split) for split in SPLITS}
     for path in tars.values():
-        _drop_from_page_cache(path)
-    memory = _PeakMemory()
+        photographs.drop_from_page_cache(path)
+    memory = process_tree.PeakMemory()
     begun = time.perf_counter()
     if variant == "stock":
         config = tfds.download.DownloadConfig(manual_dir=source)
@@ -135,38 +120,6 @@ def measure_reading(variant: str, data_dir: str) -> dict[str, float]:
         next(batches)
         read += BATCH
     return {"images_per_second": read / (time.perf_counter() - begun)}
-
-
-class _PeakMemory:
-    """Samples the proportional memory of this process and its descendants."""
-
-    def __init__(self) -> None:
-        self._peak = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-
-    def _sample(self) -> None:
-        while not self._stop.wait(1.0):
-            total = 0
-            process = psutil.Process()
-            for member in [process, *process.children(recursive=True)]:
-                try:
-                    total += member.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            self._peak = max(self._peak, total)
-
-    def stop(self) -> int:
-        self._stop.set()
-        self._thread.join()
-        return self._peak
-
-
-def _drop_from_page_cache(path: str) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _command(kind: str, *values: str) -> list[str]:
