@@ -164,6 +164,8 @@ def small_data() -> ExperimentConfig:
             checkpoint_every=1000,
             max_to_keep=50,
         ),
+        augmentation=AugmentationConfig(flip=True, color=True, translation=True, cutout=True, probability=0.2),
+        regularization=RegularizationConfig(lecam=0.3, consistency_real=1.0, consistency_fake=1.0),
         evaluation=EvaluationConfig(num_samples=10_000),
     )
 

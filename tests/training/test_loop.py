@@ -102,6 +102,21 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tiny, whole
     assert [row["step"] for row in run.read_metrics()] == [2, 3, 4, 6]
 
 
+@pytest.mark.slow
+def test_augmentation_penalties_and_parts_of_a_batch_are_exact_after_a_resume(tiny, tmp_path):
+    settings = [
+        *(f"augmentation.{name}=true" for name in ("flip", "color", "translation", "cutout")),
+        *("augmentation.probability=0.5", "regularization.r1=0.1", "regularization.r1_interval=3"),
+        *("regularization.lecam=0.1", "regularization.consistency_real=1", "regularization.consistency_fake=1"),
+        "train.accumulation=2",
+    ]
+    whole = _train(tiny, str(tmp_path / "whole"), "train.steps=4", *settings)
+    parts = str(tmp_path / "parts")
+    _train(tiny, parts, "train.steps=2", *settings)
+    _assert_same_weights(whole, _train(tiny, parts, "train.steps=4", *settings))
+    assert any("logit_averages" in name for name in _values(whole))
+
+
 KILLED_AFTER_LOGGING_STEP = """
 import os, signal, sys
 import tensorflow as tf

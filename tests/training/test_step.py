@@ -276,6 +276,17 @@ def test_parts_of_a_batch_equal_replicas_with_unsynchronised_batch_statistics(ti
         assert metrics[name] == pytest.approx(expected_metrics[name], rel=1e-6), name
 
 
+@pytest.mark.slow
+def test_mixed_bfloat16_has_augmentation_and_penalties_close_to_float32(tiny):
+    config = override(tiny, [*AUGMENTED, *REGULARIZED])
+    _, metrics = _train(config, tf.distribute.get_strategy(), 2)
+    _, mixed = _train(override(config, ["train.precision=mixed_bfloat16"]), tf.distribute.get_strategy(), 2)
+    for name in ("real_logits", "fake_logits", "lecam_penalty", "consistency_penalty", "discriminator_loss"):
+        np.testing.assert_allclose(mixed[name], metrics[name], atol=0.05, err_msg=name)
+    # Second derivatives are the least exact.
+    assert mixed["r1_penalty"] == pytest.approx(metrics["r1_penalty"], rel=0.2)
+
+
 def test_the_batch_must_be_divisible_into_parts(tiny):
     config = override(tiny, ["train.accumulation=3"])
     with pytest.raises(UserError, match=r"multiple of the 3 parts .*train.accumulation.*, found 4; use 3 or 6"):
