@@ -5,8 +5,10 @@ import logging
 import pytest
 
 from hamgan.config import (
+    AugmentationConfig,
     ExperimentConfig,
     HamburgerConfig,
+    RegularizationConfig,
     SelfAttentionConfig,
     differences,
     experiment_from_json,
@@ -212,8 +214,37 @@ def test_published_presets_match_the_paper():
 def test_unknown_preset_suggests_the_nearest():
     with pytest.raises(UserError, match="unknown preset 'hamgan_stong'; did you mean 'hamgan_strong'"):
         get_preset("hamgan_stong")
-    with pytest.raises(UserError, match="expected one of hamgan_strong, hamgan_baby, digits"):
+    with pytest.raises(UserError, match="expected one of hamgan_strong, hamgan_baby, hamgan_plus, digits, small_data"):
         get_preset("xyz")
+
+
+def test_hamgan_plus_differs_from_the_published_preset_only_in_what_it_documents():
+    changed = differences(hamgan_strong(), get_preset("hamgan_plus"))
+    assert set(changed) == {
+        *("name", "train.ema_decay", "train.precision", "augmentation.flip", "regularization.lecam")
+    }
+
+
+def test_published_presets_have_no_augmentation_and_no_penalties():
+    for config in (hamgan_strong(), hamgan_baby(), digits()):
+        assert (config.augmentation, config.regularization) == (AugmentationConfig(), RegularizationConfig())
+        assert config.train.accumulation == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("augmentation.probability=0", r"augmentation.probability must be in \(0, 1\], found 0"),
+        ("regularization.r1=-1", "regularization.r1 must not be negative"),
+        ("regularization.r1_interval=0", "regularization.r1_interval must be positive"),
+        ("regularization.lecam_decay=1", r"regularization.lecam_decay must be in \[0, 1\)"),
+        ("train.accumulation=0", "train.accumulation must be positive"),
+        ("augmentation.flips=true", "unknown field 'augmentation.flips'; did you mean 'flip'"),
+    ],
+)
+def test_augmentation_and_penalties_are_validated(field, message):
+    with pytest.raises(UserError, match=message):
+        override(digits(), [field])
 
 
 def test_presets_are_named_like_their_configs():
