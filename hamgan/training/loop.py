@@ -18,7 +18,6 @@ from hamgan.distribution.strategies import (
     distribute,
     is_chief,
     is_multi_worker,
-    replica_batch,
     worker_failures_as_preemption,
 )
 from hamgan.errors import FailedError, PreemptedError, UserError, reason_of
@@ -30,7 +29,7 @@ from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
 from hamgan.training.start import begin, class_counts_of, restore_on_all_workers, resume
 from hamgan.training.state import TrainState
-from hamgan.training.step import TrainStep
+from hamgan.training.step import TrainStep, part_size
 from hamgan.training.train_function import StepsTaken, make_train_function
 
 _logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def train(
     # Operations on a TPU are deterministic anyway.
     if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()
-    replica_batch(config.train.global_batch, strategy)
+    part_size(config.train, strategy)
     with worker_failures_as_preemption(strategy), RunLock(run) as lock:
         dataset, state = begin(config, run, strategy, lock)
         resume(config, run, strategy, dataset, state)
