@@ -1,5 +1,7 @@
 """Mean logits of the discriminator on training, validation and generated images: they show overfitting."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -27,6 +29,7 @@ class LogitProbe:
         dataset: data set with both splits, of which the first images are used.
         state: networks to measure. They stay unchanged.
         strategy: strategy that runs the networks.
+        class_counts: class counts by which labels of fakes are drawn, as in :class:`hamgan.training.step.TrainStep`.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class LogitProbe:
         dataset: ClassificationDataset,
         state: TrainState,
         strategy: tf.distribute.Strategy,
+        class_counts: Sequence[int] | None = None,
     ) -> None:
         model = config.model
         splits = (config.data.train_split, config.data.validation_split)
@@ -56,7 +60,7 @@ class LogitProbe:
             validation_labels: tf.Tensor,
         ) -> dict[str, tf.Tensor]:
             first, rows = indices[0], tf.shape(indices)[0]
-            inputs = state.generator.draw_inputs(key, first=first, count=rows)
+            inputs = state.generator.draw_inputs(key, first=first, count=rows, class_counts=class_counts)
             fakes = state.generator(*inputs, training=False, statistics="batch")
             bases = state.discriminator.draw_initial_bases(
                 key, Purpose.DISCRIMINATOR_BASES_REAL, first=first, count=rows

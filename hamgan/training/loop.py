@@ -102,7 +102,7 @@ class _Loop:
             stop_requested = tf.Variable(False, trainable=False, name="stop_requested")
         watch.call(lambda: stop_requested.assign(True))
         self.train_function = make_train_function(train_step, strategy, stop_requested)
-        self.probe = LogitProbe(config, dataset, state, strategy)
+        self.probe = LogitProbe(config, dataset, state, strategy, train_step.class_counts)
         self.collapses = run.read_collapses()
         self._start_streams()
         # Only the chief writes files.
