@@ -307,7 +307,8 @@ class RegularizationConfig:
     lecam_decay: float = 0.99
     """Decay of the moving averages of the logits in LeCam regularisation."""
     consistency_real: float = 0.0
-    """Weight of balanced consistency regularisation (bCR) on real images."""
+    """Weight of balanced consistency regularisation (bCR) on real images: the logits of translated images are equal,
+    and with ``augmentation.flip`` those of mirrored ones."""
     consistency_fake: float = 0.0
     """Weight of balanced consistency regularisation (bCR) on fakes."""
 

@@ -115,8 +115,8 @@ class DiscriminatorLoss:
             penalties["r1_penalty"], r1_gradients = self._r1_gradients(images, labels, of_reals, is_due, divisor)
             seen[0] = computed_after(images, tf.linalg.global_norm(r1_gradients))
         if "consistency_penalty" in self.penalties:
-            seen.append(_perturbed(images, key, Purpose.CONSISTENCY_REAL, first))
-            seen.append(_perturbed(fake_images, key, Purpose.CONSISTENCY_FAKE, first))
+            seen.append(self._perturbed(images, key, Purpose.CONSISTENCY_REAL, first))
+            seen.append(self._perturbed(fake_images, key, Purpose.CONSISTENCY_FAKE, first))
             # The same labels and bases: only the images differ.
             seen_labels, bases = seen_labels * 2, bases * 2
         variables = [variable.value for variable in self._discriminator.trainable_variables]
@@ -150,6 +150,13 @@ class DiscriminatorLoss:
             **penalties,
         }
 
+    def _perturbed(self, images: tf.Tensor, key: tf.Tensor, purpose: Purpose, first: tf.Tensor) -> tf.Tensor:
+        """Returns translated, and if real images are mirrored also mirrored, images for consistency regularisation."""
+        key = random_streams.fold(key, purpose)
+        if self._flips:
+            images = flip_horizontally(images, random_streams.fold(key, Purpose.FLIPS), first=first)
+        return diff_augment(images, key, first=first, translation=True)
+
     def _r1_gradients(
         self,
         images: tf.Tensor,
@@ -175,10 +182,3 @@ class DiscriminatorLoss:
             return tf.zeros((), images.dtype), [tf.zeros(variable.shape, variable.dtype) for variable in variables]
 
         return tf.cond(is_due, due, not_due)
-
-
-def _perturbed(images: tf.Tensor, key: tf.Tensor, purpose: Purpose, first: tf.Tensor) -> tf.Tensor:
-    """Returns mirrored and translated images, whose logits consistency regularisation compares."""
-    key = random_streams.fold(key, purpose)
-    mirrored = flip_horizontally(images, random_streams.fold(key, Purpose.FLIPS), first=first)
-    return diff_augment(mirrored, key, first=first, translation=True)
