@@ -318,6 +318,46 @@ def test_the_generator_is_trained_and_sampled_without_augmentation(tiny):
         assert (image == 0).all(axis=-1).sum() < 8
 
 
+def _is_translation(image, original):
+    # The central half stays inside the image for every translation of at most an eighth.
+    center = original[8:24, 8:24]
+    shifts = range(-4, 5)
+    return any(
+        np.array_equal(image[8 + down : 24 + down, 8 + right : 24 + right], center)
+        for down in shifts
+        for right in shifts
+    )
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_consistency_compares_images_with_translated_and_maybe_mirrored_ones(tiny, flip):
+    settings = ["regularization.consistency_real=1", "train.global_batch=16", f"augmentation.flip={flip}"]
+    config = override(tiny, settings)
+    state = TrainState(config)
+    seen = []
+    call = state.discriminator.call
+
+    def spy(images, labels, *args, **kwargs):
+        seen.append((images.numpy(), labels.numpy()))
+        return call(images, labels, *args, **kwargs)
+
+    state.discriminator.call = spy
+    images, labels = next(iter(_batches(config)))
+    TrainStep(state, config, tf.distribute.get_strategy())(
+        ((images, labels),), tf.constant(0), random_streams.run_stream(0)
+    )
+    reals, fakes, moved_reals, moved_fakes = np.split(seen[0][0], 4)
+    is_mirrored = []
+    for originals, moved in ((reals, moved_reals), (fakes, moved_fakes)):
+        for image, original in zip(moved, originals, strict=True):
+            is_mirrored.append(not _is_translation(image, original))
+            assert _is_translation(image, original[:, ::-1] if is_mirrored[-1] else original)
+    assert any(is_mirrored) == flip
+    assert not all(is_mirrored)
+    of_reals, of_fakes, *again = np.split(seen[0][1], 4)
+    np.testing.assert_array_equal(np.concatenate(again), np.concatenate([of_reals, of_fakes]))
+
+
 def test_penalties_are_metrics_and_r1_is_due_at_its_interval(tiny):
     config = override(tiny, REGULARIZED)
     state = TrainState(config)
