@@ -66,7 +66,9 @@ class LogitProbe:
                 key, Purpose.DISCRIMINATOR_BASES_REAL, first=first, count=rows
             )
             scored = state.discriminator(
-                tf.concat([train_images, validation_images, fakes], axis=0),
+                tf.concat(
+                    [*(tf.cast(images, fakes.dtype) for images in (train_images, validation_images)), fakes], axis=0
+                ),
                 tf.concat([train_labels, validation_labels, inputs.labels], axis=0),
                 training=False,
                 initial_bases=tuple(tf.tile(each, (len(NAMES), 1, 1)) for each in bases),

@@ -2,12 +2,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hamgan.config import override
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.training.logit_probe import PROBE_IMAGES, LogitProbe
 from hamgan.training.state import TrainState
 
 
-def test_logits_are_those_of_the_first_images_of_each_split(tiny):
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_logits_are_those_of_the_first_images_of_each_split(tiny, precision):
+    tiny = override(tiny, [f"train.precision={precision}"])
     state, dataset = TrainState(tiny), ClassificationDataset(tiny.data)
     state.discriminator.context[0].sigma.assign(0.0)  # The random bases have no influence.
     before = [variable.numpy() for variable in state.variables().values()]
