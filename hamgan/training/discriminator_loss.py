@@ -77,6 +77,7 @@ class DiscriminatorLoss:
         key: tf.Tensor,
         *,
         first: tf.Tensor,
+        count: int,
         number: tf.Tensor,
         averages: tf.Tensor | None,
         divisor: int,
@@ -88,6 +89,7 @@ class DiscriminatorLoss:
             fakes: generated images and labels.
             key: key of the update's random stream.
             first: index of the first example in the global batch.
+            count: number of real images, and of fakes.
             number: number of previous discriminator updates, which determines whether the R1 penalty is due.
             averages: moving averages of the logits of real images and fakes, shape ``(2,)``, for LeCam.
             divisor: divisor of the loss.
@@ -103,7 +105,7 @@ class DiscriminatorLoss:
         fake_images = self.augmented(fakes[0], key, Purpose.AUGMENTATION_FAKE, first=first)
         seen, seen_labels = [images, fake_images], [labels, fakes[1]]
         of_reals, of_fakes = (
-            self._discriminator.draw_initial_bases(key, purpose, first=first, count=images.shape[0])
+            self._discriminator.draw_initial_bases(key, purpose, first=first, count=count)
             for purpose in (Purpose.DISCRIMINATOR_BASES_REAL, Purpose.DISCRIMINATOR_BASES_FAKE)
         )
         bases = [of_reals, of_fakes]

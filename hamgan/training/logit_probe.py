@@ -65,10 +65,9 @@ class LogitProbe:
             bases = state.discriminator.draw_initial_bases(
                 key, Purpose.DISCRIMINATOR_BASES_REAL, first=first, count=rows
             )
+            images = [tf.cast(each, fakes.dtype) for each in (train_images, validation_images)]
             scored = state.discriminator(
-                tf.concat(
-                    [*(tf.cast(images, fakes.dtype) for images in (train_images, validation_images)), fakes], axis=0
-                ),
+                tf.concat([*images, fakes], axis=0),
                 tf.concat([train_labels, validation_labels, inputs.labels], axis=0),
                 training=False,
                 initial_bases=tuple(tf.tile(each, (len(NAMES), 1, 1)) for each in bases),

@@ -157,7 +157,14 @@ class TrainStep:
             rows = slice(part * self.part_size, (part + 1) * self.part_size)
             reals = (tf.cast(images[rows], fakes[0].dtype), labels[rows])
             return self._loss.gradients(
-                reals, fakes, key, first=first, number=number, averages=averages, divisor=self._divisor
+                reals,
+                fakes,
+                key,
+                first=first,
+                count=self.part_size,
+                number=number,
+                averages=averages,
+                divisor=self._divisor,
             )
 
         self._generate.begin()
