@@ -226,13 +226,9 @@ def variable_shapes(path: str) -> dict[str, tuple[int, ...]]:
         UserError: if the checkpoint is missing or cannot be read.
         DamagedCheckpointError: if the checkpoint is damaged.
     """
-    _check_readable(path)
-    try:
-        with open_checkpoint(path) as reader:
-            shapes = reader.get_variable_to_shape_map()
-            return {name: tuple(shapes[key]) for name, key in _keys(reader).items()}
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise _damaged(path, error) from error
+    with _reading(path) as reader:
+        shapes = reader.get_variable_to_shape_map()
+        return {name: tuple(shapes[key]) for name, key in _keys(reader).items()}
 
 
 def read_variables(path: str, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -246,11 +242,18 @@ def read_variables(path: str, names: Iterable[str]) -> dict[str, np.ndarray]:
         UserError: if the checkpoint is missing or cannot be read.
         DamagedCheckpointError: if the checkpoint is damaged.
     """
+    with _reading(path) as reader:
+        keys = _keys(reader)
+        return {name: reader.get_tensor(keys[name]) for name in names}
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[Any]:
+    """Opens a checkpoint, and converts errors in reading it as :func:`read_variables` documents."""
     _check_readable(path)
     try:
         with open_checkpoint(path) as reader:
-            keys = _keys(reader)
-            return {name: reader.get_tensor(keys[name]) for name in names}
+            yield reader
     except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
         raise _damaged(path, error) from error
 
