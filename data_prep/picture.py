@@ -1,5 +1,6 @@
 """Reads pictures of any usual format with Pillow, as upright RGB."""
 
+import contextlib
 import io
 import re
 import warnings
@@ -129,10 +130,8 @@ def _with_image(data: bytes, function: Callable[[Image.Image], Result]) -> Resul
 def _upright_rgb(image: Image.Image) -> Image.Image:
     image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing unless the file is a JPEG
     image.load()
-    try:
-        image = ImageOps.exif_transpose(image)
-    except Exception:  # The pixels are intact even if the metadata is not.
-        image = image.copy()
+    with contextlib.suppress(Exception):  # The pixels are intact even if the metadata is not.
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode in _16_BITS:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -145,4 +144,4 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
