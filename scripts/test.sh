@@ -27,9 +27,12 @@ if [ $# -gt 0 ]; then
   run_pytest "$@"
   exit
 fi
-# Each process keeps every function that it compiled: two runs, one after the other, need 3 GB where one needs 4.
+# Each process keeps every function that it compiled: several runs, one after the other, need 3 GB where one needs 5.
 networks=(tests/layers tests/networks tests/published tests/evaluation)
+runs=(tests/training tests/runs tests/cli tests/sampling tests/distribution)
+named=("${networks[@]}" "${runs[@]}")
 failed=0
 run_pytest "${networks[@]}" || failed=1
-run_pytest tests "${networks[@]/#/--ignore=}" || failed=1
+run_pytest "${runs[@]}" || failed=1
+run_pytest tests "${named[@]/#/--ignore=}" || failed=1
 exit $failed
