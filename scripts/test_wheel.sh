@@ -24,6 +24,7 @@ ls -l "$workplace/dist"
 cd "$workplace"
 "$workplace/venv/bin/python" -m pip check
 "$workplace/venv/bin/hamgan" --version
+"$workplace/venv/bin/hamgan" sample --run digits --out digits.png
 "$workplace/venv/bin/hamgan" --verbosity warning quickstart --out quickstart --override \
   model.generator.base_channels=2 model.discriminator.base_channels=2 train.steps=2 train.checkpoint_every=2
 "$workplace/venv/bin/python" -c "import hamgan; print(hamgan.load('quickstart/digits').sample(['3']).shape)"

@@ -12,6 +12,7 @@ from hamgan.config import ExperimentConfig
 from hamgan.errors import UserError, did_you_mean
 from hamgan.networks import Discriminator, Generator
 from hamgan.networks.build import build_discriminator, build_generator
+from hamgan.pretrained import find_run
 from hamgan.runs.checkpoints import (
     EMA_NAME,
     PREFIX,
@@ -48,8 +49,8 @@ class Run:
     """
 
     def __init__(self, path: str, *, checkpoint: str = "latest", weights: str | None = None) -> None:
-        directory = RunDirectory(path)
-        self.path = path
+        directory = RunDirectory(find_run(path))
+        self.path = directory.path
         self.config = directory.read_config()
         self.step, self.checkpoint = find_checkpoint(directory, checkpoint)
         self.weights = choose_weights(self.config, weights)
@@ -148,7 +149,7 @@ def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -
     """Loads the trained networks of a run.
 
     Args:
-        path: folder of the run, local or ``gs://``.
+        path: folder of the run, local or ``gs://``, or "digits": a generator that comes with the package.
         checkpoint: "latest", "best" (the lowest FID among those evaluated), a step, or the path of a checkpoint.
         weights: the generator's weights, "ema" (the moving average) or "raw"; by default, "ema" if the run has it.
 
@@ -157,7 +158,7 @@ def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -
 
     Example:
         >>> import hamgan
-        >>> run = hamgan.load("runs/digits")
+        >>> run = hamgan.load("digits")
         >>> run.sample(classes=["3", 7], per_class=8, seed=1, truncation=0.7).shape
         (16, 32, 32, 3)
     """
