@@ -290,7 +290,8 @@ def test_one_hot_class_weights_give_the_images_of_the_labels(policy):
     assert np.abs(mixed - expected).max(axis=(1, 2, 3)).min() > 1e-3
 
 
-@pytest.mark.parametrize("mode", ["graph", pytest.param("xla", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["graph", "xla"])
 def test_compiled_images_of_mixed_classes_agree_with_eager_ones(mode):
     network = conditional_generator()
     bases = bases_of(network)
