@@ -111,11 +111,6 @@ CASES = {
         {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9},
         {"inputs": images(), "labels": labels()},
     ),
-    "generator_block_of_mixed_classes": (
-        GeneratorBlock,
-        {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9},
-        {"inputs": images(), "class_weights": class_weights()},
-    ),
     "discriminator_block": (DiscriminatorBlock, {"channels": 5}, {"inputs": images()}),
     "discriminator_block_first": (
         DiscriminatorBlock,
