@@ -4,6 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,9 @@ from hamgan.runs.checkpoints import (
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.grids import to_uint8
 from hamgan.sampling.sampler import Sampler
+
+if TYPE_CHECKING:
+    from hamgan.sampling.latents import Latents
 
 WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
 
@@ -143,6 +147,67 @@ class Run:
             raise UserError("classes must name at least one class, found none")
         sampler = Sampler(self.generator, seed=seed, batch=min(batch, len(labels)), truncation=truncation)
         return np.concatenate([to_uint8(images) for images in sampler.batches(labels)])
+
+    def interpolate(
+        self,
+        classes: Sequence[int | str] | None = None,
+        *,
+        seeds: Sequence[int] = (0,),
+        latents: "Latents | None" = None,
+        frames: int = 24,
+        loop: bool = False,
+        truncation: float | None = None,
+        rows: int = 1,
+        batch: int = 50,
+    ) -> np.ndarray:
+        """Generates the frames of an interpolation between seeds, between classes, or both at once.
+
+        The path visits key points. Between them, latent vectors turn spherically, with linear norms, see
+        :func:`hamgan.sampling.interpolation.slerp`, and weights of classes change linearly. All frames have the same
+        initial bases.
+
+        Args:
+            classes: class of each key point, see :meth:`labels`; a single one stays constant. By default, the class
+                weights of the latents.
+            seeds: seed of each key point, in [0, 2^31), whose latent vector is that of :meth:`sample`; a single one
+                stays constant. The first also determines the initial bases, and is all that is used with latents.
+            latents: latent vectors and class weights of the key points, instead of seeds.
+            frames: number of frames from one key point to the next, without the latter.
+            loop: whether the path returns to the first key point, so that the first frame may follow the last.
+            truncation: bound t of the latent vectors of seeds, from the normal distribution truncated to [-t, t].
+                Between key points, norms stay between those of the key points; single values may exceed t.
+            rows: number of interpolations, stacked in each frame: of the first, second, ... sample of each seed.
+            batch: number of images per batch.
+
+        Returns:
+            Frames, uint8, shape ``(n, rows * resolution, resolution, channels)``: ``(k - 1) * frames + 1`` of k key
+            points, or ``k * frames`` of a loop.
+
+        Raises:
+            UserError: if a class does not exist, an argument is out of range, or there are fewer than two key points.
+
+        Reference: White, Sampling Generative Networks (2016), section 2.1, for spherical interpolation; Brock et al.,
+        Large Scale GAN Training for High Fidelity Natural Image Synthesis (ICLR 2019), figure 8, for classes.
+
+        Example:
+            >>> import hamgan
+            >>> run = hamgan.load("digits")
+            >>> run.interpolate(["3", "8"], seeds=[7], frames=30).shape
+            (31, 32, 32, 3)
+        """
+        from hamgan.sampling.interpolation import interpolate
+
+        return interpolate(
+            self,
+            classes,
+            seeds=seeds,
+            latents=latents,
+            frames=frames,
+            loop=loop,
+            truncation=truncation,
+            rows=rows,
+            batch=batch,
+        )
 
 
 def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -> Run:

@@ -54,6 +54,10 @@ OPTIONS = {
     ),
     "tpu-check": ("--preset", "--topology", "--precision", "--override"),
     "sample": ("--run", "--checkpoint", "--weights", "--out", "--classes", "--per_class", "--seed"),
+    "interpolate": (
+        *("--run", "--checkpoint", "--weights", "--out", "--classes", "--seeds", "--latents", "--frames", "--loop"),
+        *("--truncation", "--rows", "--columns", "--fps", "--scale"),
+    ),
     "convert": ("--official", "--to-official", "--out", "--preset", "--override", "--run", "--checkpoint", "--weights"),
 }
 
