@@ -146,9 +146,7 @@ class _Choice:
         forms = [f"'\"{text}\"', with the double quotes, for the name"]
         if number < len(self._names):
             forms.append(f"{number}-{number} for the number" if text.startswith("#") else f"#{number} for the number")
-        return (
-            f"'{text}' is both a number and the name of class {name} of {self._where}; write {' or '.join(forms)}"
-        )
+        return f"'{text}' is both a number and the name of class {name} of {self._where}; write {' or '.join(forms)}"
 
     def _unique(self, label: int) -> str:
         return self._names[label] if synset_names(self._names[label]) else f"#{label}"

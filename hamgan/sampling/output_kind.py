@@ -34,6 +34,6 @@ def output_kind(path: str) -> OutputKind:
     if ending in PICTURE_FORMATS:
         return "picture"
     raise UserError(
-        f"{path}: expected a name that ends in {', '.join(PICTURE_FORMATS)} or .npz, or a folder, whose name ends in /; "
-        f"found {ending}"
+        f"{path}: expected a name that ends in {', '.join(PICTURE_FORMATS)} or .npz, or in / for a folder, found "
+        f"{ending}; choose another name"
     )
