@@ -1,5 +1,6 @@
 """Samples of a run, batch by batch."""
 
+import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -139,4 +140,6 @@ def _given(latents: Latents | None) -> dict[str, np.ndarray | None]:
     if latents is None:
         return {"z": None, "class_weights": None}
     is_mixed = bool((latents.class_weights.max(1) < 1).any())
+    if is_mixed and "class_weights" not in inspect.signature(Generator.call).parameters:
+        raise UserError("expected class weights of a single class for each image, found mixed classes; use labels")
     return {"z": latents.z, "class_weights": latents.class_weights if is_mixed else None}
