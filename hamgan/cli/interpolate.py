@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_output("--out", arguments.out)
 
     import_tensorflow_quietly()
+    from hamgan.sampling.class_choice import parse_class_list
     from hamgan.sampling.frame_files import check_frame_file, write_frames
     from hamgan.sampling.interpolation import step_sizes
     from hamgan.sampling.latents import read_latents
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.latents is not None:
         latents = read_latents(arguments.latents, z_dim=model.generator.z_dim, num_classes=model.num_classes)
     frames = trained.interpolate(
-        None if arguments.classes is None else arguments.classes.split(","),
+        None if arguments.classes is None else parse_class_list(arguments.classes, trained),
         seeds=seeds,
         latents=latents,
         frames=arguments.frames,

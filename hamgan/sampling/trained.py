@@ -4,13 +4,13 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
-from hamgan.errors import UserError, did_you_mean
+from hamgan.config.class_lists import IMAGENET, class_list_name
+from hamgan.errors import UserError
 from hamgan.networks import Discriminator, Generator
 from hamgan.networks.build import build_discriminator, build_generator
 from hamgan.pretrained import find_run
@@ -24,11 +24,12 @@ from hamgan.runs.checkpoints import (
     restore,
 )
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.grids import to_uint8
-from hamgan.sampling.sampler import Sampler
-
-if TYPE_CHECKING:
-    from hamgan.sampling.latents import Latents
+from hamgan.sampling.class_choice import labels_of
+from hamgan.sampling.imagenet_names import imagenet_synsets
+from hamgan.sampling.latents import Latents
+from hamgan.sampling.sample_output import SavedSamples, checked_latents, save_samples
+from hamgan.sampling.sample_settings import SampleSettings
+from hamgan.sampling.sample_stream import SampleStream
 
 WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
 
@@ -42,7 +43,7 @@ class Run:
         step: training step of the checkpoint.
         checkpoint: path of the checkpoint, without suffix.
         weights: the generator's weights: "ema" (the moving average) or "raw".
-        class_names: name of each class; the labels as text if the run has no names.
+        class_names: name of each class: for ImageNet, its WordNet id; the labels as text if the run has no names.
 
     Example:
         >>> import hamgan
@@ -58,7 +59,7 @@ class Run:
         self.config = directory.read_config()
         self.step, self.checkpoint = find_checkpoint(directory, checkpoint)
         self.weights = choose_weights(self.config, weights)
-        self.class_names = directory.read_class_names(self.config.model.num_classes)
+        self.class_names = _class_names(directory, self.config)
 
     def __repr__(self) -> str:
         return f"Run({self.path!r}, step={self.step}, weights={self.weights!r})"
@@ -87,27 +88,13 @@ class Run:
         """Returns the labels of classes.
 
         Args:
-            classes: names of classes, or labels as integers or as text such as "#7". Text that is not a
-                name but a number is a label.
+            classes: names of classes, WordNet ids, or labels, as integers or as text such as "7", "#7" and "0-9"; see
+                :func:`hamgan.sampling.class_choice.labels_of`.
 
         Raises:
-            UserError: if a class does not exist.
+            UserError: if a class does not exist, or if text has several meanings.
         """
-        return [self._label(item) for item in classes]
-
-    def _label(self, item: int | str) -> int:
-        num_classes = self.config.model.num_classes
-        if isinstance(item, str):
-            if item in self.class_names:
-                return self.class_names.index(item)
-            number = item.removeprefix("#")
-            if not number.isdecimal():
-                hint = did_you_mean(item, self.class_names) or f"; labels are 0 to {num_classes - 1}"
-                raise UserError(f"unknown class '{item}' of {self.path}{hint}")
-            item = int(number)
-        if not 0 <= item < num_classes:
-            raise UserError(f"classes of {self.path} are 0 to {num_classes - 1}, found {item}")
-        return int(item)
+        return labels_of(classes, self.class_names, where=self.path)
 
     def sample(
         self,
@@ -116,6 +103,8 @@ class Run:
         per_class: int = 1,
         seed: int = 0,
         truncation: float | None = None,
+        batch_norm: str = "moving",
+        latents: Latents | str | None = None,
         batch: int = 50,
     ) -> np.ndarray:
         """Generates images, deterministically for given arguments.
@@ -126,27 +115,73 @@ class Run:
             seed: seed of the latent vectors, in [0, 2^31).
             truncation: bound t of latent vectors from the normal distribution truncated to [-t, t]. Smaller bounds
                 give more typical and less varied images.
+            batch_norm: batch normalisation statistics: "moving" averages, those of each "batch", or "standing"
+                statistics, averaged over several batches of samples.
+            latents: latent vectors and class weights to use, or the path of their file; instead of classes.
             batch: number of images per batch.
 
         Returns:
             Images, uint8, shape ``(len(classes) * per_class, resolution, resolution, channels)``, grouped by
-            class.
+            class; one image for each of ``latents``.
 
         Raises:
             UserError: if a class does not exist or an argument is out of range.
         """
-        if per_class < 1 or batch < 1:
-            raise UserError(f"per_class and batch must be positive, found {per_class} and {batch}")
-        if not 0 <= seed < 2**31:
-            raise UserError(f"seed must be in [0, 2^31), found {seed}")
-        if truncation is not None and not truncation > 0:
-            raise UserError(f"truncation must be positive, found {truncation}")
-        chosen = range(self.config.model.num_classes) if classes is None else self.labels(classes)
-        labels = np.repeat(np.asarray(chosen, np.int32), per_class)
-        if not len(labels):
-            raise UserError("classes must name at least one class, found none")
-        sampler = Sampler(self.generator, seed=seed, batch=min(batch, len(labels)), truncation=truncation)
-        return np.concatenate([to_uint8(images) for images in sampler.batches(labels)])
+        settings = SampleSettings(seed, truncation, batch_norm, batch)
+        if per_class < 1 or (latents is not None and per_class != 1):
+            expected = "positive" if latents is None else "1 with latents"
+            raise UserError(f"per_class must be {expected}, found {per_class}")
+        chosen = None if classes is None else self.labels(classes)
+        given = checked_latents(self, latents, chosen, settings)
+        labels = np.repeat(np.arange(self.config.model.num_classes) if chosen is None else chosen, per_class)
+        stream = SampleStream(self, settings, labels=labels if given is None else None, latents=given)
+        return np.concatenate([images for _, images in stream.batches()])
+
+    def save_samples(
+        self,
+        out: str,
+        classes: Sequence[int | str] | None = None,
+        *,
+        num: int | None = None,
+        per_class: int | None = None,
+        seed: int = 0,
+        truncation: float | None = None,
+        batch_norm: str = "moving",
+        latents: Latents | str | None = None,
+        batch: int = 50,
+    ) -> SavedSamples:
+        """Writes samples: a labelled picture, a folder with a file for each, or arrays.
+
+        Args:
+            out: path whose ending says what is written. ``.png``, ``.jpg`` and ``.webp``: a picture with a row for each
+                class. ``/`` or no ending: a folder with ``CLASS/000123.png`` and the settings, ``samples.json``. The
+                same call resumes it to the same bytes. ``.npz``: images as ``arr_0``, uint8, and labels as ``arr_1``.
+            classes: names or labels of the classes, see :meth:`labels`. In folders and arrays, they take turns. By
+                default, ten classes in a picture, and random labels in folders and arrays, in the distribution of the
+                run's training, as in evaluation.
+            num: number of samples in a folder or in arrays; 1,000 by default, or all of ``latents``.
+            per_class: number of samples in each row of a picture; 10 by default.
+            seed: seed of the latent vectors and of random labels, in [0, 2^31).
+            truncation: as in :meth:`sample`.
+            batch_norm: as in :meth:`sample`.
+            latents: as in :meth:`sample`.
+            batch: number of images per batch. Memory is for one batch, except for pictures.
+
+        Returns:
+            The path, the number of samples there, and the number of those that were missing.
+
+        Raises:
+            UserError: if a class does not exist, an argument is out of range or does not fit the output, or the output
+                cannot be written.
+
+        Example:
+            >>> import hamgan
+            >>> hamgan.load("runs/digits").save_samples("samples/", num=100).drawn
+            100
+        """
+        settings = SampleSettings(seed, truncation, batch_norm, batch)
+        labels = None if classes is None else self.labels(classes)
+        return save_samples(self, out, labels, settings, num=num, per_class=per_class, latents=latents)
 
     def interpolate(
         self,
@@ -228,6 +263,14 @@ def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -
         (16, 32, 32, 3)
     """
     return Run(path, checkpoint=checkpoint, weights=weights)
+
+
+def _class_names(directory: RunDirectory, config: ExperimentConfig) -> list[str]:
+    names = directory.read_class_names(config.model.num_classes)
+    synsets = imagenet_synsets()
+    is_imagenet = class_list_name(config.data.dataset) == IMAGENET and len(names) == len(synsets)
+    # Converted runs have no names.
+    return synsets if is_imagenet and not directory.records_class_names() else names
 
 
 def choose_weights(config: ExperimentConfig, weights: str | None) -> str:
