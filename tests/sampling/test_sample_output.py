@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import hamgan
@@ -166,7 +167,7 @@ def test_standing_statistics_leave_the_run_as_it_is(run, folder):
 
 def test_latents_that_mix_classes_are_generated_from_the_mixture():
     run = hamgan.load("digits")
-    inputs = run.generator.draw_inputs(fold(3, Purpose.SAMPLES), count=2, labels=[4, 4])
+    inputs = run.generator.draw_inputs(fold(3, Purpose.SAMPLES), count=2, labels=tf.constant([4, 4]))
     weights = np.float32([[0, 0, 0, 0, 1, 0, 0, 0, 0, 0], [0, 0.5, 0, 0, 0.5, 0, 0, 0, 0, 0]])
     images = run.sample(latents=Latents(inputs.z.numpy(), weights), seed=3)
     expected = run.generator(inputs.z, initial_bases=inputs.initial_bases, class_weights=weights)
