@@ -66,7 +66,7 @@ class DatasetImages(ImageSource):
         return self.dataset.identity(self.split, None, self._cache_dir)["sha256"]
 
     def content(self, extractor: FeatureExtractor) -> dict[str, Any]:
-        """Returns what the features depend on, as :class:`hamgan.evaluation.evaluator.Evaluator` does, to share them."""
+        """Returns what the features depend on, as ``Evaluator`` does, so that both share them."""
         return {
             "real": self._sha256(),
             "resolution": self.resolution,

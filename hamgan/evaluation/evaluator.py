@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
@@ -165,9 +164,7 @@ class Evaluator:
         store = self._store(made_by, settings.num_samples * settings.repeats)
 
         def batches(first: int) -> Batches:
-            prepare_batch_normalization(
-                generator, settings, strategy=self.strategy, class_counts=self.class_counts
-            )
+            prepare_batch_normalization(generator, settings, strategy=self.strategy, class_counts=self.class_counts)
             sampler = self._sampler(weights)
             labels = sampler.random_labels(settings.num_samples * settings.repeats - first, first=first)
             return with_labels(sampler.batches(labels, first=first), labels)

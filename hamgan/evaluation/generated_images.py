@@ -1,4 +1,4 @@
-"""Images of a generator as an evaluation draws them: by the seed, truncation and batch normalisation of its settings."""
+"""Images of a generator as an evaluation draws them: by the seed, truncation and batch statistics of its settings."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

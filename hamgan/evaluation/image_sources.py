@@ -55,4 +55,3 @@ def unlabelled(batches: Iterable[dict[str, np.ndarray]]) -> Batches:
     """Yields features with :data:`NO_LABEL` for each image."""
     for outputs in batches:
         yield outputs, np.full(len(outputs["logits"]), NO_LABEL, np.int32)
-

@@ -42,9 +42,7 @@ def reading_npz(path: str) -> Iterator[zipfile.ZipFile]:
         with tf.io.gfile.GFile(path, "rb") as file, zipfile.ZipFile(file) as archive:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        raise UserError(
-            f"{path} is no complete .npz file ({reason_of(error)}); copy or write it again"
-        ) from error
+        raise UserError(f"{path} is no complete .npz file ({reason_of(error)}); copy or write it again") from error
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot read {path}: {reason_of(error)}") from error
 
