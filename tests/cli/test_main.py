@@ -53,6 +53,12 @@ OPTIONS = {
         *("--override", "--accelerator", "--cpu_replicas", "--tpu", "--zone", "--project"),
     ),
     "tpu-check": ("--preset", "--topology", "--precision", "--override"),
+    "score": (
+        *("--fakes", "--reference", "--out", "--save_statistics", "--classifier", "--resize", "--fakes_classifier"),
+        *("--reference_classifier", "--checkpoint", "--weights", "--num_samples", "--truncation", "--resolution"),
+        *("--neighbors_samples", "--batch", "--cache_dir", "--data_dir", "--accelerator", "--cpu_replicas", "--tpu"),
+        *("--zone", "--project"),
+    ),
     "sample": ("--run", "--checkpoint", "--weights", "--out", "--classes", "--per_class", "--seed"),
     "interpolate": (
         *("--run", "--checkpoint", "--weights", "--out", "--classes", "--seeds", "--latents", "--frames", "--loop"),

@@ -24,7 +24,11 @@ def test_images_are_found_in_subfolders_whatever_their_format_and_size(tmp_path)
 
 def test_identity_depends_on_contents_and_order_only(tmp_path):
     other = PIXELS[::-1].copy()
-    for folder, names in (("one", ("a.png", "b.png")), ("renamed", ("c.png", "d.png")), ("swapped", ("b.png", "a.png"))):
+    for folder, names in (
+        ("one", ("a.png", "b.png")),
+        ("renamed", ("c.png", "d.png")),
+        ("swapped", ("b.png", "a.png")),
+    ):
         for name, pixels in zip(names, (PIXELS, other), strict=True):
             _saved(tmp_path / folder / name, Image.fromarray(pixels))
     one, renamed, swapped = (ImageFolder(str(tmp_path / name)).card() for name in ("one", "renamed", "swapped"))
