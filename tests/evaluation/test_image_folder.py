@@ -78,5 +78,5 @@ def test_truncated_files_are_named(tmp_path):
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UserError, match="expected images such as .png or .jpg, or a run .* found 1 other file"):
+    with pytest.raises(UserError, match=r"expected images such as .png or .jpg, or a run .* found 1 other file"):
         ImageFolder(str(tmp_path))

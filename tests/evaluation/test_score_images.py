@@ -109,7 +109,7 @@ def test_two_files_of_statistics_need_no_classifier(files):
     result = hamgan.score(path, path, fakes_classifier="pytorch-fid", reference_classifier="pytorch-fid")
     assert result["scores"]["fid"] == pytest.approx(0, abs=1e-9)
     assert "classifier" not in result["card"]
-    with pytest.raises(UserError, match="found clean-fid for .* and pytorch-fid for"):
+    with pytest.raises(UserError, match=r"found clean-fid for .* and pytorch-fid for"):
         hamgan.score(path, path, fakes_classifier="clean-fid", reference_classifier="pytorch-fid")
 
 
