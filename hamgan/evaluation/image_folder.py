@@ -49,6 +49,7 @@ class ImageFolder(ImageSource):
     @functools.cached_property
     def _sha256(self) -> str:
         """SHA-256 of the sizes and contents of all files in order. Paths matter by their order only."""
+        _logger.info("Hashing %s files of %s", f"{self.count:,}", self.name)
         digest = hashlib.sha256()
         for path in self._paths:
             content = _read(path)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from hamgan.evaluation.feature_extractor import FeatureExtractor
 from hamgan.evaluation.image_sources import ImageSource, unlabelled
 from hamgan.evaluation.npz_member import read_header, read_rows, reading_npz
 from hamgan.evaluation.stored_features import Batches
+
+_logger = logging.getLogger(__name__)
 
 IMAGES = "arr_0"
 _HASHED_ROWS = 64
@@ -46,6 +49,7 @@ class NpzImages(ImageSource):
     @functools.cached_property
     def _sha256(self) -> str:
         """SHA-256 of shape and pixels, which does not depend on compression and other arrays."""
+        _logger.info("Hashing %s images of %s", f"{self.count:,}", self.name)
         digest = hashlib.sha256(repr(self._shape).encode())
         with reading_npz(self.name) as archive:
             for rows in read_rows(archive, IMAGES, first=0, batch=_HASHED_ROWS):

@@ -122,6 +122,10 @@ def _is_dataset(item: str | Run) -> bool:
 
 def _open(side: str, item: str | Run, stated: str | None, options: RunOptions, batch: int | None) -> Side:
     if isinstance(item, Run):
+        if options.checkpoint is not None or options.weights is not None:
+            item = Run(
+                item.path, checkpoint=options.checkpoint or item.checkpoint, weights=options.weights or item.weights
+            )
         return RunImages(item, options.num_samples, options.truncation, batch)
     try:
         is_folder, exists = tf.io.gfile.isdir(item), tf.io.gfile.exists(item)

@@ -63,6 +63,10 @@ def test_samples_of_a_run_have_the_scores_of_an_evaluation(score, trained_run, c
     assert result["card"]["fakes"]["checkpoint"] == expected["checkpoint"]
     # The features of the data set are shared, and those of the samples deleted.
     assert set(os.listdir(cache_dir)) == before
+    bicubic = score(run.path, run, checkpoint="0", weights="raw", num_samples=24, resize="bicubic", neighbors_samples=0)
+    assert bicubic["card"]["fakes"]["checkpoint"] != expected["checkpoint"]
+    assert bicubic["card"]["fakes"] == bicubic["card"]["reference"]
+    assert bicubic["scores"]["fid"] == pytest.approx(0, abs=1e-5)
 
 
 def test_a_folder_and_an_array_of_the_same_images_have_the_same_scores(score, files):
@@ -77,7 +81,9 @@ def test_a_folder_and_an_array_of_the_same_images_have_the_same_scores(score, fi
 
 def test_statistics_are_saved_and_scored_in_place_of_their_images(score, files, tmp_path):
     saved = str(tmp_path / "statistics.npz")
-    both = score("tfds:digits", files / "images.npz", resize="bicubic", save_statistics=saved, neighbors_samples=0)
+    both = score("tfds:digits", files / "images.npz", resize="bicubic", neighbors_samples=0)
+    alone = score(None, files / "images.npz", resize="bicubic", save_statistics=saved)
+    assert alone["scores"] == {}
     from_statistics = score("tfds:digits", saved, resize="bicubic")
     assert from_statistics["scores"]["fid"] == pytest.approx(both["scores"]["fid"], rel=1e-12)
     assert from_statistics["scores"]["kid"] is None
