@@ -1,6 +1,5 @@
 """The samples of a run as images to score."""
 
-import os
 from typing import Any
 
 import tensorflow as tf
@@ -62,8 +61,7 @@ class RunImages(ImageSource):
 
     def provenance(self) -> dict[str, Any]:
         """Returns folder and step of the run."""
-        source = self.name if "://" in self.name else os.path.abspath(self.name)
-        return {"source": source, "step": self.run.step}
+        return {"source": self.name, "step": self.run.step}
 
     def features(self, extractor: FeatureExtractor, first: int) -> Batches:
         """Yields features; see :meth:`ImageSource.features`."""

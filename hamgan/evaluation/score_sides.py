@@ -16,6 +16,7 @@ from hamgan.evaluation.npz_images import IMAGES, NpzImages
 from hamgan.evaluation.npz_member import array_names, reading_npz
 from hamgan.evaluation.run_images import RunImages
 from hamgan.evaluation.statistics_file import COVARIANCE, Statistics, read_statistics
+from hamgan.pretrained import find_run
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.trained import Run
 
@@ -127,6 +128,7 @@ def _open(side: str, item: str | Run, stated: str | None, options: RunOptions, b
                 item.path, checkpoint=options.checkpoint or item.checkpoint, weights=options.weights or item.weights
             )
         return RunImages(item, options.num_samples, options.truncation, batch)
+    item = find_run(item)
     try:
         is_folder, exists = tf.io.gfile.isdir(item), tf.io.gfile.exists(item)
     except (OSError, tf.errors.OpError) as error:
