@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import absl.logging
 
 from hamgan import __version__
-from hamgan.cli import convert, doctor, evaluate, interpolate, prepare, quickstart, sample, tpu_check, train
+from hamgan.cli import convert, doctor, evaluate, interpolate, prepare, quickstart, sample, score, tpu_check, train
 from hamgan.program import EXIT_USER_ERROR, exit_code_of, run_program
 
 COMMANDS = {
@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "sample": sample,
     "interpolate": interpolate,
+    "score": score,
     "convert": convert,
     "tpu-check": tpu_check,
     "doctor": doctor,

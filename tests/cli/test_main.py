@@ -57,6 +57,12 @@ OPTIONS = {
         *("--run", "--checkpoint", "--weights", "--out", "--classes", "--num", "--per_class", "--seed", "--truncation"),
         *("--batch_norm", "--latents", "--batch"),
     ),
+    "score": (
+        *("--fakes", "--reference", "--out", "--save_statistics", "--classifier", "--resize", "--fakes_classifier"),
+        *("--reference_classifier", "--checkpoint", "--weights", "--num_samples", "--truncation", "--resolution"),
+        *("--neighbors_samples", "--batch", "--cache_dir", "--data_dir", "--accelerator", "--cpu_replicas", "--tpu"),
+        *("--zone", "--project"),
+    ),
     "interpolate": (
         *("--run", "--checkpoint", "--weights", "--out", "--classes", "--seeds", "--latents", "--frames", "--loop"),
         *("--truncation", "--rows", "--columns", "--fps", "--scale"),
