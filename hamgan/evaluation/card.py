@@ -78,6 +78,7 @@ class CardMaker:
             "weights": weights,
             **self._labels_card(),
             "batch_norm": batch_norm,
+            **self._bases_card(),
             "truncation": settings.truncation,
             "seed": settings.seed,
             "resolution": self.config.model.resolution,
@@ -94,6 +95,11 @@ class CardMaker:
             raise ValueError(f"train.label_distribution '{distribution}' requires class_counts, received None")
         digest = hashlib.sha256(json.dumps(list(self.class_counts)).encode()).hexdigest()
         return {"label_distribution": f"{distribution}, class counts {digest[:16]}"}
+
+    def _bases_card(self) -> dict[str, Any]:
+        """Returns the entry for the initial bases; none for random ones, as in earlier cards."""
+        bases = self.config.evaluation.bases
+        return {} if bases == "random" else {"bases": bases}
 
     def provenance(self) -> dict[str, Any]:
         """Returns a record of versions, batch size and location of the data, which do not affect scores."""

@@ -214,6 +214,7 @@ class Evaluator:
                 truncation=self.settings.truncation,
                 class_counts=self.class_counts,
                 statistics="batch" if self.settings.batch_norm == "batch" else "moving",
+                bases=self.settings.bases,
                 postprocess=self.classifier,
             )
         return self._samplers[key]

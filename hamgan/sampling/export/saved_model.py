@@ -1,0 +1,112 @@
+"""Export to a TensorFlow SavedModel that needs no other package."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hamgan import random_streams
+from hamgan.errors import FailedError
+from hamgan.files import literal_path
+from hamgan.networks import Generator
+from hamgan.random_streams import Purpose
+from hamgan.sampling.export.model_format import (
+    GenerateFunction,
+    ModelFormat,
+    draw_inputs_code,
+    images_comment,
+)
+from hamgan.sampling.grids import to_uint8
+from hamgan.sampling.sampler import Sampler
+
+_LARGEST_ROUNDING = 1
+"""Difference in gray levels between two float images that are equal up to rounding."""
+_CHECKED_IMAGES = 6
+_CHECKED_SEED = 7
+_CHECKED_TRUNCATIONS = (None, 0.7)
+
+
+class SavedModelFormat(ModelFormat):
+    """SavedModel with two functions, which are also its signatures.
+
+    ``generate(z, labels)`` returns float images. ``sample(labels, seed, truncation)`` returns the uint8 images of
+    :meth:`hamgan.Run.sample`: image i depends on the seed, i and its label. It draws the initial bases from the seed,
+    whatever the bases of ``generate``. An infinite truncation means none. Both return a dict with "images".
+    """
+
+    title = "SavedModel"
+    file_name = "saved_model"
+
+    def write(self, generator: Generator, path: str) -> None:
+        """Writes the SavedModel; see :meth:`ModelFormat.write`."""
+
+        def sample(labels: tf.Tensor, seed: tf.Tensor, truncation: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"images": _sample(generator, labels, seed, truncation)}
+
+        archive = archive_with_generate(generator)
+        sample_signature = [
+            tf.TensorSpec((None,), tf.int32, "labels"),
+            tf.TensorSpec((), tf.int32, "seed"),
+            tf.TensorSpec((), tf.float32, "truncation"),
+        ]
+        archive.add_endpoint("sample", sample, input_signature=sample_signature)
+        archive.write_out(path, verbose=False)
+
+    def load(self, path: str, generator: Generator) -> GenerateFunction:
+        """Loads ``generate``; see :meth:`ModelFormat.load`."""
+        with literal_path(path) as literal:
+            loaded = tf.saved_model.load(literal)
+        return lambda z, labels: loaded.generate(tf.constant(z), tf.constant(labels))["images"].numpy()
+
+    def verify_more(self, path: str, generator: Generator) -> None:
+        """Compares ``sample`` with the sampler."""
+        with literal_path(path) as literal:
+            loaded = tf.saved_model.load(literal)
+        labels = np.arange(_CHECKED_IMAGES, dtype=np.int32) % generator.num_classes
+        for truncation in _CHECKED_TRUNCATIONS:
+            sampler = Sampler(generator, seed=_CHECKED_SEED, batch=len(labels), truncation=truncation)
+            (expected,) = (to_uint8(images) for images in sampler.batches(labels))
+            bound = np.float32(np.inf if truncation is None else truncation)
+            found = loaded.sample(tf.constant(labels), tf.constant(_CHECKED_SEED), tf.constant(bound))["images"].numpy()
+            difference = int(np.abs(found.astype(int) - expected).max())
+            if difference > _LARGEST_ROUNDING:
+                raise FailedError(
+                    f"images of the SavedModel's sample differ from those of the run by {difference} gray levels, "
+                    f"expected at most {_LARGEST_ROUNDING}; nothing was written"
+                )
+
+    def usage(self, generator: Generator) -> str:
+        """Returns code for both functions."""
+        return (
+            "import numpy as np\n"
+            "import tensorflow as tf\n\n"
+            f'model = tf.saved_model.load("{self.file_name}")\n\n'
+            "labels = tf.range(4) % " + str(generator.num_classes) + "\n"
+            "images = model.sample(labels=labels, seed=tf.constant(0), truncation=tf.constant(0.7))"
+            f'["images"]  {images_comment(generator, "uint8")}\n\n'
+            f"{draw_inputs_code(generator)}"
+            f'images = model.generate(z=tf.constant(z), labels=tf.constant(labels))["images"]  '
+            f"{images_comment(generator)}\n"
+        )
+
+
+def archive_with_generate(generator: Generator) -> keras.export.ExportArchive:
+    """Returns a SavedModel to be written, with the function ``generate`` of z and labels."""
+
+    def generate(z: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"images": generator(z, labels, training=False)}
+
+    signature = [tf.TensorSpec(spec.shape, spec.dtype, spec.name) for spec in generator.input_signature()]
+    archive = keras.export.ExportArchive()
+    archive.track(generator)
+    archive.add_endpoint("generate", generate, input_signature=signature)
+    return archive
+
+
+def _sample(generator: Generator, labels: tf.Tensor, seed: tf.Tensor, truncation: tf.Tensor) -> tf.Tensor:
+    """Returns the uint8 images of a :class:`Sampler` with this seed, for a seed and a truncation that are tensors."""
+    tf.debugging.assert_non_negative(seed, "sample expects a seed that is not negative")
+    tf.debugging.assert_positive(truncation, "sample expects a positive truncation; infinity means none")
+    key = random_streams.fold(tf.stack([seed, 0]), Purpose.SAMPLES)
+    inputs = generator.draw_inputs(key, count=tf.shape(labels)[0], labels=labels, truncation=truncation)
+    images = tf.cast(generator(*inputs, training=False), tf.float32)
+    return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0, 255), tf.uint8)
