@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from hamgan.errors import UserError, did_you_mean, reason_of
 from hamgan.files import TEMPORARY_SUFFIX, check_writable, is_pattern
-from hamgan.layers.fixed_bases import decompositions, fix_bases
 from hamgan.layers.execution import execution
+from hamgan.layers.fixed_bases import decompositions, fix_bases
 from hamgan.networks import Generator
 from hamgan.networks.build import build_generator
 from hamgan.networks.context import CONTEXT_MODULES

@@ -226,7 +226,13 @@ def _scores(run: "Run", evaluations: Sequence[dict[str, Any]], bases: str | None
     real = real_of(evaluations[-1])
     rows.append(["real images", "", *(shown(real, name, form) for _, name, form in columns)])
     header = ["bases", "protocol card", *(title for title, _, _ in columns)]
-    parts = [markdown_table(header, rows)]
+    images = evaluations[0]["card"]["images"]
+    split = run.config.data.validation_split
+    parts = [
+        markdown_table(header, rows),
+        f"FID compares {images['fake']:,} generated images with {images['validation']:,} real ones of split {split}; "
+        "that of the real images compares training images with the latter.",
+    ]
     if bases is not None:
         parts.append(_comparison(evaluations, fixed_command))
     extras = [

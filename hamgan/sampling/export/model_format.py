@@ -75,8 +75,13 @@ def draw_inputs_code(generator: Generator) -> str:
     """Returns Python code that draws ``z`` and ``labels`` with NumPy, for :meth:`ModelFormat.usage`."""
     return (
         f"z = np.random.default_rng(0).standard_normal((4, {generator.z_dim}), dtype=np.float32)\n"
-        f"labels = np.arange(4, dtype=np.int32) % {generator.num_classes}\n"
+        f"labels = np.array({some_labels(generator)}, np.int32)\n"
     )
+
+
+def some_labels(generator: Generator) -> list[int]:
+    """Returns the labels of the code's four images."""
+    return [index % generator.num_classes for index in range(4)]
 
 
 def images_comment(generator: Generator, dtype: str = "float32 in [-1, 1]") -> str:

@@ -14,6 +14,7 @@ from hamgan.sampling.export.model_format import (
     ModelFormat,
     draw_inputs_code,
     images_comment,
+    some_labels,
 )
 from hamgan.sampling.grids import to_uint8
 from hamgan.sampling.sampler import Sampler
@@ -80,12 +81,10 @@ class SavedModelFormat(ModelFormat):
             "import numpy as np\n"
             "import tensorflow as tf\n\n"
             f'model = tf.saved_model.load("{self.file_name}")\n\n'
-            "labels = tf.range(4) % " + str(generator.num_classes) + "\n"
-            "images = model.sample(labels=labels, seed=tf.constant(0), truncation=tf.constant(0.7))"
-            f'["images"]  {images_comment(generator, "uint8")}\n\n'
+            f'images = model.sample(labels={some_labels(generator)}, seed=0, truncation=0.7)["images"]  '
+            f"{images_comment(generator, 'uint8')}\n\n"
             f"{draw_inputs_code(generator)}"
-            f'images = model.generate(z=tf.constant(z), labels=tf.constant(labels))["images"]  '
-            f"{images_comment(generator)}\n"
+            f'images = model.generate(z=z, labels=labels)["images"]  {images_comment(generator)}\n'
         )
 
 
