@@ -71,7 +71,8 @@ def fixed_initial_bases(model: keras.Model, *, seed: int = 0) -> list[np.ndarray
     """
     if not decompositions(model):
         return []
-    return [layer.fixed_bases.numpy() for layer in decompositions(fix_bases(model, seed=seed))]
+    stored = [layer.fixed_bases for layer in decompositions(fix_bases(model, seed=seed))]
+    return [keras.ops.convert_to_numpy(bases) for bases in stored]
 
 
 def decompositions(model: keras.Model) -> list[MatrixDecomposition]:

@@ -163,7 +163,7 @@ def test_card_has_the_fid_with_fixed_beside_that_with_random_bases(run_path, tmp
 @pytest.mark.parametrize("error", [2e-4, float("nan")])
 def test_nothing_is_written_if_a_file_differs(run_path, tmp_path, monkeypatch, error):
     monkeypatch.setitem(exporter.FORMATS, "keras", Copy(error))
-    with pytest.raises(FailedError, match=r"Copy: images differ from those of the Keras model by .*nothing was written"):
+    with pytest.raises(FailedError, match=r"Copy: images differ from those of .* nothing was written"):
         loaded(run_path).export(str(tmp_path / "model"), formats=["keras"])
     assert os.listdir(tmp_path) == []
 

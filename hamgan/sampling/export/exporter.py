@@ -10,9 +10,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from hamgan import random_streams
 from hamgan.errors import UserError, did_you_mean, reason_of
 from hamgan.files import TEMPORARY_SUFFIX, check_writable, is_pattern
 from hamgan.layers.execution import execution
@@ -20,11 +22,12 @@ from hamgan.layers.fixed_bases import decompositions, fix_bases
 from hamgan.networks import Generator
 from hamgan.networks.build import build_generator
 from hamgan.networks.context import CONTEXT_MODULES
+from hamgan.random_streams import Purpose
 from hamgan.runs.checkpoints import checkpoint_sha256
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.export.keras_file import KerasFormat
 from hamgan.sampling.export.model_card import model_card
-from hamgan.sampling.export.model_format import ModelFormat
+from hamgan.sampling.export.model_format import GenerateFunction, ModelFormat
 from hamgan.sampling.export.onnx_file import ONNXFormat
 from hamgan.sampling.export.report import ExportedFile
 from hamgan.sampling.export.saved_model import SavedModelFormat
@@ -35,8 +38,7 @@ from hamgan.sampling.export.verification import (
     seconds_per_image,
     size_in_bytes,
 )
-from hamgan.sampling.grids import grid_classes
-from hamgan.sampling.sampler import Sampler
+from hamgan.sampling.grids import grid_classes, image_grid
 
 if TYPE_CHECKING:
     from hamgan.sampling.trained import Run
@@ -73,8 +75,9 @@ def export(
         exported = []
         for model_format in progress:
             progress.set_description(model_format.title)
-            exported.append(_export_one(model_format, generator, folder))
-        _write_picture(run, generator, bases, os.path.join(folder, PICTURE_NAME))
+            file, generate = _export_one(model_format, generator, folder)
+            exported.append(file)
+        _write_picture(run, generator, generate, os.path.join(folder, PICTURE_NAME))
         card = model_card(
             run,
             generator,
@@ -142,29 +145,36 @@ def _chosen_formats(names: Sequence[str], bases: str, run: "Run") -> list[ModelF
     return chosen
 
 
-def _export_one(model_format: ModelFormat, generator: Generator, folder: str) -> ExportedFile:
-    """Writes one file, verifies it and measures it."""
+def _export_one(model_format: ModelFormat, generator: Generator, folder: str) -> tuple[ExportedFile, GenerateFunction]:
+    """Writes, loads, verifies and measures one file; returns the loaded function too."""
     path = os.path.join(folder, model_format.file_name)
     with execution(differentiable=False):
         model_format.write(generator, path)
     generate = model_format.load(path, generator)
     difference = largest_difference(generate, generator)
     check_difference(difference, model_format.title)
-    model_format.verify_more(path, generator)
-    return ExportedFile(
+    model_format.verify_more(generate, generator)
+    exported = ExportedFile(
         format=model_format.title,
         file=model_format.file_name,
         bytes=size_in_bytes(path),
         difference=difference,
         seconds_per_image=seconds_per_image(generate, generator),
     )
+    return exported, generate
 
 
-def _write_picture(run: "Run", generator: Generator, bases: str, path: str) -> None:
-    """Writes a grid of images of the exported generator."""
-    sampler = Sampler(generator, seed=0, batch=_PICTURE_COLUMNS, bases=bases)
+def _write_picture(run: "Run", generator: Generator, generate: GenerateFunction, path: str) -> None:
+    """Writes a grid of images of an exported file, one class per row."""
     classes = grid_classes(generator.num_classes)
-    grid = sampler.grid(classes, _PICTURE_COLUMNS, class_names=run.class_names)
+    key = random_streams.fold(0, Purpose.SAMPLES)
+    rows = []
+    for row, label in enumerate(classes):
+        labels = np.full(_PICTURE_COLUMNS, label, np.int32)
+        inputs = generator.draw_inputs(key, first=row * _PICTURE_COLUMNS, count=_PICTURE_COLUMNS, labels=labels)
+        rows.append(generate(inputs.z.numpy(), labels))
+    names = [run.class_names[label] for label in classes]
+    grid = image_grid(np.concatenate(rows), columns=_PICTURE_COLUMNS, row_names=names)
     with open(path, "wb") as file:
         file.write(tf.io.encode_png(grid).numpy())
 

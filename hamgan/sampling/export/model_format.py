@@ -58,13 +58,17 @@ class ModelFormat(abc.ABC):
                 those that the generator draws next.
         """
 
-    def verify_more(self, path: str, generator: Generator) -> None:
+    def verify_more(self, loaded: GenerateFunction, generator: Generator) -> None:
         """Verifies what the format has beyond a function of z and labels.
+
+        Args:
+            loaded: result of :meth:`load`.
+            generator: the generator that was written.
 
         Raises:
             FailedError: if it differs from the generator.
         """
-        del path, generator
+        del loaded, generator
 
     @abc.abstractmethod
     def usage(self, generator: Generator) -> str:

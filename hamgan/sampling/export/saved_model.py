@@ -17,7 +17,6 @@ from hamgan.sampling.export.model_format import (
     some_labels,
 )
 from hamgan.sampling.grids import to_uint8
-from hamgan.sampling.sampler import Sampler
 
 _LARGEST_ROUNDING = 1
 """Difference in gray levels between two float images that are equal up to rounding."""
@@ -52,22 +51,19 @@ class SavedModelFormat(ModelFormat):
         archive.add_endpoint("sample", sample, input_signature=sample_signature)
         archive.write_out(path, verbose=False)
 
-    def load(self, path: str, generator: Generator) -> GenerateFunction:
-        """Loads ``generate``; see :meth:`ModelFormat.load`."""
-        with literal_path(path) as literal:
-            loaded = tf.saved_model.load(literal)
-        return lambda z, labels: loaded.generate(tf.constant(z), tf.constant(labels))["images"].numpy()
+    def load(self, path: str, generator: Generator) -> "LoadedSavedModel":
+        """Loads the SavedModel; see :meth:`ModelFormat.load`."""
+        return LoadedSavedModel(path)
 
-    def verify_more(self, path: str, generator: Generator) -> None:
-        """Compares ``sample`` with the sampler."""
-        with literal_path(path) as literal:
-            loaded = tf.saved_model.load(literal)
+    def verify_more(self, loaded: GenerateFunction, generator: Generator) -> None:
+        """Compares ``sample`` with the generator's own inputs."""
+        assert isinstance(loaded, LoadedSavedModel)
         labels = np.arange(_CHECKED_IMAGES, dtype=np.int32) % generator.num_classes
+        key = random_streams.fold(_CHECKED_SEED, Purpose.SAMPLES)
         for truncation in _CHECKED_TRUNCATIONS:
-            sampler = Sampler(generator, seed=_CHECKED_SEED, batch=len(labels), truncation=truncation)
-            (expected,) = (to_uint8(images) for images in sampler.batches(labels))
-            bound = np.float32(np.inf if truncation is None else truncation)
-            found = loaded.sample(tf.constant(labels), tf.constant(_CHECKED_SEED), tf.constant(bound))["images"].numpy()
+            inputs = generator.draw_inputs(key, count=len(labels), labels=labels, truncation=truncation)
+            expected = to_uint8(generator(*inputs, training=False).numpy())
+            found = loaded.sample(labels, _CHECKED_SEED, np.inf if truncation is None else truncation)
             difference = int(np.abs(found.astype(int) - expected).max())
             if difference > _LARGEST_ROUNDING:
                 raise FailedError(
@@ -88,6 +84,26 @@ class SavedModelFormat(ModelFormat):
         )
 
 
+class LoadedSavedModel:
+    """The functions of an exported SavedModel.
+
+    Args:
+        path: path of the SavedModel.
+    """
+
+    def __init__(self, path: str) -> None:
+        with literal_path(path) as literal:
+            self._model = tf.saved_model.load(literal)
+
+    def __call__(self, z: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Returns float images for latent vectors and labels."""
+        return self._model.generate(z=z, labels=labels)["images"].numpy()
+
+    def sample(self, labels: np.ndarray, seed: int, truncation: float) -> np.ndarray:
+        """Returns uint8 images for labels and a seed."""
+        return self._model.sample(labels=labels, seed=seed, truncation=truncation)["images"].numpy()
+
+
 def archive_with_generate(generator: Generator) -> keras.export.ExportArchive:
     """Returns a SavedModel to be written, with the function ``generate`` of z and labels."""
 
@@ -102,7 +118,7 @@ def archive_with_generate(generator: Generator) -> keras.export.ExportArchive:
 
 
 def _sample(generator: Generator, labels: tf.Tensor, seed: tf.Tensor, truncation: tf.Tensor) -> tf.Tensor:
-    """Returns the uint8 images of a :class:`Sampler` with this seed, for a seed and a truncation that are tensors."""
+    """Returns the uint8 images of a sampler with this seed, for a seed and a truncation that are tensors."""
     tf.debugging.assert_non_negative(seed, "sample expects a seed that is not negative")
     tf.debugging.assert_positive(truncation, "sample expects a positive truncation; infinity means none")
     key = random_streams.fold(tf.stack([seed, 0]), Purpose.SAMPLES)
