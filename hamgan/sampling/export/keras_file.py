@@ -5,7 +5,13 @@ import tensorflow as tf
 
 from hamgan.layers.fixed_bases import decompositions
 from hamgan.networks import Generator
-from hamgan.sampling.export.model_format import GenerateFunction, ModelFormat, draw_inputs_code, images_comment
+from hamgan.sampling.export.model_format import (
+    GenerateFunction,
+    ModelFormat,
+    draw_inputs_code,
+    generate_signature,
+    images_comment,
+)
 
 
 class KerasFormat(ModelFormat):
@@ -23,8 +29,10 @@ class KerasFormat(ModelFormat):
         model = keras.saving.load_model(path)
         for own, copy in zip(decompositions(generator), decompositions(model), strict=True):
             copy.seed_generator.state.assign(own.seed_generator.state)
-        call = tf.function(lambda z, labels: model(z, labels, training=False), reduce_retracing=True)
-        return lambda z, labels: call(tf.constant(z), tf.constant(labels)).numpy()
+        call = tf.function(
+            lambda z, labels: model(z, labels, training=False), input_signature=generate_signature(generator)
+        )
+        return lambda z, labels: call(z, labels).numpy()
 
     def usage(self, generator: Generator) -> str:
         """Returns code that loads the model."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
+import tensorflow as tf
 
 from hamgan.errors import UserError
 from hamgan.networks import Generator
@@ -73,6 +74,11 @@ class ModelFormat(abc.ABC):
     @abc.abstractmethod
     def usage(self, generator: Generator) -> str:
         """Returns Python code that runs in the exported folder and generates ``images``."""
+
+
+def generate_signature(generator: Generator) -> list[tf.TensorSpec]:
+    """Returns shape, dtype and name of z and the labels."""
+    return [tf.TensorSpec(spec.shape, spec.dtype, spec.name) for spec in generator.input_signature()]
 
 
 def draw_inputs_code(generator: Generator) -> str:

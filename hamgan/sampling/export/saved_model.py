@@ -13,6 +13,7 @@ from hamgan.sampling.export.model_format import (
     GenerateFunction,
     ModelFormat,
     draw_inputs_code,
+    generate_signature,
     images_comment,
     some_labels,
 )
@@ -110,10 +111,9 @@ def archive_with_generate(generator: Generator) -> keras.export.ExportArchive:
     def generate(z: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"images": generator(z, labels, training=False)}
 
-    signature = [tf.TensorSpec(spec.shape, spec.dtype, spec.name) for spec in generator.input_signature()]
     archive = keras.export.ExportArchive()
     archive.track(generator)
-    archive.add_endpoint("generate", generate, input_signature=signature)
+    archive.add_endpoint("generate", generate, input_signature=generate_signature(generator))
     return archive
 
 
