@@ -275,3 +275,14 @@ def test_other_generators(override, tmp_path, tiny_run):
     files = run.export(str(tmp_path / "model"))
     assert [file.difference <= 1e-5 for file in files] == [True] * 4
     assert ("initial bases" in (tmp_path / "model" / "README.md").read_text()) == ("float64" in override)
+
+
+@pytest.mark.slow
+def test_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    shutil.copytree(EARLIER_RUN, tmp_path / "runs" / "digits")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in blocks(CHECKOUT / "docs" / "export.md", "python"):
+        exec(code, names)
+    assert "generator.keras" in capsys.readouterr().out
+    assert names["images"].shape == (3, 32, 32, 3)
