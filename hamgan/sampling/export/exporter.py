@@ -69,6 +69,7 @@ def export(
 ) -> list[ExportedFile]:
     """Exports a run's generator; see :meth:`hamgan.Run.export`."""
     chosen = check_export(run, out, formats=formats, bases=bases)
+    _ = run.generator  # Loaded on the device of the run, which may be a GPU.
     with _new_folder(out) as folder, tf.device("CPU"):
         generator = exportable_generator(run, bases)
         progress = tqdm(chosen, unit="file", leave=False, disable=not sys.stderr.isatty())
@@ -112,19 +113,20 @@ def check_export(run: "Run", out: str, *, formats: Sequence[str], bases: str) ->
 
 
 def exportable_generator(run: "Run", bases: str) -> Generator:
-    """Returns a float32 generator with fixed or random evaluation bases.
+    """Returns a float32 copy of a run's generator with fixed or random evaluation bases, on the current device.
 
     Args:
         run: run with a trained generator.
         bases: "fixed" or "random".
     """
     generator = run.generator
-    if generator.variable_dtype != "float32":
+    is_fixed = bases == "fixed" and bool(decompositions(generator))
+    if generator.variable_dtype != "float32" or not is_fixed:
         copy = build_generator(run.config.model, name=generator.name, precision="float32")
         for target, source in zip(copy.weights, generator.weights, strict=True):
             target.assign(tf.cast(source, target.dtype))
         generator = copy
-    return fix_bases(generator) if bases == "fixed" and decompositions(generator) else generator
+    return fix_bases(generator) if is_fixed else generator
 
 
 def _chosen_formats(names: Sequence[str], bases: str, run: "Run") -> list[ModelFormat]:
