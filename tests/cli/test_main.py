@@ -54,6 +54,10 @@ OPTIONS = {
     ),
     "tpu-check": ("--preset", "--topology", "--precision", "--override"),
     "sample": ("--run", "--checkpoint", "--weights", "--out", "--classes", "--per_class", "--seed"),
+    "export": (
+        *("--run", "--checkpoint", "--weights", "--out", "--formats", "--bases", "--license"),
+        *("--score", "--classifier", "--num_samples", "--data_dir"),
+    ),
     "convert": ("--official", "--to-official", "--out", "--preset", "--override", "--run", "--checkpoint", "--weights"),
 }
 
