@@ -8,7 +8,19 @@ from typing import Any, NoReturn
 import absl.logging
 
 from hamgan import __version__
-from hamgan.cli import convert, doctor, evaluate, interpolate, prepare, quickstart, sample, score, tpu_check, train
+from hamgan.cli import (
+    convert,
+    doctor,
+    evaluate,
+    export,
+    interpolate,
+    prepare,
+    quickstart,
+    sample,
+    score,
+    tpu_check,
+    train,
+)
 from hamgan.program import EXIT_USER_ERROR, exit_code_of, run_program
 
 COMMANDS = {
@@ -19,6 +31,7 @@ COMMANDS = {
     "sample": sample,
     "interpolate": interpolate,
     "score": score,
+    "export": export,
     "convert": convert,
     "tpu-check": tpu_check,
     "doctor": doctor,

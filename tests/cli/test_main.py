@@ -67,6 +67,10 @@ OPTIONS = {
         *("--run", "--checkpoint", "--weights", "--out", "--classes", "--seeds", "--latents", "--frames", "--loop"),
         *("--truncation", "--rows", "--columns", "--fps", "--scale"),
     ),
+    "export": (
+        *("--run", "--checkpoint", "--weights", "--out", "--formats", "--bases", "--license"),
+        *("--score", "--classifier", "--num_samples", "--data_dir"),
+    ),
     "convert": ("--official", "--to-official", "--out", "--preset", "--override", "--run", "--checkpoint", "--weights"),
 }
 
