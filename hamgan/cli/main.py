@@ -8,7 +8,19 @@ from typing import Any, NoReturn
 import absl.logging
 
 from hamgan import __version__
-from hamgan.cli import convert, doctor, evaluate, prepare, quickstart, sample, tpu_check, train
+from hamgan.cli import (
+    convert,
+    directions,
+    doctor,
+    evaluate,
+    invert,
+    neighbors,
+    prepare,
+    quickstart,
+    sample,
+    tpu_check,
+    train,
+)
 from hamgan.program import EXIT_USER_ERROR, exit_code_of, run_program
 
 COMMANDS = {
@@ -17,6 +29,9 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "sample": sample,
+    "invert": invert,
+    "directions": directions,
+    "neighbors": neighbors,
     "convert": convert,
     "tpu-check": tpu_check,
     "doctor": doctor,

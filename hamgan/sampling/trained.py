@@ -4,6 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,10 @@ from hamgan.runs.checkpoints import (
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.grids import to_uint8
 from hamgan.sampling.sampler import Sampler
+
+if TYPE_CHECKING:
+    from hamgan.sampling.directions import Directions
+    from hamgan.sampling.inversion import Inversion
 
 WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
 
@@ -143,6 +148,39 @@ class Run:
             raise UserError("classes must name at least one class, found none")
         sampler = Sampler(self.generator, seed=seed, batch=min(batch, len(labels)), truncation=truncation)
         return np.concatenate([to_uint8(images) for images in sampler.batches(labels)])
+
+    def invert(self, image: str | np.ndarray, **options: Any) -> "Inversion":
+        """Finds the latent vector and the class whose generated image is most similar to a given image.
+
+        Args:
+            image: path of a picture, or image, uint8 or float in [-1, 1], shape
+                ``(resolution, resolution, channels)``.
+            options: ``classes``, ``classifier``, ``starts``, ``steps`` and more, see
+                :func:`hamgan.sampling.inversion.invert`.
+
+        Raises:
+            UserError: if the picture cannot be read, a class does not exist or an argument is out of range.
+        """
+        from hamgan.sampling.inversion import invert
+
+        return invert(self, image, **options)
+
+    def directions(self, method: str = "sefa", **options: Any) -> "Directions":
+        """Finds directions of the latent space along which images change most.
+
+        Args:
+            method: "sefa" or "ganspace".
+            options: ``num``, ``classes`` and ``seed``, see :func:`hamgan.sampling.directions.find_directions`.
+
+        Returns:
+            Unit vectors, ``(k, z_dim)``, and the importance of each.
+
+        Raises:
+            UserError: if the method or a class does not exist, or an argument is out of range.
+        """
+        from hamgan.sampling.directions import find_directions
+
+        return find_directions(self, method=method, **options)
 
 
 def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -> Run:
