@@ -57,7 +57,7 @@ def _histogram(found: NearestTrainingImages) -> str:
     figure = Figure(figsize=_FIGURE_INCHES, layout="constrained")
     axes = figure.subplots()
     sets = {"samples": found.distances[:, 0], "validation images": found.validation_distances}
-    bins = np.histogram_bin_edges(np.concatenate(list(sets.values())), _BINS)
+    bins = np.histogram_bin_edges(np.concatenate(list(sets.values())), _BINS).tolist()
     for name, distances in sets.items():
         axes.hist(
             distances,

@@ -54,6 +54,14 @@ OPTIONS = {
     ),
     "tpu-check": ("--preset", "--topology", "--precision", "--override"),
     "sample": ("--run", "--checkpoint", "--weights", "--out", "--classes", "--per_class", "--seed"),
+    "invert": (
+        *("--run", "--checkpoint", "--weights", "--out", "--class", "--classifier", "--starts", "--steps", "--seed"),
+    ),
+    "directions": ("--run", "--checkpoint", "--weights", "--out", "--method", "--num", "--classes", "--seed"),
+    "neighbors": (
+        *("--run", "--checkpoint", "--weights", "--out", "--classifier", "--num", "--neighbors", "--num_real"),
+        *("--seed", "--truncation", "--cache_dir", "--data_dir"),
+    ),
     "convert": ("--official", "--to-official", "--out", "--preset", "--override", "--run", "--checkpoint", "--weights"),
 }
 
@@ -184,6 +192,17 @@ def test_the_preset_may_be_repeated_without_the_data_folder(run_path):
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--checkpoint", "all"], "one checkpoint"),
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--per_class", "0"], "must be positive"),
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--seed", "-1"], "--seed must be in"),
+        (["invert", "{tmp}/x.png", "--run", "{run}", "--out", "{tmp}", "--classifier", "none"], "cannot read"),
+        (["invert", "x.png", "--run", "{tmp}/x", "--out", "{tmp}/y"], "no run in"),
+        (["invert", "x.png", "--run", "{run}", "--out", "{run}/config.json/y"], "config.json is a file"),
+        (["invert", "x.png", "--run", "{run}", "--out", "{tmp}", "--classifier", "{tmp}/z"], "cannot be loaded"),
+        (["invert", "x.png", "--run", "{run}", "--out", "{tmp}", "--starts", "0"], "a positive whole number"),
+        (["directions", "--run", "{run}", "--out", "{tmp}", "--method", "pca"], "sefa or ganspace, found 'pca'"),
+        (["directions", "--run", "{run}", "--out", "{tmp}", "--num", "7"], "must be in 1-6"),
+        (["directions", "--run", "{run}", "--out", "{tmp}", "--classes", "nine"], "unknown class 'nine'"),
+        (["neighbors", "--run", "{run}", "--out", "{tmp}"], "is a folder, expected a file"),
+        (["neighbors", "--run", "{run}", "--out", "{tmp}/y.html", "--classifier", "{tmp}/z"], "cannot be loaded"),
+        (["neighbors", "--run", "{run}", "--out", "{tmp}/y.html", "--truncation", "0"], "must be positive, found 0"),
         (["prepare", "digitz"], "invalid choice: 'digitz'"),
         (["prepare", "classifier", "--dataset", "x", "--resolution", "8", "--out", "{tmp}"], "choose another --out"),
         (["prepare", "folder", "--source", "{tmp}", "--name", "mnist"], "'mnist' is a data set of TFDS or HamGAN"),
