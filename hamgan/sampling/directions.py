@@ -1,6 +1,7 @@
 """Directions of the latent space along which images change most."""
 
 import io
+import math
 import os
 import zipfile
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ STEPS = (-3, -2, -1, 0, 1, 2, 3)
 """Distances of the pictures of a strip from its center, in standard deviations of the latent vectors."""
 ROWS = 4
 FILE_NAME = "directions.npz"
-_GANSPACE_BATCH = 200
+_GANSPACE_BATCH = 128
 _GANSPACE_BATCHES = 10
 _SMALLEST_PICTURE = 64
 
@@ -117,20 +118,23 @@ def _ganspace(generator: Generator, num: int, labels: Sequence[int], seed: int) 
 
     @tf.function
     def activations(z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        stem = tf.reshape(generator.dense(z, training=False), (-1, *generator.stem_shape))
+        stem = generator.dense(tf.cast(z, generator.compute_dtype), training=False)
+        stem = tf.reshape(stem, (-1, *generator.stem_shape))
         hidden = tf.reshape(generator.blocks[0](stem, labels, training=False), (len(z), -1))
         return hidden - tf.reduce_mean(hidden, axis=0)
 
-    def batch(index: int) -> tuple[np.ndarray, np.ndarray]:
-        first = index * _GANSPACE_BATCH
-        z = random_streams.draw("normal", key, first=first, count=_GANSPACE_BATCH, shape=(generator.z_dim,))
-        # One class a batch, so that its mean is that of the class.
-        label = labels[index % len(labels)]
-        return z.numpy(), activations(z, tf.fill((_GANSPACE_BATCH,), label)).numpy()
+    # As many as IncrementalPCA needs for all directions.
+    count = max(_GANSPACE_BATCH, generator.z_dim)
 
-    indices = range(max(_GANSPACE_BATCHES, len(labels)))
-    # z has no more directions than dimensions, but more components make a better estimate of the first ones.
-    components = IncrementalPCA(n_components=min(_GANSPACE_BATCH, generator.z_dim))
+    def batch(index: int) -> tuple[np.ndarray, np.ndarray]:
+        z = random_streams.draw("normal", key, first=index * count, count=count, shape=(generator.z_dim,))
+        # One class a batch, so that its mean is that of the class.
+        return z.numpy(), activations(z, tf.fill((count,), labels[index % len(labels)])).numpy()
+
+    # Equally many of each class.
+    indices = range(math.ceil(_GANSPACE_BATCHES / len(labels)) * len(labels))
+    # The more components are kept between batches, the better the first ones.
+    components = IncrementalPCA(n_components=generator.z_dim)
     for index in tqdm(indices, desc="Principal components", leave=False):
         components.partial_fit(batch(index)[1])
     regression = np.zeros((num, generator.z_dim))
@@ -143,7 +147,6 @@ def _ganspace(generator: Generator, num: int, labels: Sequence[int], seed: int) 
 
 _Method = Callable[[Generator, int, Sequence[int], int], tuple[np.ndarray, np.ndarray]]
 _METHODS: dict[str, _Method] = {"sefa": _sefa, "ganspace": _ganspace}
-METHODS = tuple(_METHODS)
 
 
 def direction_strip(

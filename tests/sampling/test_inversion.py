@@ -140,3 +140,10 @@ def test_the_command_says_that_there_is_no_classifier(tiny_run, tmp_path, capsys
     arguments = ["invert", str(picture), "--run", tiny_run, "--out", str(tmp_path), "--class", "7", "--steps", "1"]
     assert main([*arguments, "--starts", "1", "--classifier", "none"]) == 0
     assert "feature distance none, without a classifier" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_nine_of_ten_generated_digits_are_reconstructed_with_25_db():
+    run = hamgan.load("digits")
+    results = [(seed % 10, invert(run, run.sample([seed % 10], seed=seed)[0])) for seed in range(1, 11)]
+    assert sum(result.psnr >= 25 and result.label == label for label, result in results) >= 9
