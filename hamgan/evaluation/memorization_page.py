@@ -19,6 +19,7 @@ _FIGURE_INCHES = (7.0, 3.2)
 _STYLE = """<style>
 .neighbors { border-spacing: 0; }
 .neighbors td { padding: .3rem; text-align: center; font-size: .85rem; color: #555; vertical-align: top; }
+.neighbors th { font-size: .85rem; text-align: left; padding: .3rem; }
 .neighbors td:first-child { padding-right: 1.5rem; }
 .neighbors img { width: 6rem; height: 6rem; image-rendering: pixelated; display: block; margin: auto; }
 .histogram svg { width: 100%; max-width: 44rem; height: auto; }
@@ -83,9 +84,11 @@ def _rows(found: NearestTrainingImages, samples: Sequence[int]) -> str:
         cells = [_cell(found.images[sample], f"sample {sample}", found.class_names[found.labels[sample]])]
         for index, distance in zip(found.indices[sample].tolist(), found.distances[sample], strict=True):
             name = found.class_names[found.training_labels[index]]
-            cells.append(_cell(found.training_images[index], f"training image {index}", f"{name} · {distance:.3g}"))
+            cells.append(_cell(found.training_images[index], f"training image {index}", f"{name} · {distance:#.3g}"))
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<table class="neighbors">{"".join(rows)}</table>'
+    columns = found.indices.shape[1]
+    header = f'<tr><th>sample</th><th colspan="{columns}">nearest training images: class and distance</th></tr>'
+    return f'<table class="neighbors">{header}{"".join(rows)}</table>'
 
 
 def _cell(image: np.ndarray, alt: str, caption: str) -> str:
