@@ -204,7 +204,8 @@ def write_directions(
         Paths of the files: ``directions.npz`` and ``direction_01.png`` to ``direction_NN.png``.
 
     Raises:
-        UserError: as :func:`find_directions`, or if the files cannot be written.
+        UserError: as :func:`find_directions`.
+        OSError, tf.errors.OpError: if the files cannot be written.
     """
     found = find_directions(run, method=method, num=num, classes=classes, seed=seed)
     paths = [os.path.join(folder, FILE_NAME)]

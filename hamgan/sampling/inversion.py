@@ -1,5 +1,6 @@
 """Inversion: the latent vector and the class whose generated image is most similar to a given image."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -115,8 +116,8 @@ def invert(
         seed: seed of the starts and the initial bases.
 
     Raises:
-        UserError: if the picture cannot be read, a class does not exist or an argument is out of range, or there are
-            too many classes to try.
+        UserError: if the picture cannot be read, a class does not exist, an argument is out of range, there are too
+            many classes to try, or the classifier has no gradient.
 
     Reference: Zhu et al., Generative Visual Manipulation on the Natural Image Manifold (ECCV 2016), section 3.1, for
     the loss; Karras et al., Analyzing and Improving the Image Quality of StyleGAN (CVPR 2020), appendix D, for the
@@ -217,8 +218,22 @@ class _Problem:
         self._inputs = self._generator.draw_inputs(key, count=1, labels=tf.zeros(1, tf.int32))
         self.target_outputs = None if classifier is None else classifier(self._target[tf.newaxis])
         if self.target_outputs is not None:
+            self._check_gradient()
             self._features = tf.stop_gradient(self.target_outputs["pool_3"])
             self._squared_norm = tf.maximum(tf.reduce_sum(self._features**2), keras.config.epsilon())
+
+    def _check_gradient(self) -> None:
+        """Raises UserError if the features have no gradient: their part of the loss would be ignored silently."""
+        gradient = None
+        with contextlib.suppress(LookupError), tf.GradientTape() as tape:
+            images = self._target[tf.newaxis]
+            tape.watch(images)
+            gradient = tape.gradient(self._classifier(images)["pool_3"], images)  # type: ignore[misc]
+        if gradient is None:
+            raise UserError(
+                "the features of the classifier have no gradient with respect to its images; export the classifier as a "
+                "SavedModel with gradients, or pass --classifier none"
+            )
 
     def random_latents(self, count: int) -> np.ndarray:
         """Draws starts, float32, shape ``(count, z_dim)``."""

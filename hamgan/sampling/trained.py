@@ -158,8 +158,18 @@ class Run:
             options: ``classes``, ``classifier``, ``starts``, ``steps`` and more, see
                 :func:`hamgan.sampling.inversion.invert`.
 
+        Returns:
+            The latent vector (``latents``), the class (``label``), the reconstruction (uint8), ``psnr`` in dB and more.
+
         Raises:
             UserError: if the picture cannot be read, a class does not exist or an argument is out of range.
+
+        Example:
+            >>> import hamgan
+            >>> run = hamgan.load("runs/digits")
+            >>> result = run.invert(run.sample(["7"])[0], classes=["7", "1"], steps=100)
+            >>> result.label, result.latents.z.shape
+            (7, (1, 12))
         """
         from hamgan.sampling.inversion import invert
 
@@ -173,10 +183,15 @@ class Run:
             options: ``num``, ``classes`` and ``seed``, see :func:`hamgan.sampling.directions.find_directions`.
 
         Returns:
-            Unit vectors, ``(k, z_dim)``, and the importance of each.
+            Unit vectors, ``(k, z_dim)``, the importance of each, ``(k,)``, and the method.
 
         Raises:
             UserError: if the method or a class does not exist, or an argument is out of range.
+
+        Example:
+            >>> import hamgan
+            >>> hamgan.load("runs/digits").directions("sefa", num=3).directions.shape
+            (3, 12)
         """
         from hamgan.sampling.directions import find_directions
 

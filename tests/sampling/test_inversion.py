@@ -89,6 +89,14 @@ def test_a_classifier_of_the_same_classes_chooses_those_to_try(run, target, monk
         invert(run, target, starts=1, steps=1)
 
 
+def test_a_classifier_without_gradient_is_refused(run, target):
+    def classifier(images):
+        return {name: tf.stop_gradient(value) for name, value in colors(images).items()}
+
+    with pytest.raises(UserError, match="have no gradient"):
+        invert(run, target, classes=[4], classifier=classifier, **FEW)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
