@@ -231,8 +231,8 @@ class _Problem:
             gradient = tape.gradient(self._classifier(images)["pool_3"], images)  # type: ignore[misc]
         if gradient is None:
             raise UserError(
-                "the features of the classifier have no gradient with respect to its images; export the classifier as a "
-                "SavedModel with gradients, or pass --classifier none"
+                "the features of the classifier have no gradient with respect to its images; export the classifier with "
+                "gradients, or pass --classifier none"
             )
 
     def random_latents(self, count: int) -> np.ndarray:
