@@ -231,7 +231,7 @@ class _Problem:
             gradient = tape.gradient(self._classifier(images)["pool_3"], images)  # type: ignore[misc]
         if gradient is None:
             raise UserError(
-                "the features of the classifier have no gradient with respect to its images; export the classifier with "
+                "the features of the classifier have no gradient with respect to images; export it with "
                 "gradients, or pass --classifier none"
             )
 
