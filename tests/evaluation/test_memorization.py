@@ -100,6 +100,7 @@ def test_wrong_arguments_are_refused(trained_run, arguments, message):
         nearest_training_images(trained_run.path, **arguments)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page(trained_run, classifier_path, cache_dir, tmp_path, capsys):
     page = tmp_path / "neighbors.html"
     arguments = ["neighbors", "--run", trained_run.path, "--classifier", classifier_path, "--out", str(page)]
