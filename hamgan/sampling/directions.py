@@ -81,7 +81,7 @@ def find_directions(
         >>> import hamgan
         >>> from hamgan.sampling.directions import find_directions
         >>> find_directions(hamgan.load("runs/digits"), num=3).directions.shape
-        (3, 12)
+        (3, 6)
     """
     if method not in _METHODS:
         raise UserError(f"the method of directions must be {' or '.join(_METHODS)}, found '{method}'")

@@ -127,9 +127,9 @@ def invert(
         >>> import hamgan
         >>> from hamgan.sampling.inversion import invert
         >>> run = hamgan.load("runs/digits")
-        >>> result = invert(run, run.sample(["7"])[0], classes=["7"], steps=20)
+        >>> result = invert(run, run.sample(["7"])[0], classes=["7"], starts=2, steps=5)
         >>> result.latents.z.shape, result.label
-        ((1, 12), 7)
+        ((1, 6), 7)
     """
     _check(starts, steps, learning_rate, feature_weight, prior_weight, seed)
     model = run.config.model

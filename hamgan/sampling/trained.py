@@ -163,13 +163,6 @@ class Run:
 
         Raises:
             UserError: if the picture cannot be read, a class does not exist or an argument is out of range.
-
-        Example:
-            >>> import hamgan
-            >>> run = hamgan.load("runs/digits")
-            >>> result = run.invert(run.sample(["7"])[0], classes=["7", "1"], steps=100)
-            >>> result.label, result.latents.z.shape
-            (7, (1, 12))
         """
         from hamgan.sampling.inversion import invert
 
@@ -187,11 +180,6 @@ class Run:
 
         Raises:
             UserError: if the method or a class does not exist, or an argument is out of range.
-
-        Example:
-            >>> import hamgan
-            >>> hamgan.load("runs/digits").directions("sefa", num=3).directions.shape
-            (3, 12)
         """
         from hamgan.sampling.directions import find_directions
 
