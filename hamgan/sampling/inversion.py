@@ -146,7 +146,9 @@ def invert(
         few = min(starts, _STARTS_PER_CLASS)
         z = np.tile(problem.random_latents(few), (len(candidates), 1))
         labels = np.repeat(candidates, few)
-        z, losses = problem.minimize(z, labels, _STEPS_PER_CLASS, learning_rate, f"{len(candidates)} classes")
+        z, losses = problem.minimize(
+            z, labels, min(steps, _STEPS_PER_CLASS), learning_rate, f"{len(candidates)} classes"
+        )
         of_classes = losses.reshape(len(candidates), few).min(axis=1)
         class_losses = {candidate: float(loss) for candidate, loss in zip(candidates, of_classes, strict=True)}
         label = candidates[int(of_classes.argmin())]

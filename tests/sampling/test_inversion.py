@@ -11,7 +11,7 @@ from hamgan.random_streams import Purpose, fold
 from hamgan.sampling.inversion import Inversion, invert, write_inversion
 from hamgan.sampling.latents import Latents, read_latents
 
-FEW = {"starts": 2, "steps": 40}
+FEW = {"starts": 2, "steps": 25}
 
 
 @pytest.fixture(scope="module")
