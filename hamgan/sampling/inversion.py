@@ -96,7 +96,7 @@ def invert(
     constants. The learning rate rises over the first 5 % of the steps, and falls to 0 over the last 25 %.
 
     Several classes are first tried for a few steps each; the one with the lowest loss is optimised further. Where the
-    classifier has the classes of the run, only the five that it ranks highest are tried.
+    classifier has as many outputs as the run has classes, only the five that it ranks highest are tried.
 
     Initial bases are those of sample 0 of ``seed`` in all starts, so that the sampler generates the reconstruction from
     the latent vector and the same seed. The gradient with respect to z passes the last step of a decomposition only, as
