@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_output_folder("--out", arguments.out)
 
     import_tensorflow_quietly()
+    from hamgan.sampling.class_choice import parse_class_list
     from hamgan.sampling.directions import write_directions
     from hamgan.sampling.trained import load
 
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.out,
         method=arguments.method,
         num=arguments.num,
-        classes=arguments.classes and arguments.classes.split(","),
+        classes=None if arguments.classes is None else parse_class_list(arguments.classes, trained),
         seed=arguments.seed,
     )
     print(f"Directions of step {trained.step}  {paths[0]}")

@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     import_tensorflow_quietly()
     from hamgan.evaluation.classifier import classifier_or_none
+    from hamgan.sampling.class_choice import parse_class_list
     from hamgan.sampling.inversion import STARTS, STEPS, invert, write_inversion
     from hamgan.sampling.trained import load
 
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     result = invert(
         trained,
         arguments.image,
-        classes=None if arguments.classes == "all" else arguments.classes.split(","),
+        classes=None if arguments.classes == "all" else parse_class_list(arguments.classes, trained, option="--class"),
         classifier=classifier_or_none(arguments.classifier, trained.config.evaluation.classifier),
         starts=arguments.starts or STARTS,
         steps=arguments.steps or STEPS,
