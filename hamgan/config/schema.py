@@ -7,6 +7,7 @@ from hamgan.config.model import ModelConfig
 from hamgan.config.training import AugmentationConfig, RegularizationConfig, TrainConfig
 
 BATCH_NORM_MODES = ("moving", "batch", "standing")
+EVALUATION_BASES = ("random", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,9 @@ class EvaluationConfig:
     """Seed of the samples."""
     batch_norm: str = "moving"
     """Batch normalisation statistics of the generator: "moving" averages, "batch" or "standing" statistics."""
+    bases: str = "random"
+    """Initial bases of the generator's Hamburgers: "random" for each image, as in training, or "fixed", as in exported
+    models."""
     standing_passes: int = 16
     """Number of batches that standing statistics are averaged over."""
     truncation: float | None = None
@@ -69,6 +73,7 @@ class EvaluationConfig:
             self.batch_norm in BATCH_NORM_MODES,
             f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, found '{self.batch_norm}'",
         )
+        require(self.bases in EVALUATION_BASES, f"bases must be {' or '.join(EVALUATION_BASES)}, found '{self.bases}'")
         require(self.truncation is None or self.truncation > 0, f"truncation must be positive, found {self.truncation}")
         for name in ("neighbors_samples", "bootstrap"):
             value = getattr(self, name)

@@ -105,6 +105,7 @@ def fakes_card(config: ExperimentConfig, weights: str, class_counts: Sequence[in
         "weights": weights,
         **_labels_card(config.train.label_distribution, class_counts),
         "batch_norm": batch_norm,
+        **_bases_card(settings.bases),
         "truncation": settings.truncation,
         "seed": settings.seed,
         "resolution": config.model.resolution,
@@ -139,3 +140,8 @@ def extras_of(config: ExperimentConfig) -> dict[str, Any]:
     """Returns the settings that request additional scores."""
     settings = dataclasses.asdict(config.evaluation)
     return {name: settings[name] for name in EXTRAS}
+
+
+def _bases_card(bases: str) -> dict[str, Any]:
+    """Returns the entry for the initial bases; none for random ones, as in earlier cards."""
+    return {} if bases == "random" else {"bases": bases}

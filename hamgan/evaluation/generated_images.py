@@ -36,6 +36,7 @@ def evaluation_sampler(
         truncation=settings.truncation,
         class_counts=class_counts,
         statistics="batch" if settings.batch_norm == "batch" else "moving",
+        bases=settings.bases,
         postprocess=postprocess,
     )
 

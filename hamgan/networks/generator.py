@@ -150,10 +150,10 @@ class Generator(Network):
         seed: int | tf.Tensor,
         *,
         first: int | tf.Tensor = 0,
-        count: int,
+        count: int | tf.Tensor,
         labels: tf.Tensor | None = None,
         class_counts: Sequence[int] | None = None,
-        truncation: float | None = None,
+        truncation: float | tf.Tensor | None = None,
     ) -> GeneratorInputs:
         """Draws the inputs of images ``first`` to ``first + count - 1``.
 

@@ -11,6 +11,7 @@ from hamgan import random_streams
 from hamgan.distribution.replicas import on_all_replicas
 from hamgan.layers.batch_normalization import EvaluationStatistics
 from hamgan.layers.class_lookup import class_labels
+from hamgan.layers.fixed_bases import fixed_initial_bases
 from hamgan.networks import Generator
 from hamgan.random_streams import Purpose
 from hamgan.sampling.grids import image_grid
@@ -33,6 +34,8 @@ class Sampler:
         class_counts: number of images of each class, in proportion to which random labels are drawn; None draws all
             classes equally often.
         statistics: batch normalisation statistics: "moving" or "batch".
+        bases: initial bases: "random" for each image, or "fixed" as in the model that
+            :func:`hamgan.layers.fix_bases` returns.
         postprocess: function that replicas apply to the float32 images, such as a classifier. It returns a nest of
             tensors with one row per image.
 
@@ -62,6 +65,7 @@ class Sampler:
         truncation: float | None = None,
         class_counts: Sequence[int] | None = None,
         statistics: EvaluationStatistics = "moving",
+        bases: str = "random",
         postprocess: Callable[[tf.Tensor], Any] = tf.identity,
     ) -> None:
         random_streams.check_truncation(truncation)
@@ -71,6 +75,7 @@ class Sampler:
         self.class_counts = class_counts
         self.statistics = statistics
         self.postprocess = postprocess
+        self._fixed_bases = fixed_initial_bases(generator) if bases == "fixed" else None
         self._key = random_streams.fold(seed, Purpose.SAMPLES)
         self._generate_on_all_replicas = on_all_replicas(strategy or tf.distribute.get_strategy(), self._generate)
 
@@ -85,6 +90,9 @@ class Sampler:
             self._key, first=indices[0], count=labels.shape[0], labels=labels, truncation=self.truncation
         )
         inputs = inputs if z is None else inputs._replace(z=z)
+        if self._fixed_bases is not None:
+            tiled = tuple(tf.tile(bases, (labels.shape[0], 1, 1)) for bases in self._fixed_bases)
+            inputs = inputs._replace(initial_bases=tiled)
         mixture = {} if class_weights is None else {"class_weights": class_weights}
         images = self.generator(*inputs, training=False, statistics=self.statistics, **mixture)
         return self.postprocess(tf.cast(images, tf.float32))

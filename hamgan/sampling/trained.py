@@ -34,6 +34,7 @@ from hamgan.sampling.sample_stream import SampleStream
 
 if TYPE_CHECKING:
     from hamgan.sampling.directions import Directions
+    from hamgan.sampling.export.report import ExportedFile
     from hamgan.sampling.inversion import Inversion
 
 WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
@@ -284,6 +285,45 @@ class Run:
         from hamgan.sampling.directions import find_directions
 
         return find_directions(self, method=method, **options)
+
+    def export(
+        self,
+        out: str,
+        *,
+        formats: Sequence[str] = ("savedmodel", "keras", "tflite", "onnx"),
+        bases: str = "fixed",
+        license_id: str = "unknown",
+    ) -> "list[ExportedFile]":
+        """Exports the generator to files that run elsewhere, with a picture and a model card.
+
+        Each file is loaded again and compared with the Keras model. The folder appears only when all of them agree.
+
+        Args:
+            out: new or empty local folder.
+            formats: formats of the files: "savedmodel", "keras", "tflite" and "onnx". ONNX needs ``hamgan[onnx]``.
+            bases: initial bases of functions of z and labels: "fixed", or "random" in each call, which TFLite and ONNX
+                do not support. The SavedModel's ``sample`` draws bases from its seed, as :meth:`sample` does.
+            license_id: license of the weights for the model card, an identifier of the Hugging Face Hub.
+
+        Returns:
+            For each file, its format, name, size in bytes, largest difference from the images of the Keras model, and
+            CPU time per image.
+
+        Raises:
+            UserError: if an argument is invalid, the folder contains files, or a package is missing.
+            FailedError: if images of a file differ from those of the Keras model by more than 1e-4.
+
+        Reference: Mitchell et al., Model Cards for Model Reporting (FAT* 2019).
+
+        Example:
+            >>> import hamgan
+            >>> run = hamgan.load("runs/digits")
+            >>> [file.file for file in run.export("exported", formats=["savedmodel", "keras"])]
+            ['saved_model', 'generator.keras']
+        """
+        from hamgan.sampling.export import export
+
+        return export(self, out, formats=formats, bases=bases, license_id=license_id)
 
 
 def load(path: str, *, checkpoint: str = "latest", weights: str | None = None) -> Run:
