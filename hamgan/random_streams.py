@@ -39,6 +39,8 @@ class Purpose(enum.IntEnum):
     CONSISTENCY_REAL = 14
     CONSISTENCY_FAKE = 15
     LOGIT_PROBE = 16
+    DIRECTIONS = 17
+    INVERSION = 18
 
 
 def non_negative(number: int) -> int:

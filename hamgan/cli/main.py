@@ -10,10 +10,13 @@ import absl.logging
 from hamgan import __version__
 from hamgan.cli import (
     convert,
+    directions,
     doctor,
     evaluate,
     export,
     interpolate,
+    invert,
+    neighbors,
     prepare,
     quickstart,
     sample,
@@ -30,6 +33,9 @@ COMMANDS = {
     "evaluate": evaluate,
     "sample": sample,
     "interpolate": interpolate,
+    "invert": invert,
+    "directions": directions,
+    "neighbors": neighbors,
     "score": score,
     "export": export,
     "convert": convert,

@@ -217,7 +217,7 @@ class Evaluator:
         # All processes compute it once, but only the chief keeps it.
         if not self._real_is_made:
             data = self.config.data
-            validation, train = (self._real_features(split) for split in (data.validation_split, data.train_split))
+            validation, train = (self.real_features(split) for split in (data.validation_split, data.train_split))
             if validation is not None and train is not None:
                 self._real = RealReference(
                     validation,
@@ -228,7 +228,11 @@ class Evaluator:
             self._real_is_made = True
         return self._real
 
-    def _real_features(self, split: str) -> Features | None:
+    def real_features(self, split: str) -> Features | None:
+        """Returns the features of the real images of a split, in stored order; computed once and cached on disk.
+
+        None in processes other than the chief.
+        """
         count = self._count(split)
         model = self.config.model
 

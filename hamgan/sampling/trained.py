@@ -4,7 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -33,7 +33,9 @@ from hamgan.sampling.sample_settings import SampleSettings
 from hamgan.sampling.sample_stream import SampleStream
 
 if TYPE_CHECKING:
+    from hamgan.sampling.directions import Directions
     from hamgan.sampling.export.report import ExportedFile
+    from hamgan.sampling.inversion import Inversion
 
 WEIGHTS = {"ema": EMA_NAME, "raw": "generator"}
 
@@ -247,6 +249,42 @@ class Run:
             rows=rows,
             batch=batch,
         )
+
+    def invert(self, image: str | np.ndarray, **options: Any) -> "Inversion":
+        """Finds the latent vector and the class whose generated image is most similar to a given image.
+
+        Args:
+            image: path of a picture, or image, uint8 or float in [-1, 1], shape
+                ``(resolution, resolution, channels)``.
+            options: ``classes``, ``classifier``, ``starts``, ``steps`` and more, see
+                :func:`hamgan.sampling.inversion.invert`.
+
+        Returns:
+            The latent vector (``latents``), the class (``label``), the reconstruction (uint8), ``psnr`` in dB and more.
+
+        Raises:
+            UserError: if the picture cannot be read, a class does not exist or an argument is out of range.
+        """
+        from hamgan.sampling.inversion import invert
+
+        return invert(self, image, **options)
+
+    def directions(self, method: str = "sefa", **options: Any) -> "Directions":
+        """Finds directions of the latent space along which images change most.
+
+        Args:
+            method: "sefa" or "ganspace".
+            options: ``num``, ``classes`` and ``seed``, see :func:`hamgan.sampling.directions.find_directions`.
+
+        Returns:
+            Unit vectors, ``(k, z_dim)``, the importance of each, ``(k,)``, and the method.
+
+        Raises:
+            UserError: if the method or a class does not exist, or an argument is out of range.
+        """
+        from hamgan.sampling.directions import find_directions
+
+        return find_directions(self, method=method, **options)
 
     def export(
         self,
