@@ -105,11 +105,11 @@ def check_truncation(truncation: float | tf.Tensor | None) -> None:
 
 def _normal_mass(bound: float | tf.Tensor) -> float | tf.Tensor:
     """Returns the probability that a standard normal number is in [-bound, bound]."""
-    if not tf.is_tensor(bound):
-        return math.erf(bound / math.sqrt(2.0))
-    # TensorFlow's erf(inf) is NaN.
-    finite = tf.minimum(tf.cast(bound, tf.float64), _LARGEST_BOUND)
-    return tf.cast(tf.math.erf(finite / math.sqrt(2.0)), tf.float32)
+    if tf.is_tensor(bound):
+        # TensorFlow's erf(inf) is NaN.
+        finite = tf.minimum(tf.cast(bound, tf.float64), _LARGEST_BOUND)
+        return tf.cast(tf.math.erf(finite / math.sqrt(2.0)), tf.float32)
+    return math.erf(bound / math.sqrt(2.0))
 
 
 def draw(
