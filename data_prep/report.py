@@ -100,7 +100,7 @@ class Report:
         """Returns the report as an HTML page."""
         summary = " · ".join(
             [f"{split.prepared:,} {name} images" for name, split in self.splits.items()]
-            + [f"{len(self.serious):,} problems" if self.serious else "no problems"]
+            + [_counted(len(self.serious), "problem", "problems") if self.serious else "no problems"]
             + list(self.remarks)
         )
         sections = {"Splits": self._split_table(), "Problems": self._problem_sections(), **self.sections}
@@ -112,8 +112,9 @@ class Report:
         for name, split in self.splits.items():
             size = f"{split.num_bytes / 2**30:.1f} GiB" if split.num_bytes >= 2**30 else f"{split.num_bytes:,} bytes"
             lines.append(
-                f"{name:<12}{split.prepared:>11,} images in {np.count_nonzero(split.found):,} classes, "
-                f"{len(split.shard_lengths):,} files, {size}"
+                f"{name:<12}{split.prepared:>11,} images in "
+                f"{_counted(int(np.count_nonzero(split.found)), 'class', 'classes')}, "
+                f"{_counted(len(split.shard_lengths), 'file', 'files')}, {size}"
             )
         return lines
 
@@ -180,3 +181,7 @@ def _heading(kind: str, count: int) -> str:
 
 def _description(problem: Problem) -> str:
     return f"{problem.where} ({problem.detail})" if problem.detail else problem.where
+
+
+def _counted(count: int, singular: str, plural: str) -> str:
+    return f"{count:,} {singular if count == 1 else plural}"

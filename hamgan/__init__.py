@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Run", "__version__", "evaluate", "layers", "load"]
+__all__ = ["Run", "__version__", "evaluate", "layers", "load", "nearest_training_images", "score"]
 
 if TYPE_CHECKING:
     from hamgan import layers
     from hamgan.evaluation.evaluate import evaluate
+    from hamgan.evaluation.memorization import nearest_training_images
+    from hamgan.evaluation.score_images import score
     from hamgan.sampling.trained import Run, load
 
 _HOMES = {
     "Run": "hamgan.sampling.trained",
     "evaluate": "hamgan.evaluation.evaluate",
     "load": "hamgan.sampling.trained",
+    "nearest_training_images": "hamgan.evaluation.memorization",
+    "score": "hamgan.evaluation.score_images",
 }
 
 

@@ -15,6 +15,8 @@ import tensorflow as tf
 _PHILOX = 1
 _NUMBERS_PER_COUNT = 4
 _MANTISSA_BITS = 23
+_LARGEST_BOUND = 10.0
+"""No normal number of 23 bits is larger."""
 
 
 class Purpose(enum.IntEnum):
@@ -37,6 +39,8 @@ class Purpose(enum.IntEnum):
     CONSISTENCY_REAL = 14
     CONSISTENCY_FAKE = 15
     LOGIT_PROBE = 16
+    DIRECTIONS = 17
+    INVERSION = 18
 
 
 def non_negative(number: int) -> int:
@@ -89,14 +93,23 @@ def _aligned(size: int) -> int:
     return math.ceil(size / _NUMBERS_PER_COUNT) * _NUMBERS_PER_COUNT
 
 
-def check_truncation(truncation: float | None) -> None:
-    """Checks that a truncation bound is positive.
+def check_truncation(truncation: float | tf.Tensor | None) -> None:
+    """Checks that a truncation bound is positive; the caller checks a tensor.
 
     Raises:
         ValueError: if the bound is zero, negative or NaN.
     """
-    if truncation is not None and not truncation > 0:
+    if truncation is not None and not tf.is_tensor(truncation) and not truncation > 0:
         raise ValueError(f"truncation must be positive, received {truncation}")
+
+
+def _normal_mass(bound: float | tf.Tensor) -> float | tf.Tensor:
+    """Returns the probability that a standard normal number is in [-bound, bound]."""
+    if not tf.is_tensor(bound):
+        return math.erf(bound / math.sqrt(2.0))
+    # TensorFlow's erf(inf) is NaN.
+    finite = tf.minimum(tf.cast(bound, tf.float64), _LARGEST_BOUND)
+    return tf.cast(tf.math.erf(finite / math.sqrt(2.0)), tf.float32)
 
 
 def draw(
@@ -106,7 +119,7 @@ def draw(
     first: int | tf.Tensor,
     count: int | tf.Tensor,
     shape: tuple[int, ...],
-    truncation: float | None = None,
+    truncation: float | tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Draws random numbers for examples ``first`` to ``first + count - 1`` of a batch.
 
@@ -118,7 +131,8 @@ def draw(
         shape: shape of one example.
         truncation: bound t of the normal distribution truncated to [-t, t]. The result is
             sqrt(2) erfinv((2u - 1) erf(t / sqrt(2))) for the u of the untruncated number. Without rejection
-            sampling, each number keeps its place in the stream.
+            sampling, each number keeps its place in the stream. A scalar float32 tensor is allowed, and must be
+            positive; infinity does not truncate.
 
     Returns:
         Random numbers, float32, shape ``(count, *shape)``.
@@ -145,7 +159,7 @@ def draw(
         centered = (2.0 * integers + 1.0) * 2.0**-_MANTISSA_BITS - 1.0
         if truncation is None:
             return math.sqrt(2.0) * tf.math.erfinv(centered)
-        numbers = math.sqrt(2.0) * tf.math.erfinv(centered * math.erf(truncation / math.sqrt(2.0)))
+        numbers = math.sqrt(2.0) * tf.math.erfinv(centered * _normal_mass(truncation))
         # Rounding can move the outermost numbers past the bound.
         return tf.clip_by_value(numbers, -truncation, truncation)
     raise ValueError(f"distribution must be 'normal' or 'uniform', received {distribution!r}")

@@ -159,3 +159,11 @@ def test_purposes_are_distinct():
 def test_unknown_distribution_is_rejected():
     with pytest.raises(ValueError, match="'normal' or 'uniform', received 'gamma'"):
         random_streams.draw("gamma", KEY, first=0, count=1, shape=(4,))
+
+
+@pytest.mark.parametrize("truncation", [None, 0.7, 4.0])
+def test_a_truncation_may_be_a_tensor(truncation):
+    bound = tf.constant(np.inf if truncation is None else truncation, tf.float32)
+    drawn = random_streams.draw("normal", KEY, first=1, count=5, shape=(7,), truncation=bound)
+    expected = random_streams.draw("normal", KEY, first=1, count=5, shape=(7,), truncation=truncation)
+    np.testing.assert_allclose(drawn, expected, rtol=1e-6)

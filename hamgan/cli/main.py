@@ -8,7 +8,22 @@ from typing import Any, NoReturn
 import absl.logging
 
 from hamgan import __version__
-from hamgan.cli import convert, doctor, evaluate, prepare, quickstart, sample, tpu_check, train
+from hamgan.cli import (
+    convert,
+    directions,
+    doctor,
+    evaluate,
+    export,
+    interpolate,
+    invert,
+    neighbors,
+    prepare,
+    quickstart,
+    sample,
+    score,
+    tpu_check,
+    train,
+)
 from hamgan.program import EXIT_USER_ERROR, exit_code_of, run_program
 
 COMMANDS = {
@@ -17,6 +32,12 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "sample": sample,
+    "interpolate": interpolate,
+    "invert": invert,
+    "directions": directions,
+    "neighbors": neighbors,
+    "score": score,
+    "export": export,
     "convert": convert,
     "tpu-check": tpu_check,
     "doctor": doctor,

@@ -42,6 +42,27 @@ def check_output(option: str, path: str) -> None:
         raise UserError(f"{option} {path}: cannot write into {folder}: {error.strerror}") from error
 
 
+def check_output_folder(option: str, path: str) -> None:
+    """Checks that files can be written into a folder, which may not exist yet, before the work whose result they hold.
+
+    Args:
+        option: name of the option that names the folder.
+        path: path of the folder; one in a bucket is not checked.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    if "://" in path:
+        return
+    existing = os.path.abspath(path)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise UserError(f"{option} {path}: {existing} is a file, expected a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {path}: cannot write into {existing}; choose another folder")
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds ``--run``."""
     parser.add_argument("--run", required=True, metavar="DIR", help="run folder")

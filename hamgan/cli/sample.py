@@ -1,51 +1,76 @@
-"""Write a picture of samples, one class per row.
+"""Draw samples: a picture, a folder with a file for each, or arrays.
 
 hamgan sample --run runs/digits --out digits.png
-hamgan sample --run runs/strong --classes 207,281,985 --per_class 8 --seed 7 --out dogs_cats_daisies.png
+hamgan sample --run runs/strong --out cats_and_daisies.png --classes 'tabby,tiger cat,n02124075,985' --truncation 0.7
+hamgan sample --run runs/strong --out samples/ --num 50000
+hamgan sample --run runs/strong --out samples.npz --num 50000
+
+Run the command for a folder again to resume it.
 """
 
 import argparse
 
 from hamgan.cli.options import add_checkpoint, add_run, check_output
-from hamgan.config.class_lists import parse_classes
-from hamgan.errors import UserError
+from hamgan.config import BATCH_NORM_MODES
 from hamgan.program import import_tensorflow_quietly
+from hamgan.sampling.output_kind import output_kind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
     add_checkpoint(parser, "latest, best, or a step")
-    parser.add_argument("--out", required=True, metavar="PNG", help="path of the picture")
     parser.add_argument(
-        "--classes", metavar="LIST", help="labels such as 0,3,7 or 0-9 (default: ten, spread over all classes)"
+        "--out",
+        required=True,
+        metavar="PATH",
+        help="a picture (.png, .jpg, .webp), a folder (a name that ends in / or has no ending), or arrays (.npz)",
     )
-    parser.add_argument("--per_class", type=int, default=10, metavar="N", help="number of images per row (default: 10)")
+    parser.add_argument(
+        "--classes",
+        metavar="LIST",
+        help="names, WordNet ids, labels such as 7 or '#7', and ranges such as 0-9, separated by commas; names with "
+        "commas in double quotes (default: ten, spread over all, in a picture; random labels in a folder or .npz)",
+    )
+    parser.add_argument("--num", type=int, metavar="N", help="number of samples in a folder or .npz (default: 1000)")
+    parser.add_argument(
+        "--per_class", type=int, metavar="N", help="number of samples per row of a picture (default: 10)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
+    parser.add_argument(
+        "--truncation", type=float, metavar="T", help="bound of the latent vectors; small: typical, less varied samples"
+    )
+    parser.add_argument(
+        "--batch_norm",
+        default="moving",
+        choices=BATCH_NORM_MODES,
+        help="batch normalisation statistics (default: moving averages)",
+    )
+    parser.add_argument("--latents", metavar="FILE", help="latent vectors to use, from an .npz file")
+    parser.add_argument("--batch", type=int, default=50, metavar="N", help="number of images per batch (default: 50)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
-    if arguments.per_class < 1:
-        raise UserError(f"--per_class must be positive, found {arguments.per_class}")
-    if not 0 <= arguments.seed < 2**31:
-        raise UserError(f"--seed must be in [0, 2^31), found {arguments.seed}")
-    check_output("--out", arguments.out)
+    if output_kind(arguments.out) != "folder":
+        check_output("--out", arguments.out)
 
     import_tensorflow_quietly()
-    import tensorflow as tf
 
-    from hamgan.files import write_atomically
-    from hamgan.sampling.grids import grid_classes, image_grid
+    from hamgan.sampling.class_choice import parse_class_list
     from hamgan.sampling.trained import load
 
     trained = load(arguments.run, checkpoint=arguments.checkpoint, weights=arguments.weights)
-    num_classes = trained.config.model.num_classes
-    classes = (
-        parse_classes(arguments.classes, num_classes, "--classes") if arguments.classes else grid_classes(num_classes)
+    saved = trained.save_samples(
+        arguments.out,
+        None if arguments.classes is None else parse_class_list(arguments.classes, trained),
+        num=arguments.num,
+        per_class=arguments.per_class,
+        seed=arguments.seed,
+        truncation=arguments.truncation,
+        batch_norm=arguments.batch_norm,
+        latents=arguments.latents,
+        batch=arguments.batch,
     )
-    images = trained.sample(classes, per_class=arguments.per_class, seed=arguments.seed)
-    names = [trained.class_names[label] for label in classes]
-    grid = image_grid(images, columns=arguments.per_class, row_names=names)
-    write_atomically(arguments.out, tf.io.encode_png(grid).numpy())
-    print(f"Samples of step {trained.step}  {arguments.out}")
+    resumed = f", {saved.total - saved.drawn:,} of them drawn before" if saved.drawn < saved.total else ""
+    print(f"{saved.total:,} samples of step {trained.step}{resumed}  {saved.path}")

@@ -1,25 +1,11 @@
 """Configuration of experiments: typed settings, presets and evaluation protocols."""
 
+from hamgan.config.context import CONTEXT_CONFIGS, ContextConfig, HamburgerConfig, SelfAttentionConfig
+from hamgan.config.fields import FROM_DATASET
+from hamgan.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
 from hamgan.config.overrides import differences, experiment_from_json, override, to_dict, to_json
-from hamgan.config.schema import (
-    BATCH_NORM_MODES,
-    CONTEXT_CONFIGS,
-    FROM_DATASET,
-    PRECISIONS,
-    TPU_PRECISIONS,
-    AugmentationConfig,
-    ContextConfig,
-    DataConfig,
-    DiscriminatorConfig,
-    EvaluationConfig,
-    ExperimentConfig,
-    GeneratorConfig,
-    HamburgerConfig,
-    ModelConfig,
-    RegularizationConfig,
-    SelfAttentionConfig,
-    TrainConfig,
-)
+from hamgan.config.schema import BATCH_NORM_MODES, DataConfig, EvaluationConfig, ExperimentConfig
+from hamgan.config.training import PRECISIONS, TPU_PRECISIONS, AugmentationConfig, RegularizationConfig, TrainConfig
 
 __all__ = [
     "BATCH_NORM_MODES",

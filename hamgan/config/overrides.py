@@ -8,8 +8,10 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hamgan.config.context import CONTEXT_CONFIGS, ContextConfig
+from hamgan.config.fields import may_be_from_dataset
 from hamgan.config.legacy import current_assignment, current_values
-from hamgan.config.schema import CONTEXT_CONFIGS, ContextConfig, ExperimentConfig, may_be_from_dataset
+from hamgan.config.schema import ExperimentConfig
 from hamgan.errors import UserError, did_you_mean
 
 _logger = logging.getLogger(__name__)

@@ -23,13 +23,13 @@ def on_all_replicas(strategy: tf.distribute.Strategy, function: Callable[..., An
     replicas = strategy.num_replicas_in_sync
 
     @tf.function(reduce_retracing=True)
-    def run(*shares: Any) -> Any:
+    def run(shares: tuple[Any, ...]) -> Any:
         return strategy.run(function, args=shares)
 
     def split_and_run(*arrays: np.ndarray) -> Any:
         count = len(arrays[0])
         if replicas == 1:
-            return tf.nest.map_structure(lambda tensor: tensor.numpy(), run(*map(tf.convert_to_tensor, arrays)))
+            return tf.nest.map_structure(lambda tensor: tensor.numpy(), run(tuple(map(tf.convert_to_tensor, arrays))))
         share = -(-count // replicas)
         rows = np.arange(share * replicas) % count
 
@@ -44,6 +44,6 @@ def on_all_replicas(strategy: tf.distribute.Strategy, function: Callable[..., An
                 return strategy.gather(value, axis=0).numpy()[:count]
             return np.concatenate([part.numpy() for part in strategy.experimental_local_results(value)])[:count]
 
-        return tf.nest.map_structure(collected, run(*map(distributed, arrays)))
+        return tf.nest.map_structure(collected, run(tuple(map(distributed, arrays))))
 
     return split_and_run

@@ -69,31 +69,7 @@ class CardMaker:
 
     def fakes_card(self, weights: str) -> dict[str, Any]:
         """Returns the part of the card that describes everything that affects the features of fakes."""
-        settings = self.config.evaluation
-        batch_norm = settings.batch_norm
-        if batch_norm != "moving":
-            passes = f"{settings.standing_passes} batches" if batch_norm == "standing" else "each batch"
-            batch_norm += f" ({passes} of {settings.batch})"
-        return {
-            "weights": weights,
-            **self._labels_card(),
-            "batch_norm": batch_norm,
-            "truncation": settings.truncation,
-            "seed": settings.seed,
-            "resolution": self.config.model.resolution,
-            **channels_card(self.config),
-            "classifier": self.classifier.card(),
-        }
-
-    def _labels_card(self) -> dict[str, Any]:
-        """Returns the entry for the distribution of labels; none for uniform labels, as in earlier cards."""
-        distribution = self.config.train.label_distribution
-        if distribution == "uniform":
-            return {}
-        if self.class_counts is None:
-            raise ValueError(f"train.label_distribution '{distribution}' requires class_counts, received None")
-        digest = hashlib.sha256(json.dumps(list(self.class_counts)).encode()).hexdigest()
-        return {"label_distribution": f"{distribution}, class counts {digest[:16]}"}
+        return {**fakes_card(self.config, weights, self.class_counts), "classifier": self.classifier.card()}
 
     def provenance(self) -> dict[str, Any]:
         """Returns a record of versions, batch size and location of the data, which do not affect scores."""
@@ -110,6 +86,41 @@ class CardMaker:
 
     def _images(self, split: str) -> int:
         return images_used(self.config, self.dataset, split)
+
+
+def fakes_card(config: ExperimentConfig, weights: str, class_counts: Sequence[int] | None = None) -> dict[str, Any]:
+    """Returns the entries of a card that describe how images are generated from given weights.
+
+    Args:
+        config: config of the run, with the settings of the evaluation.
+        weights: "ema" or "raw".
+        class_counts: class counts by which labels are drawn; None for uniform labels.
+    """
+    settings = config.evaluation
+    batch_norm = settings.batch_norm
+    if batch_norm != "moving":
+        passes = f"{settings.standing_passes} batches" if batch_norm == "standing" else "each batch"
+        batch_norm += f" ({passes} of {settings.batch})"
+    return {
+        "weights": weights,
+        **_labels_card(config.train.label_distribution, class_counts),
+        "batch_norm": batch_norm,
+        **_bases_card(settings.bases),
+        "truncation": settings.truncation,
+        "seed": settings.seed,
+        "resolution": config.model.resolution,
+        **channels_card(config),
+    }
+
+
+def _labels_card(distribution: str, class_counts: Sequence[int] | None) -> dict[str, Any]:
+    """Returns the entry for the distribution of labels; none for uniform labels, as in earlier cards."""
+    if distribution == "uniform":
+        return {}
+    if class_counts is None:
+        raise ValueError(f"train.label_distribution '{distribution}' requires class_counts, received None")
+    digest = hashlib.sha256(json.dumps(list(class_counts)).encode()).hexdigest()
+    return {"label_distribution": f"{distribution}, class counts {digest[:16]}"}
 
 
 def channels_card(config: ExperimentConfig) -> dict[str, Any]:
@@ -129,3 +140,8 @@ def extras_of(config: ExperimentConfig) -> dict[str, Any]:
     """Returns the settings that request additional scores."""
     settings = dataclasses.asdict(config.evaluation)
     return {name: settings[name] for name in EXTRAS}
+
+
+def _bases_card(bases: str) -> dict[str, Any]:
+    """Returns the entry for the initial bases; none for random ones, as in earlier cards."""
+    return {} if bases == "random" else {"bases": bases}

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +16,12 @@ from hamgan.data.preprocessing import with_channels
 from hamgan.errors import UserError, reason_of
 from hamgan.files import literal_path
 
+_logger = logging.getLogger(__name__)
+
 INCEPTION_SIZE = 299
 """Input height and width of TF-GAN's Inception, whose SavedModel leaves them open."""
 
+NO_CLASSIFIER = "none"
 OUTPUTS = ("logits", "pool_3")
 SERVING_SIGNATURE = "serving_default"
 RESIZE = "bilinear without antialiasing, float32 in [-1, 1], not quantised"
@@ -89,6 +93,25 @@ class Classifier:
     def card(self) -> dict[str, Any]:
         """Returns the entries of a protocol card that describe the classifier."""
         return {"handle": self.handle, "sha256": self.sha256, "image_size": self.image_size, "resize": RESIZE}
+
+
+def classifier_or_none(handle: str | None, recorded: str) -> Classifier | None:
+    """Loads a classifier for work that is also possible without one, only less good.
+
+    Args:
+        handle: TF-Hub handle or SavedModel, "none" for no classifier, or None for the recorded one.
+        recorded: handle in the config of the run. If it cannot be loaded, a warning says so.
+
+    Raises:
+        UserError: if ``handle`` names a classifier that cannot be loaded.
+    """
+    if handle is not None:
+        return None if handle == NO_CLASSIFIER else Classifier(handle)
+    try:
+        return Classifier(recorded)
+    except UserError as error:
+        _logger.warning("Without a classifier, pixels only: %s", error)
+        return None
 
 
 @contextlib.contextmanager

@@ -10,10 +10,12 @@ from typing import Any
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, override, protocols
+from hamgan.config.schema import EVALUATION_BASES
 from hamgan.distribution.strategies import agreed, is_chief, worker_failures_as_preemption
 from hamgan.errors import UserError
 from hamgan.evaluation.evaluator import Evaluator
 from hamgan.evaluation.features import DEFAULT_FOLDER
+from hamgan.layers.fixed_bases import decompositions
 from hamgan.runs.checkpoints import checkpoint_sha256
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.evaluation_results import ResultKey, key_of
@@ -100,6 +102,23 @@ def evaluate(
             for truncation in truncations
             for result in evaluate_checkpoints(evaluator.at_truncation(truncation), directory, checkpoints, weights)
         ]
+
+
+def evaluate_bases(run: Run, **arguments: Any) -> list[dict[str, Any]]:
+    """Scores a run's generator with random bases, and with the fixed bases of exported models.
+
+    Args:
+        run: loaded run.
+        arguments: arguments of :func:`evaluate`, without ``overrides``.
+
+    Returns:
+        The results of :func:`evaluate`, first those with random bases. A generator without bases has one result.
+
+    Raises:
+        UserError, FailedError, PreemptedError: as :func:`evaluate`.
+    """
+    kinds = EVALUATION_BASES if decompositions(run.generator) else ("random",)
+    return [result for bases in kinds for result in evaluate(run, overrides=[f"evaluation.bases={bases}"], **arguments)]
 
 
 @contextlib.contextmanager

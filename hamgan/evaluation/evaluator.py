@@ -2,40 +2,36 @@
 
 import copy
 import dataclasses
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from hamgan.config import ExperimentConfig
 from hamgan.config.class_lists import parse_classes
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.data.fitted_config import fitted_config
 from hamgan.data.preprocessing import PREPROCESSING
-from hamgan.distribution.replicas import on_all_replicas
-from hamgan.distribution.strategies import agreed, is_chief
-from hamgan.errors import PreemptedError, UserError, reason_of
+from hamgan.distribution.strategies import is_chief
+from hamgan.errors import UserError
 from hamgan.evaluation.card import CardMaker, channels_card, extras_of, images_used
 from hamgan.evaluation.classifier import Classifier
+from hamgan.evaluation.feature_extractor import FeatureExtractor
 from hamgan.evaluation.features import DEFAULT_FOLDER, Features, FeatureStore
+from hamgan.evaluation.generated_images import evaluation_sampler, prepare_batch_normalization
 from hamgan.evaluation.neighbors import DENSITY_NEIGHBORS
+from hamgan.evaluation.resizing import BILINEAR
 from hamgan.evaluation.row_blocks import all_finite
 from hamgan.evaluation.scores import RealReference, score_repeats
+from hamgan.evaluation.stored_features import Batches, stored_features, with_labels
 from hamgan.networks import Generator
 from hamgan.runs.checkpoints import checkpoint_sha256
-from hamgan.sampling.batch_statistics import set_standing_statistics
 from hamgan.sampling.sampler import Sampler
 from hamgan.sampling.trained import load_generator
 
 SMALLEST_COUNT = 2
 """Images that a covariance takes."""
-
-Batches = Iterator[tuple[dict[str, np.ndarray], np.ndarray]]
-"""Outputs of the classifier, and labels."""
 
 
 class Evaluator:
@@ -75,7 +71,7 @@ class Evaluator:
         self.intra_classes = _intra_classes(config)
         self._check_counts()
         self.classifier = Classifier(self.settings.classifier, self.strategy)
-        self._classify = on_all_replicas(self.strategy, self.classifier)
+        self._extractor = FeatureExtractor(self.classifier, BILINEAR, self.strategy, self.settings.batch)
         self._real: RealReference | None = None
         self._real_is_made = False
         self._generators: dict[str, Generator] = {}
@@ -168,21 +164,12 @@ class Evaluator:
         store = self._store(made_by, settings.num_samples * settings.repeats)
 
         def batches(first: int) -> Batches:
-            if settings.batch_norm == "standing":
-                set_standing_statistics(
-                    generator,
-                    seed=settings.seed,
-                    batch=settings.batch,
-                    passes=settings.standing_passes,
-                    strategy=self.strategy,
-                    truncation=settings.truncation,
-                    class_counts=self.class_counts,
-                )
+            prepare_batch_normalization(generator, settings, strategy=self.strategy, class_counts=self.class_counts)
             sampler = self._sampler(weights)
             labels = sampler.random_labels(settings.num_samples * settings.repeats - first, first=first)
-            return _with_labels(sampler.batches(labels, first=first), labels)
+            return with_labels(sampler.batches(labels, first=first), labels)
 
-        fakes = self._filled(store, settings.num_samples * settings.repeats, batches, "Fakes")
+        fakes = stored_features(store, settings.num_samples * settings.repeats, batches, "Fakes", self.strategy)
         if store is None or fakes is None or real is None:
             return None
         each = [
@@ -206,14 +193,11 @@ class Evaluator:
         """Returns the sampler of all checkpoints, so that it is compiled once."""
         key = (weights, self.settings.truncation)
         if key not in self._samplers:
-            self._samplers[key] = Sampler(
+            self._samplers[key] = evaluation_sampler(
                 self._generators[weights],
-                seed=self.settings.seed,
-                batch=self.settings.batch,
+                self.settings,
                 strategy=self.strategy,
-                truncation=self.settings.truncation,
                 class_counts=self.class_counts,
-                statistics="batch" if self.settings.batch_norm == "batch" else "moving",
                 postprocess=self.classifier,
             )
         return self._samplers[key]
@@ -229,37 +213,11 @@ class Evaluator:
         content = {**content, "classifier": classifier}
         return FeatureStore(self.cache_dir, content, count) if is_chief(self.strategy) else None
 
-    def _filled(
-        self, store: FeatureStore | None, count: int, batches: Callable[[int], Batches], what: str
-    ) -> Features | None:
-        """Fills a store from its last row on, with all processes."""
-        rows = agreed(self.strategy, store.rows if store is not None else 0)
-        if rows < count:
-            with tqdm(
-                total=count,
-                initial=rows,
-                desc=what,
-                unit="img",
-                leave=False,
-                mininterval=0.5 if sys.stderr.isatty() else 30.0,
-                disable=store is None,
-            ) as progress:
-                try:
-                    for outputs, labels in batches(rows):
-                        if store is not None:
-                            store.append(outputs["logits"], outputs["pool_3"], labels)
-                            progress.update(len(labels))
-                except (KeyboardInterrupt, PreemptedError):
-                    if store is not None:
-                        store.save()
-                    raise
-        return None if store is None else store.features()
-
     def _real_reference(self) -> RealReference | None:
         # All processes compute it once, but only the chief keeps it.
         if not self._real_is_made:
             data = self.config.data
-            validation, train = (self._real_features(split) for split in (data.validation_split, data.train_split))
+            validation, train = (self.real_features(split) for split in (data.validation_split, data.train_split))
             if validation is not None and train is not None:
                 self._real = RealReference(
                     validation,
@@ -270,7 +228,11 @@ class Evaluator:
             self._real_is_made = True
         return self._real
 
-    def _real_features(self, split: str) -> Features | None:
+    def real_features(self, split: str) -> Features | None:
+        """Returns the features of the real images of a split, in stored order; computed once and cached on disk.
+
+        None in processes other than the chief.
+        """
         count = self._count(split)
         model = self.config.model
 
@@ -285,7 +247,7 @@ class Evaluator:
             )
             with self.dataset.reading(split):
                 for images, labels in images_and_labels.as_numpy_iterator():
-                    yield self._outputs(images), labels
+                    yield self._extractor.of_batch(images), labels
 
         store = None
         if is_chief(self.strategy):
@@ -297,7 +259,7 @@ class Evaluator:
                 "classifier": self.classifier.card(),
             }
             store = self._store(content, count)
-        features = self._filled(store, count, batches, f"Real images, {split}")
+        features = stored_features(store, count, batches, f"Real images, {split}", self.strategy)
         if features is not None and not (all_finite(features.logits) and all_finite(features.pool_3)):
             raise UserError(
                 f"classifier {self.classifier.handle} returns values that are not finite for the real images of split "
@@ -305,24 +267,6 @@ class Evaluator:
                 f"features in {self.cache_dir}"
             )
         return features
-
-    def _outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Classifies real images, which are the first images that the classifier sees."""
-        try:
-            return self._classify(images)
-        except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
-            raise UserError(
-                f"classifier {self.classifier.handle} cannot classify {len(images)} images of "
-                f"{self.classifier.image_size}x{self.classifier.image_size} pixels: {reason_of(error)}"
-            ) from error
-
-
-def _with_labels(batches: Iterable[dict[str, np.ndarray]], labels: np.ndarray) -> Batches:
-    first = 0
-    for outputs in batches:
-        count = len(outputs["logits"])
-        yield outputs, labels[first : first + count]
-        first += count
 
 
 def _intra_classes(config: ExperimentConfig) -> list[int]:

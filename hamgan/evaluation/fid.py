@@ -7,6 +7,7 @@ extrapolation), symmetric eigenvalues give the same number in a fraction of the 
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -95,11 +96,18 @@ class Moments:
         return self.scatter / (self.count - 1)
 
 
+class Gaussian(NamedTuple):
+    """Mean, float64, ``(width,)``, and covariance, float64, ``(width, width)``: all that FID depends on."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
 class FrechetDistance:
     """Computes FID to one set of real features, ``|m - m_w|^2 + tr(C + C_w - 2 (C C_w)^(1/2))``.
 
     Args:
-        real: moments of the real features.
+        real: moments, or mean and covariance, of the real features.
 
     Raises:
         ValueError: there are fewer than 2 rows.
@@ -115,11 +123,11 @@ class FrechetDistance:
         20.0
     """
 
-    def __init__(self, real: Moments) -> None:
+    def __init__(self, real: Moments | Gaussian) -> None:
         self.real = real
         self._covariance = real.covariance
 
-    def __call__(self, fake: Moments) -> float:
+    def __call__(self, fake: Moments | Gaussian) -> float:
         """Returns the FID of fakes, with TF-GAN's ``trace_sqrt_product``.
 
         Raises:
@@ -244,6 +252,6 @@ def _distance_of_few_rows(real: np.ndarray, fake: np.ndarray) -> float:
     return _distance(means[0] - means[1], np.sum(centred[0] ** 2) + np.sum(centred[1] ** 2), root)
 
 
-def _check_widths(real: Moments, fake: Moments) -> None:
+def _check_widths(real: Moments | Gaussian, fake: Moments | Gaussian) -> None:
     if len(real.mean) != len(fake.mean):
         raise ValueError(f"expected features of equal width, received {len(real.mean)} and {len(fake.mean)}")

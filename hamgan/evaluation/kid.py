@@ -10,17 +10,25 @@ from hamgan.evaluation.row_blocks import check_matrix
 
 
 def kernel_inception_distance(
-    real_pool_3: np.ndarray, fake_pool_3: np.ndarray, max_block_size: int = 1024
+    real_pool_3: np.ndarray,
+    fake_pool_3: np.ndarray,
+    max_block_size: int = 1024,
+    *,
+    real_rows: np.ndarray | None = None,
+    fake_rows: np.ndarray | None = None,
 ) -> tuple[float, float | None]:
     """Computes KID, the squared maximum mean discrepancy with kernel ``(x^T y / width + 1)^3``.
 
     The unbiased estimate is averaged over ``ceil(max(n, m) / max_block_size)`` pairs of blocks of nearly equal size,
-    divided as TF-GAN divides them. TF-GAN's function computes each pair in float64. The rows must be in random order.
+    divided as TF-GAN divides them. TF-GAN's function computes each pair in float64. Rows that are not in random order,
+    such as those of images sorted by class, need ``real_rows`` and ``fake_rows``.
 
     Args:
         real_pool_3: features of real images, ``(n, width)``.
         fake_pool_3: features of fakes, ``(m, width)``.
         max_block_size: maximum number of real, and of fake, rows per block.
+        real_rows: indices of the real rows to use, in random order, ``(n,)``; by default, all in their own order.
+        fake_rows: the same of the fake rows.
 
     Returns:
         The distance, which can be slightly negative, and its standard error over the blocks, None for a single block.
@@ -45,19 +53,19 @@ def kernel_inception_distance(
         raise ValueError(
             f"expected features of equal width, received {real_pool_3.shape[1]} and {fake_pool_3.shape[1]}"
         )
-    blocks = max(-(-max(len(real_pool_3), len(fake_pool_3)) // max_block_size), 1)
-    if min(len(real_pool_3), len(fake_pool_3)) < 2 * blocks:
+    reals = len(real_pool_3) if real_rows is None else len(real_rows)
+    fakes = len(fake_pool_3) if fake_rows is None else len(fake_rows)
+    blocks = max(-(-max(reals, fakes) // max_block_size), 1)
+    if min(reals, fakes) < 2 * blocks:
         raise ValueError(
-            f"expected at least 2 real and 2 fake rows in each of {blocks} blocks, received {len(real_pool_3)} and "
-            f"{len(fake_pool_3)} rows for blocks of at most {max_block_size}"
+            f"expected at least 2 real and 2 fake rows in each of {blocks} blocks, received {reals} and "
+            f"{fakes} rows for blocks of at most {max_block_size}"
         )
     distances = []
-    for real_rows, fake_rows in zip(
-        _kernel_blocks(len(real_pool_3), blocks), _kernel_blocks(len(fake_pool_3), blocks), strict=True
-    ):
+    for real_block, fake_block in zip(_kernel_blocks(reals, blocks), _kernel_blocks(fakes, blocks), strict=True):
         distance, _ = tfgan.kernel_classifier_distance_and_std_from_activations(
-            tf.constant(real_pool_3[real_rows], tf.float64),
-            tf.constant(fake_pool_3[fake_rows], tf.float64),
+            tf.constant(real_pool_3[real_block if real_rows is None else real_rows[real_block]], tf.float64),
+            tf.constant(fake_pool_3[fake_block if fake_rows is None else fake_rows[fake_block]], tf.float64),
             max_block_size=max_block_size,
         )
         distances.append(float(distance))

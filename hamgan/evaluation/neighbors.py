@@ -102,6 +102,59 @@ def precision_recall_density_coverage(
     }
 
 
+def nearest_neighbors(queries: np.ndarray, references: np.ndarray, neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the nearest references of each query, by Euclidean distance.
+
+    Distances come from float64 differences. Memory is bounded, and features may be an ``np.memmap``.
+
+    Args:
+        queries: features, shape ``(n, width)``.
+        references: features, shape ``(m, width)``.
+        neighbors: number k of neighbours of each query.
+
+    Returns:
+        Distances, float64, and indices of references, int64, both of shape ``(n, k)`` and nearest first. Of equally
+        distant references, the one with the lower index comes first.
+
+    Raises:
+        ValueError: the widths differ, k is below 1 or above m, or a feature is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.evaluation.neighbors import nearest_neighbors
+        >>> distances, indices = nearest_neighbors(np.array([[0.9]]), np.array([[0.0], [1.0], [3.0]]), 2)
+        >>> indices.tolist(), distances.round(1).tolist()
+        ([[1, 0]], [[0.1, 0.9]])
+    """
+    if np.ndim(queries) != 2 or np.ndim(references) != 2 or queries.shape[1] != references.shape[1]:
+        raise ValueError(
+            f"expected two matrices of equal width, received shapes {np.shape(queries)} and {np.shape(references)}"
+        )
+    if not 1 <= neighbors <= len(references):
+        raise ValueError(f"expected 1 to {len(references)} neighbours, received {neighbors}")
+    query_points, reference_points = (
+        _Points(features, np.arange(len(features)), np.ones(len(features), np.int64))
+        for features in (queries, references)
+    )
+    centre = reference_points.mean()
+    if not (np.isfinite(centre).all() and np.isfinite(query_points.mean()).all()):
+        raise ValueError("expected finite features, received infinity or NaN")
+    squared = np.full((len(queries), neighbors), np.inf)
+    indices = np.full((len(queries), neighbors), -1, np.int64)
+    for query_block in _blocks(len(queries)):
+        block_queries = _Block(query_points, query_points.rows[query_block], centre)
+        for block in _blocks(len(references)):
+            distances = _Distances(block_queries, _Block(reference_points, reference_points.rows[block], centre))
+            limit = squared[query_block, -1]
+            if distances.upper.shape[1] > neighbors:
+                limit = np.minimum(limit, np.partition(distances.upper, neighbors - 1, axis=1)[:, neighbors - 1])
+            rows, columns = np.nonzero(distances.lower <= limit[:, np.newaxis])
+            _insert(
+                squared[query_block], rows, distances.exact(rows, columns), indices[query_block], columns + block.start
+            )
+    return np.sqrt(squared), indices
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Points:
     """The distinct rows of a set, and how often each occurs: all pairs of many duplicates would be near ties."""
@@ -213,15 +266,28 @@ def _nearest_squared_distances(points: _Points, neighbors: int) -> np.ndarray:
     return nearest
 
 
-def _insert(nearest: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> None:
-    """Puts distances, each of a row, among the rows' nearest."""
+def _insert(
+    nearest: np.ndarray,
+    rows: np.ndarray,
+    distances: np.ndarray,
+    indices: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
+) -> None:
+    """Puts distances, each of a row, among the rows' nearest, and columns among their ``indices``."""
+    # lexsort is stable: of equal distances, the lower column comes first.
     order = np.lexsort((distances, rows))
     rows, distances = rows[order], distances[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
     few = rank < nearest.shape[1]
     candidates = np.full_like(nearest, np.inf)
     candidates[rows[few], rank[few]] = distances[few]
-    nearest[:] = np.sort(np.concatenate([nearest, candidates], axis=1), axis=1)[:, : nearest.shape[1]]
+    both = np.concatenate([nearest, candidates], axis=1)
+    best = np.argsort(both, axis=1, kind="stable")[:, : nearest.shape[1]]
+    nearest[:] = np.take_along_axis(both, best, axis=1)
+    if indices is not None and columns is not None:
+        found = np.full_like(indices, -1)
+        found[rows[few], rank[few]] = columns[order][few]
+        indices[:] = np.take_along_axis(np.concatenate([indices, found], axis=1), best, axis=1)
 
 
 def _blocks(count: int) -> Iterator[slice]:

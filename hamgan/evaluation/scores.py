@@ -80,12 +80,7 @@ def score(fakes: Features, real: RealReference, neighbors_samples: int) -> tuple
         names += ["precision", "recall", "density", "coverage"] if neighbors_samples else []
         return dict.fromkeys(names, math.nan), {"kid": None}
     moments = Moments.of(fakes.pool_3)
-    kid: float | None
-    try:
-        kid, kid_error = kernel_inception_distance(real.validation.pool_3, fakes.pool_3)
-    except ValueError as error:
-        _logger.warning("No KID: %s", error)
-        kid, kid_error = None, None
+    kid, kid_error = kid_or_none(real.validation.pool_3, fakes.pool_3)
     scores = {
         "fid": real.distance(moments),
         "fid_train": real.train_distance(moments),
@@ -102,6 +97,23 @@ def score(fakes: Features, real: RealReference, neighbors_samples: int) -> tuple
         except ValueError as error:
             raise UserError(f"precision and recall: {error}; or override evaluation.neighbors_samples=0") from error
     return scores, {"kid": kid_error}
+
+
+def kid_or_none(
+    real_pool_3: np.ndarray,
+    fake_pool_3: np.ndarray,
+    real_rows: np.ndarray | None = None,
+    fake_rows: np.ndarray | None = None,
+) -> tuple[float | None, float | None]:
+    """Returns KID and its standard error; None and a warning if there are too few images.
+
+    See :func:`hamgan.evaluation.kid.kernel_inception_distance` for the arguments.
+    """
+    try:
+        return kernel_inception_distance(real_pool_3, fake_pool_3, real_rows=real_rows, fake_rows=fake_rows)
+    except ValueError as error:
+        _logger.warning("No KID: %s", error)
+        return None, None
 
 
 def score_repeats(

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import keras
 import tensorflow as tf
 
-from hamgan.layers.class_lookup import class_labels, class_rows
+from hamgan.layers.class_lookup import class_condition, class_rows
 from hamgan.layers.custom_gradient import custom_gradient
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.precision import accumulation_dtype
@@ -239,7 +239,8 @@ class ConditionalBatchNormalization(BatchNormalization):
 
     ``gamma[label] * (x - mean) / sqrt(variance + epsilon) + beta[label]``. gamma and beta have shape
     ``(num_classes, channels)``. All classes share the statistics. Inputs and outputs have shape
-    ``(batch, height, width, channels)``.
+    ``(batch, height, width, channels)``. Instead of a label, an image may have a weight for each class: its gamma and
+    beta are then weighted means over the classes.
 
     Args:
         num_classes: number of classes.
@@ -273,27 +274,29 @@ class ConditionalBatchNormalization(BatchNormalization):
     def call(  # type: ignore[override]
         self,
         inputs: tf.Tensor,
-        labels: tf.Tensor,
+        labels: tf.Tensor | None = None,
         training: bool | None = None,
         statistics: EvaluationStatistics = "moving",
+        class_weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Normalises images, each with the gamma and beta of its class.
+        """Normalises images, each with the gamma and beta of its class, or of its mixture of classes.
 
         Args:
             inputs: tensor of shape ``(batch, height, width, channels)``.
-            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``; not used with ``class_weights``.
             training: whether to normalise by batch statistics and to update the moving averages.
             statistics: statistics outside training, see :meth:`BatchNormalization.call`.
+            class_weights: weight of each class, float32 or float64, shape ``(batch, num_classes)``; rows sum to 1.
 
         Returns:
             Tensor with the shape of the inputs.
 
         Raises:
-            ValueError: if there is not one valid label per image.
+            ValueError: if there is not one valid label, or row of class weights, per image.
         """
-        labels = class_labels(labels, self.num_classes, layer=self.name, examples=inputs)
+        condition = class_condition(labels, class_weights, self.num_classes, layer=self.name, examples=inputs)
         gamma, beta = (
-            class_rows(tf.convert_to_tensor(table), labels)[:, tf.newaxis, tf.newaxis, :]
+            class_rows(tf.convert_to_tensor(table), **condition)[:, tf.newaxis, tf.newaxis, :]
             for table in (self.gamma, self.beta)
         )
         return self._normalize(tf.cast(inputs, self.compute_dtype), gamma, beta, training, statistics)

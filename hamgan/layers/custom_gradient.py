@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from hamgan.layers.execution import is_differentiable
+
 
 def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates a function like ``tf.custom_gradient``, and keeps its name scope in the backward pass.
@@ -17,7 +19,8 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
             variables.
 
     Returns:
-        A function that returns the outputs and can be differentiated.
+        A function that returns the outputs and can be differentiated, unless it is traced within
+        ``execution(differentiable=False)``.
     """
 
     @tf.custom_gradient
@@ -32,4 +35,7 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return outputs, scoped_grad
 
-    return call
+    def call_or_forward(*arguments: tf.Tensor) -> Any:
+        return call(*arguments) if is_differentiable() else function(*arguments)[0]
+
+    return call_or_forward

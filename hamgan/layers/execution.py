@@ -16,6 +16,7 @@ Target = Literal["cpu", "gpu", "tpu"]
 class _Execution:
     target: Target | None = None
     convolution_form: str = "auto"
+    differentiable: bool = True
 
 
 # Process-wide: strategies trace replicas in threads, which do not see context variables.
@@ -23,7 +24,9 @@ _current = _Execution()
 
 
 @contextlib.contextmanager
-def execution(*, target: Target | None = None, convolution_form: str | None = None) -> Iterator[None]:
+def execution(
+    *, target: Target | None = None, convolution_form: str | None = None, differentiable: bool | None = None
+) -> Iterator[None]:
     """Context manager that sets the target device for tracing and the convolution form of new layers.
 
     Args:
@@ -31,6 +34,8 @@ def execution(*, target: Target | None = None, convolution_form: str | None = No
             the current setting.
         convolution_form: form of convolution for layers that are created inside, one of
             :data:`hamgan.architecture.CONVOLUTION_FORMS`; None keeps the current setting.
+        differentiable: whether traced functions have custom gradients. Exported functions need none, and a SavedModel
+            that lacks them warns when it is loaded. None keeps the current setting.
 
     Raises:
         ValueError: if the form is unknown.
@@ -47,7 +52,11 @@ def execution(*, target: Target | None = None, convolution_form: str | None = No
     if convolution_form is not None and convolution_form not in CONVOLUTION_FORMS:
         raise ValueError(f"convolution_form must be one of {CONVOLUTION_FORMS}, received {convolution_form!r}")
     before = _current
-    _current = _Execution(target or before.target, convolution_form or before.convolution_form)
+    _current = _Execution(
+        target or before.target,
+        convolution_form or before.convolution_form,
+        before.differentiable if differentiable is None else differentiable,
+    )
     try:
         yield
     finally:
@@ -66,3 +75,8 @@ def target() -> Target:
 def convolution_form() -> str:
     """Returns the convolution form that new layers use by default."""
     return _current.convolution_form
+
+
+def is_differentiable() -> bool:
+    """Whether functions that are currently traced have custom gradients."""
+    return _current.differentiable

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from hamgan.layers.matrix_decomposition import MatrixDecomposition
 
@@ -33,7 +34,7 @@ def fix_bases(model: keras.Model, *, seed: int = 0) -> keras.Model:
         >>> model.get_layer("hamburger").ham.evaluation_bases
         'fixed'
     """
-    originals = _decompositions(model)
+    originals = decompositions(model)
     if not originals:
         raise ValueError(f"{model.name} has no Hamburger and no matrix decomposition whose bases could be fixed")
     config = keras.saving.serialize_keras_object(model)
@@ -42,7 +43,7 @@ def fix_bases(model: keras.Model, *, seed: int = 0) -> keras.Model:
     classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
     # safe_mode protects from untrusted code; this model's code is already loaded.
     fixed = keras.saving.deserialize_keras_object(config, custom_objects=classes, safe_mode=False)
-    copies = _decompositions(fixed)
+    copies = decompositions(fixed)
     unknown = [layer.path for layer in copies if layer.evaluation_bases == "random"]
     if unknown or len(copies) != len(originals):
         raise ValueError(
@@ -58,7 +59,24 @@ def fix_bases(model: keras.Model, *, seed: int = 0) -> keras.Model:
     return fixed
 
 
-def _decompositions(model: keras.Model) -> list[MatrixDecomposition]:
+def fixed_initial_bases(model: keras.Model, *, seed: int = 0) -> list[np.ndarray]:
+    """Returns the bases that :func:`fix_bases` gives to a model with random evaluation bases.
+
+    Args:
+        model: Keras model; it may have no matrix decompositions.
+        seed: integer seed of the bases.
+
+    Returns:
+        An array of shape ``(num_sections, latent_dim, rank)`` for each matrix decomposition, in the model's order.
+    """
+    if not decompositions(model):
+        return []
+    stored = [layer.fixed_bases for layer in decompositions(fix_bases(model, seed=seed))]
+    return [keras.ops.convert_to_numpy(bases) for bases in stored]
+
+
+def decompositions(model: keras.Model) -> list[MatrixDecomposition]:
+    """Returns the matrix decompositions of a model, in its order."""
     return [layer for layer in model._flatten_layers() if isinstance(layer, MatrixDecomposition)]
 
 

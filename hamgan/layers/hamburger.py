@@ -205,19 +205,22 @@ class Hamburger(ContextModule):
         training: bool | None = None,
         initial_bases: tf.Tensor | None = None,
         statistics: EvaluationStatistics = "moving",
+        class_weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Adds global context to ``inputs``.
 
         Args:
             inputs: tensor of shape ``(batch, height, width, channels)``.
-            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``; required with
-                ``batch_norm="conditional"``, and not accepted otherwise.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``. With
+                ``batch_norm="conditional"``, these or ``class_weights`` are required; otherwise, neither is accepted.
             training: whether to use batch statistics, and to update moving averages, singular vectors and running
                 bases.
             initial_bases: tensor of shape ``(batch * num_sections, latent_dim, rank)``, with adjacent rows for the
                 sections of an image; by default, ``bases`` or ``evaluation_bases`` determines them.
             statistics: batch normalisation statistics outside training, see
                 :meth:`hamgan.layers.BatchNormalization.call`.
+            class_weights: weight of each class, float32 or float64, shape ``(batch, num_classes)``; rows sum to 1. With
+                these, ``labels`` are not used.
 
         Returns:
             Tensor with the shape of the inputs.
@@ -225,20 +228,24 @@ class Hamburger(ContextModule):
         Raises:
             ValueError: if labels are missing or not accepted, or the bases have the wrong shape.
         """
-        if labels is not None and self.batch_norm != "conditional":
+        norm_arguments: dict[str, Any] = {"training": training, "statistics": statistics}
+        if self.batch_norm == "conditional":
+            norm_arguments.update(labels=labels, class_weights=class_weights)
+        elif labels is not None or class_weights is not None:
             raise ValueError(
-                f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels; call it without them"
+                f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels or class_weights; "
+                "call it without them"
             )
         inputs = tf.cast(inputs, self.compute_dtype)
         latent = self.lower_bread(inputs, training=training)
         context = self._decompose(latent, initial_bases=initial_bases, training=training)
         if self.version == "v2":
             context = self.cheese(context, training=training)
-            context = relu(self._normalize(context, labels, training, statistics))
+            context = relu(self._normalize(context, **norm_arguments))
             context = self.upper_bread(context, training=training)
         else:
             context = self.upper_bread(context, training=training)
-            context = self._normalize(context, labels, training, statistics)
+            context = self._normalize(context, **norm_arguments)
         return inputs + tf.cast(self.sigma, inputs.dtype) * context
 
     def _decompose(self, latent: tf.Tensor, **arguments: Any) -> tf.Tensor:
@@ -256,16 +263,8 @@ class Hamburger(ContextModule):
         context = exchange_positions_and_sections(self.ham(latent, **arguments), sections, positions)
         return tf.reshape(context, (batch, shape[1], shape[2], sections * self.latent_dim))
 
-    def _normalize(
-        self, inputs: tf.Tensor, labels: tf.Tensor | None, training: bool | None, statistics: EvaluationStatistics
-    ) -> tf.Tensor:
-        if self.normalization is None:
-            return inputs
-        if self.batch_norm == "plain":
-            return self.normalization(inputs, training=training, statistics=statistics)
-        if labels is None:
-            raise ValueError(f"{self.name} has batch_norm='conditional' and expects labels, received None")
-        return self.normalization(inputs, labels, training=training, statistics=statistics)
+    def _normalize(self, inputs: tf.Tensor, **arguments: Any) -> tf.Tensor:
+        return inputs if self.normalization is None else self.normalization(inputs, **arguments)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -64,26 +64,33 @@ class GeneratorBlock(keras.Layer):
     def call(
         self,
         inputs: tf.Tensor,
-        labels: tf.Tensor,
+        labels: tf.Tensor | None = None,
         training: bool | None = None,
         statistics: EvaluationStatistics = "moving",
+        class_weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Applies the block.
 
         Args:
             inputs: tensor of shape ``(batch, height, width, in_channels)``.
-            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``; not used with ``class_weights``.
             training: whether to use batch statistics, and to update moving averages and singular vectors.
             statistics: batch normalisation statistics outside training, see
                 :meth:`hamgan.layers.BatchNormalization.call`.
+            class_weights: weight of each class, float32 or float64, shape ``(batch, num_classes)``; rows sum to 1.
 
         Returns:
             Tensor of shape ``(batch, 2 * height, 2 * width, channels)``.
         """
         inputs = tf.cast(inputs, self.compute_dtype)
-        hidden = relu(self.norm1(inputs, labels, training=training, statistics=statistics))
+        norm_arguments: dict[str, Any] = {
+            "training": training,
+            "statistics": statistics,
+            "class_weights": class_weights,
+        }
+        hidden = relu(self.norm1(inputs, labels, **norm_arguments))
         hidden = self.conv1(hidden, training=training)
-        hidden = relu(self.norm2(hidden, labels, training=training, statistics=statistics))
+        hidden = relu(self.norm2(hidden, labels, **norm_arguments))
         hidden = self.conv2(hidden, training=training)
         return hidden + self.shortcut(inputs, training=training)
 

@@ -11,7 +11,7 @@ from hamgan.architecture import SMALLEST_FEATURE_MAP, generator_stages
 from hamgan.layers import BatchNormalization, SNConv2D, SNDense
 from hamgan.layers.activation import relu
 from hamgan.layers.batch_normalization import EvaluationStatistics
-from hamgan.layers.class_lookup import class_labels
+from hamgan.layers.class_lookup import class_condition
 from hamgan.layers.execution import execution
 from hamgan.networks.blocks import GeneratorBlock
 from hamgan.networks.inputs import GeneratorInputs
@@ -108,16 +108,17 @@ class Generator(Network):
     def call(
         self,
         z: tf.Tensor,
-        labels: tf.Tensor,
+        labels: tf.Tensor | None = None,
         initial_bases: Bases | None = None,
         training: bool | None = None,
         statistics: EvaluationStatistics = "moving",
+        class_weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Generates images.
 
         Args:
             z: standard normal latent vectors, float, shape ``(batch, z_dim)``.
-            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``.
+            labels: integers in [0, num_classes), shape ``(batch,)`` or ``(batch, 1)``; not used with ``class_weights``.
             initial_bases: sequence with the initial bases of each context module that has bases, or the bases of a
                 single module. Those of a Hamburger have shape ``(batch * num_sections, latent_dim, rank)``. By default,
                 the settings of each module determine them.
@@ -125,15 +126,21 @@ class Generator(Network):
                 bases.
             statistics: batch normalisation statistics outside training, see
                 :meth:`hamgan.layers.BatchNormalization.call`.
+            class_weights: mixture of classes of each image, float32 or float64, shape ``(batch, num_classes)``; rows
+                sum to 1. Conditional batch normalisation then averages the scales and offsets of the classes by these
+                weights. A one-hot row gives the image of that label.
 
         Returns:
             Images in [-1, 1], shape ``(batch, resolution, resolution, channels)``, in the dtype of the variables.
+
+        Raises:
+            ValueError: if there is neither a valid label nor a valid row of class weights for each image.
         """
-        labels = class_labels(labels, self.num_classes, layer=self.name, examples=z)
+        condition = class_condition(labels, class_weights, self.num_classes, layer=self.name, examples=z)
         z = tf.cast(z, self.compute_dtype)
         hidden = tf.reshape(self.dense(z, training=training), (-1, *self.stem_shape))
         hidden = self._apply_blocks(
-            hidden, training=training, initial_bases=initial_bases, labels=labels, statistics=statistics
+            hidden, training=training, initial_bases=initial_bases, statistics=statistics, **condition
         )
         hidden = relu(self.norm(hidden, training=training, statistics=statistics))
         return tf.cast(tf.tanh(self.to_rgb(hidden, training=training)), self.variable_dtype)
@@ -143,10 +150,10 @@ class Generator(Network):
         seed: int | tf.Tensor,
         *,
         first: int | tf.Tensor = 0,
-        count: int,
+        count: int | tf.Tensor,
         labels: tf.Tensor | None = None,
         class_counts: Sequence[int] | None = None,
-        truncation: float | None = None,
+        truncation: float | tf.Tensor | None = None,
     ) -> GeneratorInputs:
         """Draws the inputs of images ``first`` to ``first + count - 1``.
 

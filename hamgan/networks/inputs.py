@@ -17,3 +17,10 @@ class GeneratorInputs(NamedTuple):
     z: tf.Tensor
     labels: tf.Tensor
     initial_bases: tuple[tf.Tensor, ...]
+
+    def repeated(self, count: int) -> "GeneratorInputs":
+        """Returns a batch of ``count`` copies of these inputs, which must be those of a single image."""
+        if self.z.shape[0] != 1:
+            raise ValueError(f"expected the inputs of a single image, received those of {self.z.shape[0]}")
+        bases = tuple(tf.tile(each, [count] + [1] * (each.shape.rank - 1)) for each in self.initial_bases)
+        return GeneratorInputs(tf.tile(self.z, [count, 1]), tf.tile(self.labels, [count]), bases)

@@ -102,7 +102,7 @@ class Network(keras.Model):
         return dict(zip(indices, each, strict=True))
 
     def draw_initial_bases(
-        self, key: tf.Tensor, purpose: Purpose, *, first: int | tf.Tensor, count: int
+        self, key: tf.Tensor, purpose: Purpose, *, first: int | tf.Tensor, count: int | tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         """Draws the initial bases of images ``first`` to ``first + count - 1``.
 

@@ -2,12 +2,10 @@
 
 import base64
 import html
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import tensorflow as tf
 from matplotlib.figure import Figure
 
@@ -17,6 +15,7 @@ from hamgan.files import write_atomically
 from hamgan.html_page import html_page, html_table
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.evaluation_results import key_of
+from hamgan.runs.figure_svg import figure_svg
 from hamgan.runs.initialization import COLUMNS as COLUMNS_OF_INITIALIZATION
 from hamgan.runs.initialization import Initialization
 from hamgan.runs.score_table import COLUMNS, extra_scores, one_line, real_of, shown
@@ -105,12 +104,7 @@ def _figure(
     axes.grid(alpha=0.3)
     if len(curves) > 1 or level is not None:
         axes.legend(fontsize="x-small")
-    buffer = io.StringIO()
-    # Fixed ids and no date keep the page reproducible.
-    with matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
-    return f"<figure>{svg[svg.index('<svg') :]}</figure>"
+    return f"<figure>{figure_svg(figure, title)}</figure>"
 
 
 def _collapse_table(collapses: Sequence[dict[str, Any]]) -> str:

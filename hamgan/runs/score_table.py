@@ -35,14 +35,31 @@ def table(results: list[dict[str, Any]]) -> str:
         rows.append(
             ["real", *(["-"] if has_truncation else []), *(shown(real, name, form) for _, name, form in columns)]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = _aligned(rows)
     for result in results:
         at = f"step {_step(result)}" + ("" if _truncation(result) == "-" else f", truncation {_truncation(result)}")
         lines += [f"{name}, {at}: {value:.2f}" for name, value in extra_scores(result)]
     sources = {result["source"]: None for result in results if result["source"] is not None}
     lines += [f"* {source}: not this run's checkpoint, and on none of its curves" for source in sources]
     return "\n".join(lines)
+
+
+def comparison_table(result: dict[str, Any]) -> str:
+    """Returns an aligned text table of a result of :func:`hamgan.score`, and of its reference."""
+    scored = {"scores": {}, "spread": {}, "standard_errors": {}, **result}
+    columns = [column for column in COLUMNS if column[1] in scored["scores"] or column[1] in result["real"]]
+    rows = [["", "images", *(title for title, _, _ in columns)]]
+    for side, of_side in (("fakes", scored), ("reference", real_of(result))):
+        if side in result["card"]:
+            count = result["card"][side]["images"]
+            images = "-" if count is None else f"{count:,}"
+            rows.append([side, images, *(shown(of_side, name, form) for _, name, form in columns)])
+    return "\n".join(_aligned(rows))
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def real_of(result: dict[str, Any]) -> dict[str, Any]:

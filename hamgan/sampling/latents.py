@@ -65,13 +65,28 @@ def read_latents(path: str, *, z_dim: int, num_classes: int) -> Latents:
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         names = " and ".join(Latents._fields)
         raise UserError(f"{path} is not a file of latent vectors: expected an .npz file with {names}") from error
+    check_latents(latents, z_dim=z_dim, num_classes=num_classes, source=path)
+    return latents
+
+
+def check_latents(latents: Latents, *, z_dim: int, num_classes: int, source: str) -> None:
+    """Checks that latent vectors fit a generator.
+
+    Args:
+        latents: latent vectors and class weights.
+        z_dim: number of latent dimensions of the generator.
+        num_classes: number of classes of the generator.
+        source: path or name of the latent vectors, for errors.
+
+    Raises:
+        UserError: if they have another shape, are not finite, or have class weights whose rows do not sum to 1.
+    """
     z, class_weights = latents
     count = len(z) if z.ndim else 0
     if not count or z.shape != (count, z_dim) or class_weights.shape != (count, num_classes):
         raise UserError(
-            f"{path} does not fit the generator: expected z of shape (n, {z_dim}) and class_weights of shape "
+            f"{source} does not fit the generator: expected z of shape (n, {z_dim}) and class_weights of shape "
             f"(n, {num_classes}), found {z.shape} and {class_weights.shape}"
         )
     if not np.isfinite(z).all() or not np.allclose(class_weights.sum(1), 1.0, atol=1e-3):
-        raise UserError(f"{path} is damaged: expected finite z, and class_weights whose rows sum to 1")
-    return latents
+        raise UserError(f"{source} is damaged: expected finite z, and class_weights whose rows sum to 1")

@@ -11,6 +11,7 @@ from hamgan import random_streams
 from hamgan.distribution.replicas import on_all_replicas
 from hamgan.layers.batch_normalization import EvaluationStatistics
 from hamgan.layers.class_lookup import class_labels
+from hamgan.layers.fixed_bases import fixed_initial_bases
 from hamgan.networks import Generator
 from hamgan.random_streams import Purpose
 from hamgan.sampling.grids import image_grid
@@ -33,6 +34,8 @@ class Sampler:
         class_counts: number of images of each class, in proportion to which random labels are drawn; None draws all
             classes equally often.
         statistics: batch normalisation statistics: "moving" or "batch".
+        bases: initial bases: "random" for each image, or "fixed" as in the model that
+            :func:`hamgan.layers.fix_bases` returns.
         postprocess: function that replicas apply to the float32 images, such as a classifier. It returns a nest of
             tensors with one row per image.
 
@@ -62,6 +65,7 @@ class Sampler:
         truncation: float | None = None,
         class_counts: Sequence[int] | None = None,
         statistics: EvaluationStatistics = "moving",
+        bases: str = "random",
         postprocess: Callable[[tf.Tensor], Any] = tf.identity,
     ) -> None:
         random_streams.check_truncation(truncation)
@@ -71,26 +75,48 @@ class Sampler:
         self.class_counts = class_counts
         self.statistics = statistics
         self.postprocess = postprocess
+        self._fixed_bases = fixed_initial_bases(generator) if bases == "fixed" else None
         self._key = random_streams.fold(seed, Purpose.SAMPLES)
         self._generate_on_all_replicas = on_all_replicas(strategy or tf.distribute.get_strategy(), self._generate)
 
-    def _generate(self, labels: tf.Tensor, indices: tf.Tensor) -> Any:
+    def _generate(
+        self,
+        labels: tf.Tensor,
+        indices: tf.Tensor,
+        z: tf.Tensor | None = None,
+        class_weights: tf.Tensor | None = None,
+    ) -> Any:
         inputs = self.generator.draw_inputs(
             self._key, first=indices[0], count=labels.shape[0], labels=labels, truncation=self.truncation
         )
-        images = self.generator(*inputs, training=False, statistics=self.statistics)
+        inputs = inputs if z is None else inputs._replace(z=z)
+        if self._fixed_bases is not None:
+            tiled = tuple(tf.tile(bases, (labels.shape[0], 1, 1)) for bases in self._fixed_bases)
+            inputs = inputs._replace(initial_bases=tiled)
+        mixture = {} if class_weights is None else {"class_weights": class_weights}
+        images = self.generator(*inputs, training=False, statistics=self.statistics, **mixture)
         return self.postprocess(tf.cast(images, tf.float32))
 
     def random_labels(self, count: int, *, first: int = 0) -> np.ndarray:
         """Draws random labels for images ``first`` to ``first + count - 1``, int32, shape ``(count,)``."""
         return self.generator.draw_labels(self._key, first=first, count=count, class_counts=self.class_counts).numpy()
 
-    def batches(self, labels: np.ndarray, *, first: int = 0) -> Iterator[Any]:
+    def batches(
+        self,
+        labels: np.ndarray,
+        *,
+        first: int = 0,
+        z: np.ndarray | None = None,
+        class_weights: np.ndarray | None = None,
+    ) -> Iterator[Any]:
         """Generates images ``first`` to ``first + n - 1``, one for each label, in batches.
 
         Args:
             labels: integers in [0, num_classes), shape ``(n,)``.
             first: index of the first image.
+            z: latent vector of each image, float32, shape ``(n, z_dim)``; by default, random ones.
+            class_weights: mixture of classes of each image, float32, shape ``(n, num_classes)``, which replaces its
+                label; with ``z`` only.
 
         Yields:
             Results of ``postprocess`` for at most ``batch`` images; by default, the images, float32 in [-1, 1], shape
@@ -106,8 +132,10 @@ class Sampler:
             # Padding the last batch avoids a second trace.
             padded = np.resize(wanted, self.batch)
             indices = np.arange(first + done, first + done + self.batch, dtype=np.int64)
+            rows = done + np.arange(self.batch) % len(wanted)
+            given = [array[rows] for array in (z, class_weights) if array is not None]
             yield tf.nest.map_structure(
-                operator.itemgetter(slice(len(wanted))), self._generate_on_all_replicas(padded, indices)
+                operator.itemgetter(slice(len(wanted))), self._generate_on_all_replicas(padded, indices, *given)
             )
 
     def grid(self, classes: Sequence[int], per_class: int, *, class_names: Sequence[str]) -> np.ndarray:

@@ -2,9 +2,7 @@
 
 import dataclasses
 
-_IMAGENET = "imagenet2012"
-_SAME_CLASSES = {"imagenet_hamgan": _IMAGENET}
-"""Data sets with the classes of another data set, in the same order."""
+from hamgan.config.class_lists import class_list_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +38,7 @@ def matching_labels(source: Classes, new: Classes) -> list[int | None]:
         >>> matching_labels(Classes("pets", 2, ("cat", "dog")), Classes("zoo", 3, ("dog", "emu", "cat")))
         [1, None, 0]
     """
-    is_same = _class_list(source.dataset) == _class_list(new.dataset)
+    is_same = class_list_name(source.dataset) == class_list_name(new.dataset)
     if source.names is None or new.names is None:
         matches = is_same and source.count == new.count
         return list(range(new.count)) if matches else [None] * new.count
@@ -48,12 +46,3 @@ def matching_labels(source: Classes, new: Classes) -> list[int | None]:
         return [None] * new.count
     labels = {name: label for label, name in enumerate(source.names)}
     return [labels.get(name) for name in new.names]
-
-
-def _class_list(dataset: str) -> str:
-    """Name of a data set's list of classes: the data set's name without version."""
-    name = dataset.split(":")[0]
-    family = name.split("/")[0]
-    if family == _IMAGENET:
-        return family
-    return _SAME_CLASSES.get(family, name)

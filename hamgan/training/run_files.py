@@ -6,6 +6,7 @@ from hamgan.config import ExperimentConfig
 from hamgan.distribution.strategies import is_multi_worker
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.grids import grid_classes
+from hamgan.sampling.imagenet_names import readable_names
 from hamgan.sampling.sampler import Sampler
 from hamgan.training.checkpoint_writer import CheckpointWriter
 from hamgan.training.journal import Journal
@@ -40,7 +41,7 @@ class RunFiles:
             strategy=None if is_multi_worker(strategy) else strategy,
         )
         self.classes = grid_classes(config.model.num_classes)
-        self.class_names = run.read_class_names(config.model.num_classes)
+        self.class_names = readable_names(run.read_class_names(config.model.num_classes))
 
     def write_what_is_due(self, step: int) -> None:
         """Writes pictures and checkpoints that are due. The checkpoint comes last, after everything that it covers."""

@@ -53,7 +53,32 @@ OPTIONS = {
         *("--override", "--accelerator", "--cpu_replicas", "--tpu", "--zone", "--project"),
     ),
     "tpu-check": ("--preset", "--topology", "--precision", "--override"),
-    "sample": ("--run", "--checkpoint", "--weights", "--out", "--classes", "--per_class", "--seed"),
+    "sample": (
+        *("--run", "--checkpoint", "--weights", "--out", "--classes", "--num", "--per_class", "--seed", "--truncation"),
+        *("--batch_norm", "--latents", "--batch"),
+    ),
+    "score": (
+        *("--fakes", "--reference", "--out", "--save_statistics", "--classifier", "--resize", "--fakes_classifier"),
+        *("--reference_classifier", "--checkpoint", "--weights", "--num_samples", "--truncation", "--resolution"),
+        *("--neighbors_samples", "--batch", "--cache_dir", "--data_dir", "--accelerator", "--cpu_replicas", "--tpu"),
+        *("--zone", "--project"),
+    ),
+    "interpolate": (
+        *("--run", "--checkpoint", "--weights", "--out", "--classes", "--seeds", "--latents", "--frames", "--loop"),
+        *("--truncation", "--rows", "--columns", "--fps", "--scale"),
+    ),
+    "invert": (
+        *("--run", "--checkpoint", "--weights", "--out", "--class", "--classifier", "--starts", "--steps", "--seed"),
+    ),
+    "directions": ("--run", "--checkpoint", "--weights", "--out", "--method", "--num", "--classes", "--seed"),
+    "neighbors": (
+        *("--run", "--checkpoint", "--weights", "--out", "--classifier", "--num", "--neighbors", "--num_real"),
+        *("--seed", "--truncation", "--cache_dir", "--data_dir"),
+    ),
+    "export": (
+        *("--run", "--checkpoint", "--weights", "--out", "--formats", "--bases", "--license"),
+        *("--score", "--classifier", "--num_samples", "--data_dir"),
+    ),
     "convert": ("--official", "--to-official", "--out", "--preset", "--override", "--run", "--checkpoint", "--weights"),
 }
 
@@ -102,6 +127,14 @@ def test_a_trained_run_is_evaluated_and_sampled(run_path, classifier_path, tmp_p
     height, width, _ = tf.io.decode_png(picture.read_bytes()).shape
     assert height == 96
     assert width > 64
+    arguments = ["--classes", "1,4-5", "--num", "7", "--batch", "4"]
+    assert main(["sample", "--run", run_path, "--out", str(tmp_path / "samples"), *arguments]) == 0
+    assert main(["sample", "--run", run_path, "--out", f"{tmp_path}/samples/", *arguments]) == 0
+    output = capsys.readouterr().out
+    assert f"7 samples of step 6  {tmp_path}/samples\n" in output
+    assert f"7 samples of step 6, 7 of them drawn before  {tmp_path}/samples/\n" in output
+    pictures = sorted(path.relative_to(tmp_path / "samples") for path in (tmp_path / "samples").rglob("*.png"))
+    assert [str(path) for path in pictures[:4]] == ["1/000000.png", "1/000003.png", "1/000006.png", "4/000001.png"]
 
 
 @pytest.mark.slow
@@ -176,14 +209,28 @@ def test_the_preset_may_be_repeated_without_the_data_folder(run_path):
         (["doctor", "--run", "{tmp}/x"], "no run in"),
         (["doctor", "--run", "{run}", "--out", "{tmp}/no/y.png"], "there is no folder"),
         (["doctor", "--run", "{run}", "--out", "{tmp}"], "is a folder, expected a file"),
-        (["sample", "--run", "{run}", "--out", "{tmp}"], "is a folder, expected a file"),
+        (["sample", "--run", "{run}", "--out", "{run}"], "without samples.json; choose another name"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y.gif"], "or in / for a folder, found .gif"),
         (["train", "--run", "gs://b/x[1]", "--preset", "digits"], "choose another name"),
         (["sample", "--run", "{tmp}/x", "--out", "{tmp}/y.png"], "no run in"),
         (["sample", "--run", "{run}", "--out", "{tmp}/no/y.png"], "there is no folder"),
-        (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--classes", "3,12"], "must be in 0-9"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--classes", "3,12"], "are 0 to 9, found 12"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y/", "--per_class", "3"], "use num"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y.npz", "--latents", "{tmp}/z.npz"], "cannot read"),
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--checkpoint", "all"], "one checkpoint"),
         (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--per_class", "0"], "must be positive"),
-        (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--seed", "-1"], "--seed must be in"),
+        (["sample", "--run", "{run}", "--out", "{tmp}/y.png", "--seed", "-1"], "seed must be in"),
+        (["invert", "{tmp}/x.png", "--run", "{run}", "--out", "{tmp}", "--classifier", "none"], "cannot read"),
+        (["invert", "x.png", "--run", "{tmp}/x", "--out", "{tmp}/y"], "no run in"),
+        (["invert", "x.png", "--run", "{run}", "--out", "{run}/config.json/y"], "config.json is a file"),
+        (["invert", "x.png", "--run", "{run}", "--out", "{tmp}", "--classifier", "{tmp}/z"], "cannot be loaded"),
+        (["invert", "x.png", "--run", "{run}", "--out", "{tmp}", "--starts", "0"], "a positive whole number"),
+        (["directions", "--run", "{run}", "--out", "{tmp}", "--method", "pca"], "sefa or ganspace, found 'pca'"),
+        (["directions", "--run", "{run}", "--out", "{tmp}", "--num", "7"], "must be in 1-6"),
+        (["directions", "--run", "{run}", "--out", "{tmp}", "--classes", "nine"], "unknown class 'nine'"),
+        (["neighbors", "--run", "{run}", "--out", "{tmp}"], "is a folder, expected a file"),
+        (["neighbors", "--run", "{run}", "--out", "{tmp}/y.html", "--classifier", "{tmp}/z"], "cannot be loaded"),
+        (["neighbors", "--run", "{run}", "--out", "{tmp}/y.html", "--truncation", "0"], "must be positive, found 0"),
         (["prepare", "digitz"], "invalid choice: 'digitz'"),
         (["prepare", "classifier", "--dataset", "x", "--resolution", "8", "--out", "{tmp}"], "choose another --out"),
         (["prepare", "folder", "--source", "{tmp}", "--name", "mnist"], "'mnist' is a data set of TFDS or HamGAN"),
@@ -416,7 +463,7 @@ def test_classes_are_numbers_and_ranges(text, classes):
     assert parse_classes(text, 10, "--classes") == classes
 
 
-@pytest.mark.parametrize("text", ["a", "1,", "-3", "3-", "10", "5-3", "1-12"])
+@pytest.mark.parametrize("text", ["a", "1,", "-3", "3-", "10", "5-3", "1,5-3", "1-12", "0-99999999999999"])
 def test_wrong_classes_are_refused(text):
     with pytest.raises(UserError, match="--classes"):
         parse_classes(text, 10, "--classes")

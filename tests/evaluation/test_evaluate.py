@@ -270,6 +270,12 @@ def test_repeats_use_different_fakes_and_are_averaged(run, make_evaluator, resul
     assert "±" in table([result])
 
 
+def test_cards_name_fixed_bases_and_stay_as_they_were_for_random_ones(make_evaluator):
+    fixed, random = (make_evaluator(*overrides).card("ema") for overrides in (["evaluation.bases=fixed"], []))
+    assert fixed.pop("bases") == "fixed"
+    assert {**fixed, "protocol": None} == {**random, "protocol": None}
+
+
 @pytest.mark.slow
 def test_truncation_and_batch_norm_modes_give_separate_results(run, make_evaluator, results):
     latest = find_checkpoints(run, "latest")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hamgan.evaluation import neighbors
-from hamgan.evaluation.neighbors import precision_recall_density_coverage
+from hamgan.evaluation.neighbors import nearest_neighbors, precision_recall_density_coverage
 
 
 def brute_force(real, fake, precision_neighbors=3, density_neighbors=5):
@@ -200,3 +200,30 @@ def test_errors_name_expected_and_received_values():
     fake[1, 2] = np.nan
     with pytest.raises(ValueError, match="expected finite features"):
         precision_recall_density_coverage(real, fake)
+
+
+def test_nearest_neighbors_are_those_of_all_pairs(monkeypatch):
+    monkeypatch.setattr(neighbors, "BLOCK_ROWS", 7)
+    rng = np.random.default_rng(3)
+    # Few different values, so that many distances are equal.
+    queries, references = rng.integers(0, 3, (20, 4)).astype(np.float32), rng.integers(0, 3, (30, 4)).astype(np.float32)
+    pairs = np.linalg.norm(np.float64(queries)[:, np.newaxis] - references, axis=2)
+    order = np.argsort(pairs, axis=1, kind="stable")[:, :5]
+    distances, indices = nearest_neighbors(queries, references, 5)
+    np.testing.assert_allclose(distances, np.take_along_axis(pairs, order, axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(indices, order)
+    far = nearest_neighbors(queries + 1e6, references + 1e6, 30)
+    np.testing.assert_array_equal(far[1], np.argsort(pairs, axis=1, kind="stable"))
+
+
+@pytest.mark.parametrize(
+    ("queries", "references", "count", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros((4, 2)), 1, "equal width"),
+        (np.zeros((2, 3)), np.zeros((4, 3)), 5, "1 to 4 neighbours, received 5"),
+        (np.full((2, 3), np.nan), np.zeros((4, 3)), 1, "finite"),
+    ],
+)
+def test_nearest_neighbors_refuses_wrong_features(queries, references, count, message):
+    with pytest.raises(ValueError, match=message):
+        nearest_neighbors(queries, references, count)

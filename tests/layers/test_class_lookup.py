@@ -3,10 +3,11 @@ import pytest
 import tensorflow as tf
 from second_order import assert_right_to_second_order
 
-from hamgan.layers.class_lookup import class_labels, class_rows
+from hamgan.layers.class_lookup import check_class_weights, class_condition, class_labels, class_rows
 
 TABLE = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
 LABELS = [4, 1, 4, 0, 4]
+WEIGHTS = np.random.default_rng(3).dirichlet(np.ones(5), 4).astype(np.float32)
 
 
 def rows_and_gradient(table, labels, upstream):
@@ -84,3 +85,61 @@ def test_gradient_is_dense_and_sums_repeated_labels(mode):
     np.add.at(expected, LABELS, upstream)
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(gradient[2:4], np.zeros((2, 3)))
+
+
+def test_class_weights_average_the_rows_and_one_hot_weights_give_the_rows():
+    rows = class_rows(tf.constant(TABLE), class_weights=tf.constant(WEIGHTS))
+    assert rows.dtype == tf.float32
+    np.testing.assert_allclose(rows, np.float64(WEIGHTS) @ np.float64(TABLE), rtol=1e-6, atol=1e-6)
+    one_hot = tf.constant(np.eye(5, dtype=np.float32)[LABELS])
+    np.testing.assert_array_equal(class_rows(tf.constant(TABLE), class_weights=one_hot), TABLE[LABELS])
+
+
+def test_the_gradient_reaches_table_and_class_weights():
+    table, weights = tf.constant(TABLE), tf.constant(WEIGHTS)
+    upstream = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([table, weights])
+        rows = class_rows(table, class_weights=weights)
+    to_table, to_weights = tape.gradient(rows, [table, weights], upstream)
+    np.testing.assert_allclose(to_table, WEIGHTS.T @ upstream, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(to_weights, upstream @ TABLE.T, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (1, 5), (4, 1), (4, 6), (4, 5, 1)])
+def test_class_weights_of_other_shapes_are_rejected(shape):
+    with pytest.raises(ValueError, match=r"mine expects class_weights of shape \(4, 5\), received \("):
+        check_class_weights(np.full(shape, 0.2, np.float32), 5, layer="mine", examples=tf.zeros((4, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bfloat16", "float16"])
+def test_class_weights_of_other_dtypes_are_rejected(dtype):
+    with pytest.raises(ValueError, match=f"mine expects class_weights in float32 or float64, received {dtype}"):
+        check_class_weights(tf.cast(np.eye(5), dtype), 5, layer="mine")
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("wrong", [0.0, 1.01, float("nan"), float("inf")])
+def test_class_weights_that_do_not_sum_to_one_are_rejected(mode, wrong):
+    weights = tf.constant([[1.0, 0.0], [0.0, wrong]])
+    function = check_class_weights if mode == "eager" else tf.function(check_class_weights)
+    error = ValueError if mode == "eager" else tf.errors.InvalidArgumentError
+    with pytest.raises(error, match="mine expects class_weights whose rows sum to 1, received"):
+        function(weights, 2, layer="mine")
+
+
+def test_a_wrong_number_of_class_weights_is_rejected_when_a_graph_runs():
+    function = tf.function(
+        lambda weights, examples: check_class_weights(weights, 5, layer="mine", examples=examples),
+        input_signature=[tf.TensorSpec((None, 5)), tf.TensorSpec((None, 2))],
+    )
+    np.testing.assert_array_equal(function(WEIGHTS, tf.zeros((4, 2))), WEIGHTS)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="mine expects a row of class_weights for each"):
+        function(WEIGHTS, tf.zeros((5, 2)))
+
+
+def test_class_weights_come_before_labels_and_one_of_them_is_required():
+    assert class_condition([9], WEIGHTS, 5, layer="mine").keys() == {"class_weights"}
+    assert class_condition([4], None, 5, layer="mine").keys() == {"labels"}
+    with pytest.raises(ValueError, match="mine expects labels or class_weights, received neither"):
+        class_condition(None, None, 5, layer="mine")

@@ -19,6 +19,22 @@ def test_custom_gradient_applies_in_eager_mode():
     assert [float(gradient) for gradient in tape.gradient(outputs, [x, y])] == [5.0, 3.0]
 
 
+def test_functions_for_export_have_no_custom_gradient():
+    @custom_gradient
+    def square(x):
+        return x * x, lambda upstream: 100 * upstream
+
+    def value_and_gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = square(x)
+        return [float(outputs), float(tape.gradient(outputs, x))]
+
+    assert value_and_gradient(tf.constant(3.0)) == [9.0, 100.0]
+    with execution(differentiable=False):
+        assert value_and_gradient(tf.constant(3.0)) == [9.0, 6.0]
+
+
 # Profiles show the names of operations, so this test reads them.
 def test_gradients_are_named_after_their_layer():
     with execution(convolution_form="products"):

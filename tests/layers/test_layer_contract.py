@@ -38,6 +38,10 @@ def labels():
     return np.array([4, 1, 4], np.int32)
 
 
+def class_weights():
+    return np.random.default_rng(4).dirichlet(np.ones(NUM_CLASSES), BATCH).astype(np.float32)
+
+
 def bases(ham, latent_dim, rank, num_sections=1):
     rng = np.random.default_rng(1)
     draw = rng.uniform if ham == "nmf" else rng.normal
@@ -65,6 +69,11 @@ CASES = {
         {"num_classes": NUM_CLASSES, "momentum": 0.9, "epsilon": 1e-2},
         {"inputs": images(), "labels": labels()},
     ),
+    "conditional_batch_norm_of_mixed_classes": (
+        ConditionalBatchNormalization,
+        {"num_classes": NUM_CLASSES, "momentum": 0.9, "epsilon": 1e-2},
+        {"inputs": images(), "class_weights": class_weights()},
+    ),
     "conv": (SNConv2D, {"filters": 5, "kernel_size": 3, "norm_floor": 0.5}, {"inputs": images()}),
     "conv_upsampling": (
         SNConv2D,
@@ -80,6 +89,11 @@ CASES = {
         Hamburger,
         {**HAMBURGER, "batch_norm": "conditional", "num_classes": NUM_CLASSES},
         {"inputs": images(), "labels": labels(), "initial_bases": bases("nmf", 6, 2)},
+    ),
+    "hamburger_v1_of_mixed_classes": (
+        Hamburger,
+        {**HAMBURGER, "batch_norm": "conditional", "num_classes": NUM_CLASSES},
+        {"inputs": images(), "class_weights": class_weights(), "initial_bases": bases("nmf", 6, 2)},
     ),
     "hamburger_v2_cd_sections": (
         Hamburger,
@@ -215,8 +229,7 @@ def test_gradient_reaches_every_trainable_weight_and_the_input(case, training):
     layer, tensors = built_layer(case), case[2]
     tensors = {name: tf.constant(value) for name, value in tensors.items()}
     sources = {weight.path: weight.value for weight in layer.trainable_weights}
-    if "inputs" in tensors:
-        sources["inputs"] = tensors["inputs"]
+    sources.update({name: tensors[name] for name in ("inputs", "class_weights") if name in tensors})
     with tf.GradientTape() as tape:
         tape.watch(tensors)
         outputs = call(layer, tensors, training)

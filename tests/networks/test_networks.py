@@ -267,6 +267,85 @@ def test_labels_change_the_output(make):
     assert np.abs(one - other).max() > 1e-4
 
 
+def conditional_generator(**arguments):
+    """A generator whose classes, and the bases of its Hamburger, have an effect."""
+    network = generator(context=[hamburger(16)], **arguments)
+    network.context[0].sigma.assign(1.0)
+    for weight in network.weights:
+        if weight.name in ("gamma", "beta"):
+            weight.assign(np.random.default_rng(3).normal(size=weight.shape))
+    return network
+
+
+def test_one_hot_class_weights_give_the_images_of_the_labels():
+    network = conditional_generator()
+    bases = bases_of(network)
+    expected = network(latents(), LABELS, initial_bases=bases)
+    weights = np.eye(NUM_CLASSES, dtype=np.float32)[LABELS]
+    for labels in (None, np.array([1, 1])):
+        found = network(latents(), labels, initial_bases=bases, class_weights=weights)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    mixed = network(latents(), initial_bases=bases, class_weights=weights / 2 + 0.5 / NUM_CLASSES)
+    assert np.abs(mixed - expected).max(axis=(1, 2, 3)).min() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_compiled_images_of_mixed_classes_agree_with_eager_ones(mode):
+    network = conditional_generator()
+    bases = bases_of(network)
+    weights = np.random.default_rng(5).dirichlet(np.ones(NUM_CLASSES), BATCH).astype(np.float32)
+
+    def generate(z, class_weights):
+        return network(z, initial_bases=bases, class_weights=class_weights)
+
+    compiled = tf.function(generate, jit_compile=mode == "xla")
+    np.testing.assert_allclose(compiled(latents(), weights), generate(latents(), weights), rtol=0, atol=1e-5)
+
+
+def test_the_gradient_with_respect_to_class_weights_matches_finite_differences():
+    network = conditional_generator(dtype="float64")
+    # The gradient of a Hamburger is approximate.
+    network.context[0].sigma.assign(0.0)
+    start = np.random.default_rng(5).dirichlet(np.ones(NUM_CLASSES), BATCH)
+    target = tf.constant(images(), tf.float64)
+
+    def loss(weights):
+        return tf.reduce_sum((network(latents(), class_weights=weights) - target) ** 2)
+
+    weights = tf.constant(start)
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        value = loss(weights)
+    # Rows must still sum to 1.
+    direction = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0]])
+    found = np.sum(tape.gradient(value, weights) * direction)
+    step = 1e-6
+    above, below = (float(loss(tf.constant(start + sign * step * direction))) for sign in (1, -1))
+    assert found == pytest.approx((above - below) / (2 * step), rel=1e-5)
+
+
+def test_invalid_class_weights_are_rejected():
+    network = generator()
+    with pytest.raises(ValueError, match=r"generator expects class_weights of shape \(2, 3\), received \(1, 3\)"):
+        network(latents(), class_weights=np.eye(NUM_CLASSES, dtype=np.float32)[:1])
+    with pytest.raises(ValueError, match="generator expects class_weights whose rows sum to 1, received a sum of 2"):
+        network(latents(), class_weights=2 * np.eye(NUM_CLASSES, dtype=np.float32)[LABELS])
+    with pytest.raises(ValueError, match="generator expects labels or class_weights, received neither"):
+        network(latents())
+
+
+def test_class_weights_of_keras_inputs_give_the_same_images():
+    network = conditional_generator(dtype="mixed_bfloat16")
+    weights = np.random.default_rng(5).dirichlet(np.ones(NUM_CLASSES), BATCH).astype(np.float32)
+    z, symbolic = keras.Input((Z_DIM,)), keras.Input((NUM_CLASSES,))
+    bases = [keras.Input(bases.shape[1:]) for bases in bases_of(network)]
+    model = keras.Model([z, symbolic, *bases], network(z, initial_bases=bases, class_weights=symbolic))
+    expected = network(latents(), class_weights=weights, initial_bases=bases_of(network))
+    inputs = [tf.constant(latents()), tf.constant(weights), *bases_of(network)]
+    np.testing.assert_array_equal(model(inputs), expected)
+
+
 def test_stages_at_resolution_128_match_the_paper():
     assert architecture.generator_stages(128) == [(4, 16), (8, 16), (16, 8), (32, 4), (64, 2), (128, 1)]
     assert architecture.discriminator_stages(128) == [(64, 1), (32, 2), (16, 4), (8, 8), (4, 16)]

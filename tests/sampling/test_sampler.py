@@ -6,6 +6,7 @@ import pytest
 
 from hamgan import random_streams
 from hamgan.config import to_json
+from hamgan.layers import fix_bases
 from hamgan.layers.batch_normalization import batch_normalization_layers
 from hamgan.networks.build import build_generator
 from hamgan.random_streams import Purpose
@@ -87,6 +88,14 @@ def test_truncated_samples_use_truncated_latent_vectors(generator):
     samples = _samples(generator, LABELS[2:], first=2, truncation=0.3)
     np.testing.assert_allclose(samples, expected, atol=1e-5)
     assert abs(samples - _samples(generator, LABELS[2:], first=2)).max() > 1e-3
+
+
+def test_fixed_bases_are_those_of_exported_models(generator):
+    z, _, _ = generator.draw_inputs(random_streams.fold(1, Purpose.SAMPLES), first=0, count=7)
+    expected = fix_bases(generator)(z, LABELS)
+    samples = _samples(generator, bases="fixed", batch=3)
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+    assert abs(samples - _samples(generator)).max() > 1e-3
 
 
 def test_random_labels_are_drawn_by_the_class_counts(own_generator):

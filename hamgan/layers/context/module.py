@@ -14,7 +14,7 @@ class ContextModule(keras.Layer):
 
     Attributes:
         has_batch_norm: whether the constructor takes ``batch_norm``, ``num_classes`` and ``batch_norm_momentum``, and
-            ``call`` takes ``labels`` and ``statistics``.
+            ``call`` takes ``labels``, ``statistics`` and ``class_weights``.
         has_bases: whether ``call`` takes ``initial_bases``.
         sigma: scale of the context, a trainable scalar, initially 0.
     """

@@ -1,0 +1,34 @@
+"""Validation of config fields, and fields that take their value from the data set."""
+
+from typing import Annotated, Any, TypeVar
+
+from hamgan.errors import UserError
+
+_Value = TypeVar("_Value")
+FROM_DATASET: Any = None
+"""Value of a field in a preset that takes its value from the data set; JSON null, ``none`` in an override."""
+_MAY_BE_FROM_DATASET = "may be FROM_DATASET"
+FromDataset = Annotated[_Value, _MAY_BE_FROM_DATASET]
+"""Type of a field that may be :data:`FROM_DATASET`.
+
+:func:`hamgan.data.fitted_config.fitted_config` sets such fields. The type does not include None, because only presets
+contain it, and everything that uses a config takes a fitted one.
+"""
+
+
+def may_be_from_dataset(kind: Any) -> bool:
+    """Whether the type of a field is :data:`FromDataset`."""
+    return _MAY_BE_FROM_DATASET in getattr(kind, "__metadata__", ())
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises a ``UserError`` unless the condition holds."""
+    if not condition:
+        raise UserError(message)
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Raises a ``UserError`` if one of these fields is not positive."""
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0, f"{name} must be positive, found {value}")

@@ -1,0 +1,131 @@
+"""Config of the optimisation: training, augmentation and regularisation."""
+
+import dataclasses
+
+from hamgan.config.fields import require, require_positive
+
+TPU_PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = (*TPU_PRECISIONS, "float64")
+ON_COLLAPSE = ("stop", "rollback")
+LABEL_DISTRIBUTIONS = ("uniform", "dataset")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation, logging and checkpoints."""
+
+    global_batch: int = 1024
+    """Number of images per update, summed over replicas."""
+    accumulation: int = 1
+    """Number of parts into which each replica divides its share of the batch, to save memory. Batch normalisation uses
+    the statistics of a part."""
+    steps: int = 1_000_000
+    discriminator_updates: int = 1
+    """Number of discriminator updates per step, each with a new batch of real images."""
+    generator_updates: int = 1
+    """Number of generator updates per step."""
+    label_distribution: str = "uniform"
+    """Distribution of the random labels of generated images, in training and evaluation: "uniform", or "dataset", in
+    proportion to the images of each class in the training split."""
+    generator_learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 4e-4
+    adam_beta1: float = 0.0
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    ema_decay: float = 0.0
+    """Decay of the exponential moving average of the generator's weights; 0 disables the average."""
+    ema_warmup: float = 10.0
+    """Warm-up w of the average, to forget the initial weights: the decay at step t is at most (1 + t) / (w + t)."""
+    steps_per_loop: int = 100
+    """Number of steps per call of the compiled train function; also the logging interval."""
+    checkpoint_every: int = 1000
+    """Number of steps between checkpoints."""
+    max_to_keep: int = 100
+    """Maximum number of checkpoints to keep."""
+    image_every: int = 1000
+    """Number of steps between grids of samples; 0 disables them."""
+    init_from: str | None = None
+    """Run folder, or checkpoint of a run, whose weights a new run starts from; None for random weights."""
+    seed: int = 0
+    """Seed of the initial weights, the order of the data and all random inputs."""
+    deterministic: bool = True
+    """Whether TensorFlow uses only deterministic operations."""
+    precision: str = "float32"
+    """Dtype policy: "float32", "mixed_bfloat16" (activations and convolutions in bfloat16, weights and statistics in
+    float32) or "float64" (slow; distinguishes rounding errors from bugs)."""
+    on_collapse: str = "stop"
+    """Reaction to a non-finite loss or weight: "stop", or "rollback" to the last checkpoint."""
+    max_rollbacks: int = 3
+    """Maximum number of rollbacks of a run before it stops."""
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        for name, choices in (
+            ("precision", PRECISIONS),
+            ("on_collapse", ON_COLLAPSE),
+            ("label_distribution", LABEL_DISTRIBUTIONS),
+        ):
+            value = getattr(self, name)
+            require(value in choices, f"{name} must be one of {', '.join(choices)}, found '{value}'")
+        require_positive(
+            self,
+            *("global_batch", "accumulation", "steps", "discriminator_updates", "generator_updates", "steps_per_loop"),
+            *("generator_learning_rate", "discriminator_learning_rate", "adam_epsilon"),
+            *("checkpoint_every", "max_to_keep"),
+        )
+        for name in ("adam_beta1", "adam_beta2", "ema_decay"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"{name} must be in [0, 1), found {value}")
+        for name in ("image_every", "max_rollbacks"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must not be negative, found {value}")
+        require(self.ema_warmup >= 1, f"ema_warmup must be at least 1, found {self.ema_warmup}")
+        require(self.init_from != "", "init_from must be a run folder or a checkpoint, found ''")
+        require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationConfig:
+    """Random augmentation of the images that the discriminator sees; see :mod:`hamgan.data.augmentation`."""
+
+    flip: bool = False
+    """Whether to mirror half of the real images. Generated images then have both orientations too."""
+    color: bool = False
+    """Whether to change brightness, saturation and contrast of real images and fakes (DiffAugment)."""
+    translation: bool = False
+    """Whether to translate real images and fakes by up to 1/8 of their size (DiffAugment)."""
+    cutout: bool = False
+    """Whether to cut a square of half the size out of real images and fakes (DiffAugment)."""
+    probability: float = 1.0
+    """Probability with which DiffAugment changes an image."""
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        require(0 < self.probability <= 1, f"probability must be in (0, 1], found {self.probability}")
+
+
+@dataclasses.dataclass(frozen=True)
+class RegularizationConfig:
+    """Penalties in the loss of the discriminator; see :mod:`hamgan.training.penalties`. A weight of 0 disables one."""
+
+    r1: float = 0.0
+    """Weight gamma of the R1 gradient penalty on real images."""
+    r1_interval: int = 16
+    """Number of discriminator updates between penalties. Each then counts this many times."""
+    lecam: float = 0.0
+    """Weight of LeCam regularisation."""
+    lecam_decay: float = 0.99
+    """Decay of the moving averages of the logits in LeCam regularisation."""
+    consistency_real: float = 0.0
+    """Weight of balanced consistency regularisation (bCR) on real images: the logits of translated images are equal,
+    and with ``augmentation.flip`` those of mirrored ones."""
+    consistency_fake: float = 0.0
+    """Weight of balanced consistency regularisation (bCR) on fakes."""
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        for name in ("r1", "lecam", "consistency_real", "consistency_fake"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must not be negative, found {value}")
+        require_positive(self, "r1_interval")
+        require(0 <= self.lecam_decay < 1, f"lecam_decay must be in [0, 1), found {self.lecam_decay}")
