@@ -79,9 +79,7 @@ def explore(
         raise UserError("classes must name at least one class, found none")
     nearest = None
     if neighbors:
-        nearest = find_nearest(
-            run, labels, seed=seed, classifier=classifier, data_dir=data_dir, cache_dir=cache_dir
-        )
+        nearest = find_nearest(run, labels, seed=seed, classifier=classifier, data_dir=data_dir, cache_dir=cache_dir)
     pictures = make_pictures(run, labels, seed=seed, nearest=nearest)
     write_atomically(out, _smallest_page(run, labels, pictures, max_megabytes).encode())
 

@@ -83,9 +83,7 @@ def make_pictures(run: Run, labels: Sequence[int], *, seed: int, nearest: Neares
             for truncation in TRUNCATIONS
         ]
         seeds = [(seed + index) % 2**31 for index in range(SEEDS)]
-        latent_frames = [
-            counted(interpolate(run, [label], seeds=seeds, frames=FRAMES, loop=True)) for label in labels
-        ]
+        latent_frames = [counted(interpolate(run, [label], seeds=seeds, frames=FRAMES, loop=True)) for label in labels]
         class_frames: list[np.ndarray] = []
         if len(labels) > 1:
             loop = counted(interpolate(run, labels, seeds=[seed], frames=FRAMES, loop=True))
@@ -129,5 +127,3 @@ def _neighbors_of(label: int, nearest: NearestTrainingImages) -> Neighbors:
         np.stack([nearest.training_images[index] for index in nearest.indices[rows].ravel().tolist()]),
         nearest.distances[rows],
     )
-
-

@@ -91,8 +91,8 @@ def browser_page(browser: str, profile: str) -> Iterator[Page]:
     """
     (commands_out, commands_in), (replies_out, replies_in) = os.pipe(), os.pipe()
     options = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-        "--disable-sync --remote-debugging-pipe"
+        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync "
+        "--disable-component-update --remote-debugging-pipe"
     )
     # The protocol is spoken on the file descriptors 3 and 4.
     script = f'exec "$0" {options} --user-data-dir="$1" 3<&{commands_out} 4>&{replies_in}'
