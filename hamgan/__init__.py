@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Run", "__version__", "evaluate", "layers", "load", "nearest_training_images", "score"]
+__all__ = ["Run", "__version__", "evaluate", "explore", "layers", "load", "nearest_training_images", "score"]
 
 if TYPE_CHECKING:
     from hamgan import layers
     from hamgan.evaluation.evaluate import evaluate
     from hamgan.evaluation.memorization import nearest_training_images
     from hamgan.evaluation.score_images import score
+    from hamgan.explorer.page import explore
     from hamgan.sampling.trained import Run, load
 
 _HOMES = {
     "Run": "hamgan.sampling.trained",
     "evaluate": "hamgan.evaluation.evaluate",
+    "explore": "hamgan.explorer.page",
     "load": "hamgan.sampling.trained",
     "nearest_training_images": "hamgan.evaluation.memorization",
     "score": "hamgan.evaluation.score_images",

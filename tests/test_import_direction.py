@@ -20,6 +20,7 @@ FLOW = (
     "sampling",
     "training",
     "evaluation",
+    "explorer",
     "published",
     "tpu_check",
     "cli",

@@ -108,6 +108,7 @@ def nearest_training_images(
     num: int = NUM_SAMPLES,
     neighbors: int = NEIGHBORS,
     rows: int = ROWS,
+    classes: Sequence[int | str] | None = None,
     num_real: int | None = None,
     seed: int = 0,
     truncation: float | None = None,
@@ -125,6 +126,7 @@ def nearest_training_images(
         num: number of samples.
         neighbors: number of training images for each sample.
         rows: number of samples whose images are kept: the nearest ones, and as many of the first ones.
+        classes: classes of the samples, in turn; by default, random ones.
         num_real: most training and validation images to search; by default, as many as evaluations of the run use.
         seed: seed of the samples.
         truncation: bound of the truncated normal distribution of latent vectors; None does not truncate.
@@ -161,7 +163,8 @@ def nearest_training_images(
     train, validation = (_features(evaluator, split) for split in (train_split, evaluator.config.data.validation_split))
     if neighbors > len(train):
         raise UserError(f"neighbors must be at most the number of training images, {len(train)}, found {neighbors}")
-    labels, fakes = _samples(run, evaluator, num, seed, truncation)
+    chosen = None if classes is None else np.resize(np.asarray(run.labels(classes), np.int32), num)
+    labels, fakes = _samples(run, evaluator, num, chosen, seed, truncation)
     distances, indices = nearest_neighbors(fakes, train, neighbors)
     validation_distances, _ = nearest_neighbors(validation, train, 1)
     nearest_rows = np.argsort(distances[:, 0], kind="stable")[:rows].tolist()
@@ -191,7 +194,7 @@ def _features(evaluator: Evaluator, split: str) -> np.ndarray:
 
 
 def _samples(
-    run: Run, evaluator: Evaluator, num: int, seed: int, truncation: float | None
+    run: Run, evaluator: Evaluator, num: int, labels: np.ndarray | None, seed: int, truncation: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the labels and features of the first samples."""
     sampler = Sampler(
@@ -202,7 +205,7 @@ def _samples(
         class_counts=run.class_counts,
         postprocess=lambda images: evaluator.classifier(images)["pool_3"],
     )
-    labels = sampler.random_labels(num)
+    labels = sampler.random_labels(num) if labels is None else labels
     features = []
     with tqdm(total=num, desc="Samples", unit="img", leave=False) as progress:
         for batch in sampler.batches(labels):

@@ -75,6 +75,10 @@ OPTIONS = {
         *("--run", "--checkpoint", "--weights", "--out", "--classifier", "--num", "--neighbors", "--num_real"),
         *("--seed", "--truncation", "--cache_dir", "--data_dir"),
     ),
+    "explore": (
+        *("--run", "--checkpoint", "--weights", "--out", "--classes", "--seed", "--max_size", "--no_neighbors"),
+        *("--classifier", "--cache_dir", "--data_dir"),
+    ),
     "export": (
         *("--run", "--checkpoint", "--weights", "--out", "--formats", "--bases", "--license"),
         *("--score", "--classifier", "--num_samples", "--data_dir"),
