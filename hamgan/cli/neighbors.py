@@ -3,21 +3,23 @@
 Writes a page with samples beside their nearest training images, in the classifier's feature space, and the
 distribution of the distances beside that of validation images.
 
-  hamgan neighbors --run runs/digits --classifier data/digits_classifier --out neighbors.html
+  hamgan neighbors --run runs/digits --classifier data/digits_classifier
 """
 
 import argparse
 
-from hamgan.cli.options import add_checkpoint, add_data_dir, add_run, check_output, positive_integer
+from hamgan.cli.options import add_checkpoint, add_data_dir, add_page, add_run, page_path, positive_integer
 from hamgan.errors import UserError
 from hamgan.program import import_tensorflow_quietly
+
+_NAME = "neighbors.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
     add_checkpoint(parser, "latest, best, or a step")
-    parser.add_argument("--out", required=True, metavar="HTML", help="path of the page")
+    add_page(parser, _NAME)
     parser.add_argument(
         "--classifier",
         metavar="HANDLE",
@@ -45,11 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
     if not 0 <= arguments.seed < 2**31:
         raise UserError(f"--seed must be in [0, 2^31), found {arguments.seed}")
-    check_output("--out", arguments.out)
+    out = page_path(arguments.out, arguments.run, _NAME)
 
     import_tensorflow_quietly()
     from hamgan.evaluation.memorization import NEIGHBORS, NUM_SAMPLES, nearest_training_images
     from hamgan.evaluation.memorization_page import write_memorization_page
+    from hamgan.runs.directory import RunDirectory
+    from hamgan.runs.report import write_report
     from hamgan.sampling.trained import load
 
     found = nearest_training_images(
@@ -63,6 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
         data_dir=arguments.data_dir,
         cache_dir=arguments.cache_dir,
     )
-    write_memorization_page(found, arguments.out)
+    write_memorization_page(found, out)
     print(found.summary())
-    print(f"Page  {arguments.out}")
+    if arguments.out is None:
+        write_report(RunDirectory(arguments.run))
+    print(f"Page  {out}")

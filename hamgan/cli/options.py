@@ -7,6 +7,7 @@ from typing import Any
 
 from hamgan.config import ExperimentConfig, override
 from hamgan.errors import UserError
+from hamgan.pretrained import find_run
 
 
 def positive_integer(text: str) -> int:
@@ -61,6 +62,30 @@ def check_output_folder(option: str, path: str) -> None:
         raise UserError(f"{option} {path}: {existing} is a file, expected a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"{option} {path}: cannot write into {existing}; choose another folder")
+
+
+def add_page(parser: argparse.ArgumentParser, name: str) -> None:
+    """Adds ``--out``, the path of a page that by default is a file of the run's folder."""
+    parser.add_argument("--out", metavar="HTML", help=f"path of the page (default: {name} in the run folder)")
+
+
+def page_path(out: str | None, run: str, name: str) -> str:
+    """Returns the path of a page, checked before the work whose result it will hold.
+
+    Args:
+        out: value of ``--out``.
+        run: value of ``--run``.
+        name: name of the file in the folder of the run.
+
+    Raises:
+        UserError: if a local file cannot be written, or ``--out`` is missing for a generator of the package.
+    """
+    if out is None and find_run(run) != run:
+        raise UserError(f"--out: expected the path of the page, because '{run}' comes with the package; found none")
+    path = os.path.join(run, name) if out is None else out
+    if "://" not in path and (out is not None or os.path.isdir(run)):
+        check_output("--out", path)
+    return path
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, experiment_from_json, to_json
@@ -60,9 +61,12 @@ class RunDirectory:
         self.collapses_path = os.path.join(path, "collapses.json")
         self.checkpoints = os.path.join(path, "checkpoints")
         self.samples = os.path.join(path, "samples")
+        self.real_images_path = os.path.join(self.samples, "real.png")
         self.evaluations = os.path.join(path, "evaluations")
         self.tensorboard = os.path.join(path, "tensorboard")
         self.report_path = os.path.join(path, "report.html")
+        self.explorer_path = os.path.join(path, "explorer.html")
+        self.neighbors_path = os.path.join(path, "neighbors.html")
 
     def exists(self) -> bool:
         """Whether the folder contains a run.
@@ -245,6 +249,19 @@ class RunDirectory:
     def samples_path(self, step: int) -> str:
         """Returns the path of a step's image grid."""
         return os.path.join(self.samples, f"step_{step:08d}.png")
+
+    def has_real_images(self) -> bool:
+        """Whether the folder has a picture of real images; runs of earlier versions do not."""
+        return gfile.exists(self.real_images_path)
+
+    def write_real_images(self, grid: np.ndarray) -> None:
+        """Writes a picture of real images, uint8, shape ``(height, width, channels)``.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        with self._writing():
+            write_atomically(self.real_images_path, tf.io.encode_png(grid).numpy())
 
     def sample_grids(self) -> dict[int, str]:
         """Returns the paths of the image grids by step."""

@@ -3,6 +3,8 @@
 import base64
 import html
 import math
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,7 +44,8 @@ def write_report(run: RunDirectory) -> None:
     others = [result for result in everything if key_of(result) not in own]
     grids = run.sample_grids()
     sections = {
-        "Samples": _newest_grid(grids),
+        "Samples": _newest_grid(grids, run),
+        "More pages": _pages(run),
         "Scores": _score_figures(evaluations) + _score_table(evaluations),
         "Other checkpoints": _other_table(others),
         "Truncation": _truncation_figures(evaluations),
@@ -278,11 +281,29 @@ def _image(path: str, caption: str) -> str:
     )
 
 
-def _newest_grid(grids: dict[int, str]) -> str:
+def _newest_grid(grids: dict[int, str], run: RunDirectory) -> str:
     if not grids:
         return ""
     step, path = max(grids.items())
-    return f'<div style="max-width: 40rem">{_image(path, f"Step {step:,}, one class per row")}</div>'
+    pictures = _image(path, f"Step {step:,}, one class per row")
+    if run.has_real_images():
+        pictures += _image(run.real_images_path, "Training images of the same classes")
+    return f'<div class="grids" style="max-width: 80rem">{pictures}</div>'
+
+
+def _pages(run: RunDirectory) -> str:
+    """Links to the other pages of the run, or the commands that write them."""
+    pages = (
+        (run.explorer_path, "explore", "Explorer: classes, truncation, interpolation and directions of the generator"),
+        (run.neighbors_path, "neighbors", "Training images that are nearest to samples: does it memorize?"),
+    )
+    items = []
+    for path, command, title in pages:
+        if tf.io.gfile.exists(path):
+            items.append(f'<a href="{os.path.basename(path)}">{title}</a>')
+        else:
+            items.append(f"{title} <code>hamgan {command} --run {html.escape(shlex.quote(run.path))}</code>")
+    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 
 def _grids_over_time(grids: dict[int, str]) -> str:

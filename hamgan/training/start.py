@@ -13,7 +13,11 @@ from hamgan.errors import UserError
 from hamgan.runs.checkpoints import checkpoint_path, checkpoint_steps, restore, restore_newest
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
+from hamgan.sampling.grids import grid_classes
+from hamgan.sampling.imagenet_names import readable_names
 from hamgan.training.initial_weights import Source, find_source, initialize
+from hamgan.training.real_images import real_image_grid
+from hamgan.training.run_files import GRID_COLUMNS
 from hamgan.training.state import TrainState
 
 _logger = logging.getLogger(__name__)
@@ -98,6 +102,10 @@ def resume(
         class_counts = class_counts_of(config, dataset)
         if class_counts is not None:
             run.write_class_counts(class_counts)
+        if config.train.image_every and not run.has_real_images():
+            classes = grid_classes(config.model.num_classes)
+            names = readable_names(dataset.class_names)
+            run.write_real_images(real_image_grid(dataset, config.model, classes, GRID_COLUMNS, names))
         run.forget_metrics_after(step)
         collapses = run.read_collapses()
         if collapses and collapses[-1]["action"] == "stop":
