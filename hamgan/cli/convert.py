@@ -70,7 +70,7 @@ def _to_official(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
     from hamgan.published.convert import convert_to_official
     from hamgan.runs.directory import RunDirectory
-    from hamgan.sampling.trained import choose_weights, find_checkpoint
+    from hamgan.sampling.trained_weights import choose_weights, find_checkpoint
 
     run_directory = RunDirectory(arguments.run)
     config = run_directory.read_config()

@@ -85,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
     from hamgan.evaluation.evaluate import evaluation_config
     from hamgan.runs.directory import RunDirectory
-    from hamgan.sampling.trained import choose_weights, find_checkpoints
+    from hamgan.sampling.trained_weights import choose_weights, find_checkpoints
 
     run_directory = RunDirectory(arguments.run)
     config = evaluation_config(

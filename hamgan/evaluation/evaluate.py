@@ -21,7 +21,8 @@ from hamgan.runs.directory import RunDirectory
 from hamgan.runs.evaluation_results import ResultKey, key_of
 from hamgan.runs.report import write_report
 from hamgan.runs.score_table import one_line
-from hamgan.sampling.trained import Run, choose_weights, find_checkpoints
+from hamgan.sampling.trained import Run
+from hamgan.sampling.trained_weights import choose_weights, find_checkpoints
 
 _logger = logging.getLogger(__name__)
 

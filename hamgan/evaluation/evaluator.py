@@ -28,7 +28,7 @@ from hamgan.evaluation.stored_features import Batches, stored_features, with_lab
 from hamgan.networks import Generator
 from hamgan.runs.checkpoints import checkpoint_sha256
 from hamgan.sampling.sampler import Sampler
-from hamgan.sampling.trained import load_generator
+from hamgan.sampling.trained_weights import load_generator
 
 SMALLEST_COUNT = 2
 """Images that a covariance takes."""

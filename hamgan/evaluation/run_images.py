@@ -11,7 +11,8 @@ from hamgan.evaluation.generated_images import evaluation_sampler, prepare_batch
 from hamgan.evaluation.image_sources import ImageSource
 from hamgan.evaluation.stored_features import Batches, with_labels
 from hamgan.runs.checkpoints import checkpoint_sha256
-from hamgan.sampling.trained import Run, load_generator
+from hamgan.sampling.trained import Run
+from hamgan.sampling.trained_weights import load_generator
 
 
 class RunImages(ImageSource):

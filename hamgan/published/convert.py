@@ -19,7 +19,7 @@ from hamgan.published.names import GLOBAL_STEP, is_ignored, official_name, offic
 from hamgan.published.shapes import NOT_RECORDED, Shapes, read_architecture
 from hamgan.runs.checkpoints import checkpoint_path, network_variables, open_checkpoint, restore, write_checkpoint
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.trained import WEIGHTS, weights_precision
+from hamgan.sampling.trained_weights import WEIGHTS, weights_precision
 
 OFFICIAL_PREFIX = "model.ckpt"
 _INCOMPLETE = ".incomplete"

@@ -119,7 +119,7 @@ def _sampler(run: "Run", settings: SampleSettings, batch: int, class_counts: Seq
 def _generator(run: "Run", settings: SampleSettings, class_counts: Sequence[int] | None) -> Generator:
     if settings.batch_norm != "standing":
         return run.generator
-    from hamgan.sampling.trained import load_generator
+    from hamgan.sampling.trained_weights import load_generator
 
     # A generator of its own, because standing statistics replace the moving averages.
     generator = load_generator(run.config, run.checkpoint, run.weights)

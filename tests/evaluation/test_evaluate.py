@@ -24,7 +24,7 @@ from hamgan.runs.directory import RunDirectory
 from hamgan.runs.report import write_report
 from hamgan.runs.score_table import table
 from hamgan.sampling.sampler import Sampler
-from hamgan.sampling.trained import find_checkpoints, load_generator
+from hamgan.sampling.trained_weights import find_checkpoints, load_generator
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ import sys
 from hamgan.config import experiment_from_json
 from hamgan.distribution.strategies import create_strategy
 from hamgan.evaluation.evaluate import Evaluator, evaluate_checkpoints
-from hamgan.sampling.trained import find_checkpoints
+from hamgan.sampling.trained_weights import find_checkpoints
 from hamgan.runs.directory import RunDirectory
 
 strategy = create_strategy("cpu")

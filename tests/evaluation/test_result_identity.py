@@ -20,7 +20,7 @@ from hamgan.runs.directory import RunDirectory
 from hamgan.runs.evaluation_results import key_of
 from hamgan.runs.report import write_report
 from hamgan.runs.score_table import table
-from hamgan.sampling.trained import find_checkpoints
+from hamgan.sampling.trained_weights import find_checkpoints
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hamgan.errors import UserError
 from hamgan.evaluation import evaluator as evaluator_module
 from hamgan.evaluation.evaluator import Evaluator
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.trained import find_checkpoints
+from hamgan.sampling.trained_weights import find_checkpoints
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hamgan.networks.build import build_discriminator, build_generator
 from hamgan.published.convert import convert_official, convert_to_official
 from hamgan.runs.checkpoints import checkpoint_path, network_variables, write_checkpoint
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.trained import find_checkpoint, load_generator
+from hamgan.sampling.trained_weights import find_checkpoint, load_generator
 
 
 def _tensors(path):

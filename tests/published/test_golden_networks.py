@@ -10,7 +10,7 @@ from hamgan.published.convert import convert_official
 from hamgan.published.names import official_name
 from hamgan.runs.checkpoints import network_variables, restore
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.trained import find_checkpoint
+from hamgan.sampling.trained_weights import find_checkpoint
 from hamgan.training.losses import hinge_discriminator_loss, hinge_generator_loss
 
 OUTPUT_TOLERANCE = 1e-4

@@ -23,7 +23,7 @@ from hamgan.runs.checkpoints import (
     write_checkpoint,
 )
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.trained import find_checkpoints, load_generator
+from hamgan.sampling.trained_weights import find_checkpoints, load_generator
 from hamgan.training.state import TrainState
 
 
