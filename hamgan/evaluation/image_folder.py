@@ -40,7 +40,7 @@ class ImageFolder(ImageSource):
         self._paths, ignored = _image_files(path)
         super().__init__(path, len(self._paths))
         if ignored:
-            _logger.info("%s: %s files that are no images are ignored", path, f"{ignored:,}")
+            _logger.info("%s: files that are not images, ignored: %s", path, f"{ignored:,}")
 
     def card(self) -> dict[str, Any]:
         """Returns kind, count and digest of the files."""
