@@ -104,7 +104,7 @@ def score(
 
     Example:
         >>> import hamgan
-        >>> result = hamgan.score("runs/digits", "tfds:digits", classifier="data/digits_classifier", data_dir="data")
+        >>> result = hamgan.score("runs/digits", "tfds:digits", classifier="classifier", data_dir="data")
         >>> sorted(result["scores"])
         ['coverage', 'density', 'fid', 'inception_score', 'kid', 'precision', 'recall']
     """

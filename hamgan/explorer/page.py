@@ -65,7 +65,7 @@ def explore(
 
     Example:
         >>> import hamgan
-        >>> hamgan.explore("digits", "digits.html", neighbors=False)
+        >>> hamgan.explore("digits", "threes.html", classes=["3"], neighbors=False)
     """
     if not 0 <= seed < 2**31:
         raise UserError(f"seed must be in [0, 2^31), found {seed}")

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
+from hamgan import random_streams
 from hamgan.evaluation.memorization import NearestTrainingImages, nearest_training_images
+from hamgan.random_streams import Purpose
 from hamgan.sampling.directions import direction_strip, find_directions
+from hamgan.sampling.grids import to_uint8
 from hamgan.sampling.interpolation import interpolate
 from hamgan.sampling.trained import Run
 
@@ -68,7 +72,7 @@ def make_pictures(run: Run, labels: Sequence[int], *, seed: int, nearest: Neares
         nearest: nearest training images of samples of these classes; None leaves them out.
     """
     directions = find_directions(run, num=min(DIRECTIONS, run.generator.z_dim), seed=seed).directions
-    work = len(TRUNCATIONS) + len(labels) * (1 + len(directions)) + 1
+    work = len(labels) * (len(TRUNCATIONS) + 1 + len(directions)) + (len(labels) > 1)
     with tqdm(total=work, desc="Pictures", unit="sheet", leave=False) as progress:
 
         def counted(images: np.ndarray) -> np.ndarray:
@@ -76,10 +80,7 @@ def make_pictures(run: Run, labels: Sequence[int], *, seed: int, nearest: Neares
             return images
 
         samples = [
-            np.split(
-                counted(run.sample(labels, per_class=SAMPLES, seed=seed, truncation=truncation)),
-                len(labels),
-            )
+            [counted(_samples(run, index, label, seed, truncation)) for index, label in enumerate(labels)]
             for truncation in TRUNCATIONS
         ]
         seeds = [(seed + index) % 2**31 for index in range(SEEDS)]
@@ -118,6 +119,18 @@ def find_nearest(
         data_dir=data_dir,
         cache_dir=cache_dir,
     )
+
+
+def _samples(run: Run, index: int, label: int, seed: int, truncation: float | None) -> np.ndarray:
+    """Generates the samples of a class, eagerly: compiling would take longer for each truncation."""
+    inputs = run.generator.draw_inputs(
+        random_streams.fold(seed, Purpose.SAMPLES),
+        first=index * SAMPLES,
+        count=SAMPLES,
+        labels=tf.fill((SAMPLES,), label),
+        truncation=truncation,
+    )
+    return to_uint8(run.generator(*inputs, training=False).numpy())
 
 
 def _neighbors_of(label: int, nearest: NearestTrainingImages) -> Neighbors:

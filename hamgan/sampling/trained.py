@@ -309,8 +309,8 @@ class Run:
         Example:
             >>> import hamgan
             >>> run = hamgan.load("runs/digits")
-            >>> [file.file for file in run.export("exported", formats=["savedmodel", "keras"])]
-            ['saved_model', 'generator.keras']
+            >>> [file.file for file in run.export("exported", formats=["keras"])]
+            ['generator.keras']
         """
         from hamgan.sampling.export import export
 
