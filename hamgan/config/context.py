@@ -50,5 +50,16 @@ class SelfAttentionConfig(ContextConfig):
     module: str = "self_attention"
 
 
-CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {"hamburger": HamburgerConfig, "self_attention": SelfAttentionConfig}
+@dataclasses.dataclass(frozen=True)
+class ResidualContextConfig(ContextConfig):
+    """What the modules to compare with Hamburger share; fields are arguments of the layer of the same name."""
+
+    spectral_norm: bool = True
+    """Whether kernels are divided by their spectral norm, as in Hamburger."""
+
+
+CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {
+    "hamburger": HamburgerConfig,
+    "self_attention": SelfAttentionConfig,
+}
 """The config class of each context module by name."""

@@ -8,7 +8,10 @@ from hamgan.architecture import check_context_resolution
 from hamgan.layers import Hamburger, SelfAttention
 from hamgan.layers.context import ContextModule
 
-CONTEXT_MODULES: dict[str, type[ContextModule]] = {"hamburger": Hamburger, "self_attention": SelfAttention}
+CONTEXT_MODULES: dict[str, type[ContextModule]] = {
+    "hamburger": Hamburger,
+    "self_attention": SelfAttention,
+}
 """The classes of context modules by name."""
 
 

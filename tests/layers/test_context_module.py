@@ -40,16 +40,21 @@ def call(module, inputs, *, key=0, training=None):
     return module(inputs, training=training, **arguments)
 
 
+def constructor_arguments(kind):
+    """The arguments of a class and, where it forwards keywords, of its base classes."""
+    return {name for base in kind.__mro__[:-1] for name in inspect.signature(base.__init__).parameters}
+
+
 def test_settings_cover_every_module():
     assert SETTINGS.keys() == CONTEXT_MODULES.keys()
 
 
 def test_declared_arguments_are_those_of_the_signatures(module):
     assert isinstance(module, ContextModule)
-    constructor = inspect.signature(type(module)).parameters
+    constructor = constructor_arguments(type(module))
     call_arguments = inspect.signature(type(module).call).parameters
     assert "training" in call_arguments
-    assert (BATCH_NORM.keys() <= constructor.keys()) == module.has_batch_norm
+    assert (BATCH_NORM.keys() <= constructor) == module.has_batch_norm
     assert ({"labels", "statistics"} <= call_arguments.keys()) == module.has_batch_norm
     assert ("initial_bases" in call_arguments) == module.has_bases
 
