@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 HAM_NAMES = ("nmf", "cd", "vq")
 HAMBURGER_VERSIONS = ("v1", "v2")
+NON_LOCAL_MODES = ("gaussian", "embedded_gaussian", "dot_product")
 CONVOLUTION_FORMS = ("auto", "plain", "strided", "products")
 """Algorithms for convolutions with resampling, see :mod:`hamgan.layers.convolution`."""
 

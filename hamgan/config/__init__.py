@@ -1,6 +1,16 @@
 """Configuration of experiments: typed settings, presets and evaluation protocols."""
 
-from hamgan.config.context import CONTEXT_CONFIGS, ContextConfig, HamburgerConfig, SelfAttentionConfig
+from hamgan.config.context import (
+    CONTEXT_CONFIGS,
+    ContextConfig,
+    CrissCrossAttentionConfig,
+    DoubleAttentionConfig,
+    EfficientAttentionConfig,
+    HamburgerConfig,
+    MultiHeadAttentionConfig,
+    NonLocalConfig,
+    SelfAttentionConfig,
+)
 from hamgan.config.fields import FROM_DATASET
 from hamgan.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
 from hamgan.config.overrides import differences, experiment_from_json, override, to_dict, to_json
@@ -15,13 +25,18 @@ __all__ = [
     "TPU_PRECISIONS",
     "AugmentationConfig",
     "ContextConfig",
+    "CrissCrossAttentionConfig",
     "DataConfig",
     "DiscriminatorConfig",
+    "DoubleAttentionConfig",
+    "EfficientAttentionConfig",
     "EvaluationConfig",
     "ExperimentConfig",
     "GeneratorConfig",
     "HamburgerConfig",
     "ModelConfig",
+    "MultiHeadAttentionConfig",
+    "NonLocalConfig",
     "RegularizationConfig",
     "SelfAttentionConfig",
     "TrainConfig",

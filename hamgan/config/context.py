@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hamgan.architecture import HAM_NAMES, HAMBURGER_VERSIONS
+from hamgan.architecture import HAM_NAMES, HAMBURGER_VERSIONS, NON_LOCAL_MODES
 from hamgan.config.fields import FromDataset, require, require_positive
 
 
@@ -58,8 +58,94 @@ class ResidualContextConfig(ContextConfig):
     """Whether kernels are divided by their spectral norm, as in Hamburger."""
 
 
+@dataclasses.dataclass(frozen=True)
+class NonLocalConfig(ResidualContextConfig):
+    """A non-local block; see :class:`hamgan.layers.NonLocal`."""
+
+    module: str = "non_local"
+    mode: str = "embedded_gaussian"
+    reduction: int = 2
+    use_scale: bool = True
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require(self.mode in NON_LOCAL_MODES, f"mode must be one of {', '.join(NON_LOCAL_MODES)}, found '{self.mode}'")
+        require(
+            self.use_scale or self.mode == "embedded_gaussian",
+            f"use_scale=false goes with mode=embedded_gaussian, found '{self.mode}'",
+        )
+        require_positive(self, "reduction")
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiHeadAttentionConfig(ResidualContextConfig):
+    """Multi-head attention over positions; see :class:`hamgan.layers.MultiHeadAttention`."""
+
+    module: str = "multi_head_attention"
+    num_heads: int = 8
+    use_bias: bool = False
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "num_heads")
+
+
+@dataclasses.dataclass(frozen=True)
+class DoubleAttentionConfig(ResidualContextConfig):
+    """Double attention; see :class:`hamgan.layers.DoubleAttention`."""
+
+    module: str = "double_attention"
+    feature_channels: int | None = None
+    attention_channels: int | None = None
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "feature_channels", "attention_channels")
+
+
+@dataclasses.dataclass(frozen=True)
+class EfficientAttentionConfig(ResidualContextConfig):
+    """Efficient attention; see :class:`hamgan.layers.EfficientAttention`."""
+
+    module: str = "efficient_attention"
+    key_channels: int | None = None
+    value_channels: int | None = None
+    num_heads: int = 1
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "key_channels", "value_channels", "num_heads")
+
+
+@dataclasses.dataclass(frozen=True)
+class CrissCrossAttentionConfig(ResidualContextConfig):
+    """Criss-cross attention; see :class:`hamgan.layers.CrissCrossAttention`."""
+
+    module: str = "criss_cross_attention"
+    recurrence: int = 2
+    reduction: int = 8
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "recurrence", "reduction")
+
+
 CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {
     "hamburger": HamburgerConfig,
     "self_attention": SelfAttentionConfig,
+    "non_local": NonLocalConfig,
+    "multi_head_attention": MultiHeadAttentionConfig,
+    "double_attention": DoubleAttentionConfig,
+    "efficient_attention": EfficientAttentionConfig,
+    "criss_cross_attention": CrissCrossAttentionConfig,
 }
 """The config class of each context module by name."""

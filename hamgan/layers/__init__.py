@@ -1,7 +1,14 @@
-"""Keras 3 layers of HamGAN: Hamburger, matrix decompositions, self-attention and normalised layers."""
+"""Keras 3 layers of HamGAN: Hamburger, matrix decompositions, context modules and normalised layers."""
 
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
-from hamgan.layers.context import SelfAttention
+from hamgan.layers.context import (
+    CrissCrossAttention,
+    DoubleAttention,
+    EfficientAttention,
+    MultiHeadAttention,
+    NonLocal,
+    SelfAttention,
+)
 from hamgan.layers.fixed_bases import fix_bases
 from hamgan.layers.hamburger import Hamburger
 from hamgan.layers.hams import NMF, ConceptDecomposition, VectorQuantization
@@ -14,7 +21,12 @@ __all__ = [
     "BatchNormalization",
     "ConceptDecomposition",
     "ConditionalBatchNormalization",
+    "CrissCrossAttention",
+    "DoubleAttention",
+    "EfficientAttention",
     "Hamburger",
+    "MultiHeadAttention",
+    "NonLocal",
     "SNConv2D",
     "SNDense",
     "SNEmbedding",

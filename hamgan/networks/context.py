@@ -5,12 +5,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hamgan.architecture import check_context_resolution
-from hamgan.layers import Hamburger, SelfAttention
+from hamgan.layers import (
+    CrissCrossAttention,
+    DoubleAttention,
+    EfficientAttention,
+    Hamburger,
+    MultiHeadAttention,
+    NonLocal,
+    SelfAttention,
+)
 from hamgan.layers.context import ContextModule
 
 CONTEXT_MODULES: dict[str, type[ContextModule]] = {
     "hamburger": Hamburger,
     "self_attention": SelfAttention,
+    "non_local": NonLocal,
+    "multi_head_attention": MultiHeadAttention,
+    "double_attention": DoubleAttention,
+    "efficient_attention": EfficientAttention,
+    "criss_cross_attention": CrissCrossAttention,
 }
 """The classes of context modules by name."""
 

@@ -15,6 +15,11 @@ BATCH, CHANNELS, NUM_CLASSES = 3, 8, 5
 SETTINGS = {
     "hamburger": {"latent_dim": 4, "rank": 2, "num_steps": 2, "num_sections": 2, "evaluation_bases": "random"},
     "self_attention": {},
+    "non_local": {},
+    "multi_head_attention": {},
+    "double_attention": {},
+    "efficient_attention": {"num_heads": 2},
+    "criss_cross_attention": {"reduction": 2},
 }
 BATCH_NORM = {"batch_norm": "conditional", "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9}
 

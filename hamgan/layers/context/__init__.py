@@ -1,11 +1,21 @@
 """Context modules: layers that add global context to images. :class:`hamgan.layers.Hamburger` is one too."""
 
+from hamgan.layers.context.criss_cross_attention import CrissCrossAttention
+from hamgan.layers.context.double_attention import DoubleAttention
+from hamgan.layers.context.efficient_attention import EfficientAttention
 from hamgan.layers.context.module import ContextModule
+from hamgan.layers.context.multi_head_attention import MultiHeadAttention
+from hamgan.layers.context.non_local import NonLocal
 from hamgan.layers.context.residual import ResidualContext
 from hamgan.layers.context.self_attention import SelfAttention
 
 __all__ = [
     "ContextModule",
+    "CrissCrossAttention",
+    "DoubleAttention",
+    "EfficientAttention",
+    "MultiHeadAttention",
+    "NonLocal",
     "ResidualContext",
     "SelfAttention",
 ]

@@ -174,6 +174,13 @@ class ResidualContext(ContextModule):
         }
 
 
+def require_positive(**values: int | None) -> None:
+    """Raises ValueError if a value is less than 1; None, which stands for a default, is accepted."""
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be positive, received {value}")
+
+
 def to_positions(images: tf.Tensor) -> tf.Tensor:
     """Reshapes ``(batch, height, width, channels)`` to ``(batch, height * width, channels)``."""
     shape = tf.shape(images)
