@@ -113,8 +113,6 @@ CASES = {
     "self_attention": (SelfAttention, {}, {"inputs": images(channels=8)}),
     # Without biases where one has no effect, and hence no gradient.
     "non_local": (NonLocal, {"reduction": 1, "use_bias": False, "batch_norm": "plain"}, {"inputs": images()}),
-    "non_local_gaussian": (NonLocal, {"mode": "gaussian", "spectral_norm": False}, {"inputs": images()}),
-    "non_local_dot_product": (NonLocal, {"mode": "dot_product"}, {"inputs": images()}),
     "multi_head_attention": (MultiHeadAttention, {"num_heads": 2}, {"inputs": images()}),
     "double_attention": (
         DoubleAttention,
@@ -128,13 +126,8 @@ CASES = {
     ),
     "criss_cross_attention": (
         CrissCrossAttention,
-        {"recurrence": 1, "reduction": 2, "use_bias": False, "batch_norm": "conditional", "num_classes": NUM_CLASSES},
+        {"reduction": 2, "use_bias": False, "batch_norm": "conditional", "num_classes": NUM_CLASSES},
         {"inputs": images(), "labels": labels()},
-    ),
-    "criss_cross_attention_twice": (
-        CrissCrossAttention,
-        {"reduction": 2, "use_bias": False},
-        {"inputs": images()},
     ),
     "generator_block": (
         GeneratorBlock,
