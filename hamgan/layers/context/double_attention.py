@@ -24,8 +24,8 @@ class DoubleAttention(ResidualContext):
     shape ``(batch, height, width, channels)``; height and width may be unknown.
 
     The axes are those of the paper. A widely used implementation calls softmax without an axis, which normalises over
-    the batch: images then depend on each other. The paper starts the residual sum with a batch normalisation whose
-    scale is 0; sigma takes its place.
+    the batch: images then depend on each other. That implementation has no residual sum, and sigma is not in
+    the paper; they are the contract of context modules.
 
     Cost, in multiply-adds for each image: ``NC(m + 2n) + 2Nmn + NmC``, linear in N.
 

@@ -21,7 +21,7 @@ class EfficientAttention(ResidualContext):
     1x1 convolution from v to C channels. sigma is a trainable scalar, initially 0. Inputs and outputs have shape
     ``(batch, height, width, channels)``; height and width may be unknown.
 
-    Of the paper's two normalisations, softmax and scaling, this is the softmax. sigma is not in the paper.
+    Of the paper's two normalisations, softmax and scaling, this is the softmax. sigma is not in the published code.
 
     Cost, in multiply-adds for each image of N positions: ``NC(2k + v) + 2Nkv/h + NvC``.
 

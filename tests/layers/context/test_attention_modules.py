@@ -243,9 +243,9 @@ def test_invalid_arguments_are_rejected(make, message):
         make()
 
 
-def model_of_all(x):
+def model_of_all(x, size=(None, None), batch=None):
     """A model of every module in turn, and its outputs."""
-    inputs = keras.Input((None, None, CHANNELS))
+    inputs = keras.Input((*size, CHANNELS), batch_size=batch)
     outputs = inputs
     for kind, arguments, _ in REFERENCES.values():
         outputs = kind(**arguments)(outputs)
@@ -271,3 +271,16 @@ def test_layers_are_exported_with_a_model(tmp_path):
     saved = tf.saved_model.load(str(tmp_path / "saved"))
     served = saved.serve(tf.constant(x, tf.float32))
     np.testing.assert_allclose(served, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_layers_are_converted_to_tflite():
+    x = images(1, 3, 4).astype(np.float32)
+    model, expected = model_of_all(x, size=(3, 4), batch=1)
+    content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    outputs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
