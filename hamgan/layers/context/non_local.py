@@ -25,8 +25,8 @@ class NonLocal(ResidualContext):
     1x1 convolutions. sigma is a trainable scalar, initially 0. Inputs and outputs have shape
     ``(batch, height, width, channels)``; height and width may be unknown.
 
-    Differences from the paper: the scale 1 / sqrt(d) is that of published implementations, which keeps the softmax from
-    saturating; ``use_scale=False`` is the paper's form. sigma takes the place of the last batch normalisation with a scale of 0. There is no sub-sampling, and
+    Differences from the paper: the scale 1 / sqrt(d) is that of published implementations; ``use_scale=False`` is the
+    paper's form. sigma takes the place of the last batch normalisation with a scale of 0. There is no sub-sampling, and
     the paper's fourth mode, concatenation, is not available.
 
     Cost, in multiply-adds for each image: ``4NCd + 2N^2 d``; in mode "gaussian", ``2NCd + N^2 (C + d)``. The memory is
