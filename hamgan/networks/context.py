@@ -6,13 +6,19 @@ from typing import Any
 
 from hamgan.architecture import check_context_resolution
 from hamgan.layers import (
+    ChannelAttention,
     CrissCrossAttention,
     DoubleAttention,
     EfficientAttention,
+    EMAttention,
+    ExternalAttention,
+    GlobalContext,
     Hamburger,
     MultiHeadAttention,
     NonLocal,
+    PyramidPooling,
     SelfAttention,
+    SqueezeExcitation,
 )
 from hamgan.layers.context import ContextModule
 
@@ -24,6 +30,12 @@ CONTEXT_MODULES: dict[str, type[ContextModule]] = {
     "double_attention": DoubleAttention,
     "efficient_attention": EfficientAttention,
     "criss_cross_attention": CrissCrossAttention,
+    "channel_attention": ChannelAttention,
+    "em_attention": EMAttention,
+    "external_attention": ExternalAttention,
+    "global_context": GlobalContext,
+    "pyramid_pooling": PyramidPooling,
+    "squeeze_excitation": SqueezeExcitation,
 }
 """The classes of context modules by name."""
 

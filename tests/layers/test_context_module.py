@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from hamgan import random_streams
-from hamgan.layers import CrissCrossAttention
+from hamgan.layers import ChannelAttention, CrissCrossAttention
 from hamgan.layers.context import ContextModule
 from hamgan.networks.context import CONTEXT_MODULES
 
@@ -21,6 +21,12 @@ SETTINGS = {
     "double_attention": {},
     "efficient_attention": {"num_heads": 2},
     "criss_cross_attention": {"reduction": 2},
+    "channel_attention": {},
+    "em_attention": {"num_bases": 3},
+    "external_attention": {"num_memories": 4},
+    "global_context": {"reduction": 2},
+    "pyramid_pooling": {},
+    "squeeze_excitation": {"reduction": 2},
 }
 BATCH_NORM = {"batch_norm": "conditional", "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9}
 
@@ -94,6 +100,18 @@ def test_every_position_depends_on_every_other_one(module):
     changed = inputs + tf.reshape(tf.one_hot(0, 24), (1, 4, 6, 1))
     difference = np.abs(call(module, changed) - call(module, inputs)).max(-1)
     assert (difference > 0).all()
+
+
+def test_spectral_norm_makes_the_scale_of_kernels_irrelevant(module):
+    module.build((None, None, None, CHANNELS))
+    module.sigma.assign(1.0)
+    inputs = images()
+    expected = call(module, inputs)
+    kernels = [weight for weight in module.trainable_weights if weight.path.endswith("kernel")]
+    assert kernels or isinstance(module, ChannelAttention)
+    for kernel in kernels:
+        kernel.assign(3 * kernel)
+    np.testing.assert_allclose(call(module, inputs), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_initial_bases_depend_on_key_and_index_only(module):

@@ -15,7 +15,7 @@ from hamgan.random_streams import Purpose
 LABELS = np.array([3, 0])
 RESOLUTION = 8
 # Settings of modules whose defaults are too large for a tiny network.
-SETTINGS = {"hamburger": {"latent_dim": 4, "rank": 2, "num_steps": 1}}
+SETTINGS = {"hamburger": {"latent_dim": 4, "rank": 2, "num_steps": 1}, "global_context": {"reduction": 2}}
 
 
 def tiny(network, modules):
@@ -71,6 +71,14 @@ def test_every_module_of_both_networks_gets_a_gradient(config):
         ("double_attention.feature_channels=0", "feature_channels must be positive, found 0"),
         ("efficient_attention.num_heads=-1", "num_heads must be positive, found -1"),
         ("criss_cross_attention.recurrence=0", "recurrence must be positive, found 0"),
+        ("em_attention.num_bases=0", "num_bases must be positive, found 0"),
+        ("em_attention.bases_momentum=1", r"bases_momentum must be in \[0, 1\), found 1.0"),
+        ("em_attention.gradient=all", "gradient must be one of none, one_step, unrolled, found 'all'"),
+        ("external_attention.num_memories=0", "num_memories must be positive, found 0"),
+        ("global_context.fusion=sum", "fusion must be one of add, mul, both, found 'sum'"),
+        ("global_context.pooling=max", "pooling must be one of attention, average, found 'max'"),
+        ("pyramid_pooling.branch_channels=0", "branch_channels must be positive, found 0"),
+        ("squeeze_excitation.reduction=0", "reduction must be positive, found 0"),
     ],
 )
 def test_invalid_settings_are_rejected_by_the_config(assignment, message):
