@@ -147,20 +147,10 @@ CASES = {
         {"num_memories": 3, "epsilon": 1e-6, "use_bias": False},
         {"inputs": images()},
     ),
-    "external_attention_alone": (
-        ExternalAttention,
-        {"num_memories": 3, "convolutions": False, "spectral_norm": False},
-        {"inputs": images()},
-    ),
     "global_context": (
         GlobalContext,
         {"reduction": 2, "fusion": "both", "use_bias": False, "batch_norm": "conditional", "num_classes": NUM_CLASSES},
         {"inputs": images(channels=8), "labels": labels()},
-    ),
-    "global_context_average": (
-        GlobalContext,
-        {"reduction": 1, "pooling": "average", "spectral_norm": False},
-        {"inputs": images()},
     ),
     "pyramid_pooling": (PyramidPooling, {"scales": (1, 3), "branch_channels": 2}, {"inputs": images()}),
     "squeeze_excitation": (SqueezeExcitation, {"reduction": 2, "use_bias": True}, {"inputs": images()}),
