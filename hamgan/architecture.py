@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 HAM_NAMES = ("nmf", "cd", "vq")
 HAMBURGER_VERSIONS = ("v1", "v2")
+EM_GRADIENTS = ("none", "one_step", "unrolled")
+"""Parts of the iterations of expectation-maximisation attention that can be differentiated."""
+GLOBAL_CONTEXT_POOLINGS = ("attention", "average")
+GLOBAL_CONTEXT_FUSIONS = ("add", "mul", "both")
+NON_LOCAL_MODES = ("gaussian", "embedded_gaussian", "dot_product")
 CONVOLUTION_FORMS = ("auto", "plain", "strided", "products")
 """Algorithms for convolutions with resampling, see :mod:`hamgan.layers.convolution`."""
 

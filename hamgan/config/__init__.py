@@ -1,6 +1,22 @@
 """Configuration of experiments: typed settings, presets and evaluation protocols."""
 
-from hamgan.config.context import CONTEXT_CONFIGS, ContextConfig, HamburgerConfig, SelfAttentionConfig
+from hamgan.config.context import (
+    CONTEXT_CONFIGS,
+    ChannelAttentionConfig,
+    ContextConfig,
+    CrissCrossAttentionConfig,
+    DoubleAttentionConfig,
+    EfficientAttentionConfig,
+    EMAttentionConfig,
+    ExternalAttentionConfig,
+    GlobalContextConfig,
+    HamburgerConfig,
+    MultiHeadAttentionConfig,
+    NonLocalConfig,
+    PyramidPoolingConfig,
+    SelfAttentionConfig,
+    SqueezeExcitationConfig,
+)
 from hamgan.config.fields import FROM_DATASET
 from hamgan.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
 from hamgan.config.overrides import differences, experiment_from_json, override, to_dict, to_json
@@ -14,16 +30,27 @@ __all__ = [
     "PRECISIONS",
     "TPU_PRECISIONS",
     "AugmentationConfig",
+    "ChannelAttentionConfig",
     "ContextConfig",
+    "CrissCrossAttentionConfig",
     "DataConfig",
     "DiscriminatorConfig",
+    "DoubleAttentionConfig",
+    "EMAttentionConfig",
+    "EfficientAttentionConfig",
     "EvaluationConfig",
     "ExperimentConfig",
+    "ExternalAttentionConfig",
     "GeneratorConfig",
+    "GlobalContextConfig",
     "HamburgerConfig",
     "ModelConfig",
+    "MultiHeadAttentionConfig",
+    "NonLocalConfig",
+    "PyramidPoolingConfig",
     "RegularizationConfig",
     "SelfAttentionConfig",
+    "SqueezeExcitationConfig",
     "TrainConfig",
     "differences",
     "experiment_from_json",

@@ -2,7 +2,14 @@
 
 import dataclasses
 
-from hamgan.architecture import HAM_NAMES, HAMBURGER_VERSIONS
+from hamgan.architecture import (
+    EM_GRADIENTS,
+    GLOBAL_CONTEXT_FUSIONS,
+    GLOBAL_CONTEXT_POOLINGS,
+    HAM_NAMES,
+    HAMBURGER_VERSIONS,
+    NON_LOCAL_MODES,
+)
 from hamgan.config.fields import FromDataset, require, require_positive
 
 
@@ -50,5 +57,193 @@ class SelfAttentionConfig(ContextConfig):
     module: str = "self_attention"
 
 
-CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {"hamburger": HamburgerConfig, "self_attention": SelfAttentionConfig}
+@dataclasses.dataclass(frozen=True)
+class ResidualContextConfig(ContextConfig):
+    """What the modules to compare with Hamburger share; fields are arguments of the layer of the same name."""
+
+    spectral_norm: bool = True
+    """Whether kernels are divided by their spectral norm, as in Hamburger."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NonLocalConfig(ResidualContextConfig):
+    """A non-local block; see :class:`hamgan.layers.NonLocal`."""
+
+    module: str = "non_local"
+    mode: str = "embedded_gaussian"
+    reduction: int = 2
+    use_scale: bool = True
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require(self.mode in NON_LOCAL_MODES, f"mode must be one of {', '.join(NON_LOCAL_MODES)}, found '{self.mode}'")
+        require(
+            self.use_scale or self.mode == "embedded_gaussian",
+            f"use_scale=false goes with mode=embedded_gaussian, found '{self.mode}'",
+        )
+        require_positive(self, "reduction")
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiHeadAttentionConfig(ResidualContextConfig):
+    """Multi-head attention over positions; see :class:`hamgan.layers.MultiHeadAttention`."""
+
+    module: str = "multi_head_attention"
+    num_heads: int = 8
+    use_bias: bool = False
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "num_heads")
+
+
+@dataclasses.dataclass(frozen=True)
+class DoubleAttentionConfig(ResidualContextConfig):
+    """Double attention; see :class:`hamgan.layers.DoubleAttention`."""
+
+    module: str = "double_attention"
+    feature_channels: int | None = None
+    attention_channels: int | None = None
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "feature_channels", "attention_channels")
+
+
+@dataclasses.dataclass(frozen=True)
+class EfficientAttentionConfig(ResidualContextConfig):
+    """Efficient attention; see :class:`hamgan.layers.EfficientAttention`."""
+
+    module: str = "efficient_attention"
+    key_channels: int | None = None
+    value_channels: int | None = None
+    num_heads: int = 1
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "key_channels", "value_channels", "num_heads")
+
+
+@dataclasses.dataclass(frozen=True)
+class CrissCrossAttentionConfig(ResidualContextConfig):
+    """Criss-cross attention; see :class:`hamgan.layers.CrissCrossAttention`."""
+
+    module: str = "criss_cross_attention"
+    recurrence: int = 2
+    reduction: int = 8
+    use_bias: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "recurrence", "reduction")
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelAttentionConfig(ResidualContextConfig):
+    """DANet's channel attention; see :class:`hamgan.layers.ChannelAttention`."""
+
+    module: str = "channel_attention"
+
+
+@dataclasses.dataclass(frozen=True)
+class EMAttentionConfig(ResidualContextConfig):
+    """Expectation-maximisation attention; the fields are arguments of :class:`hamgan.layers.EMAttention`."""
+
+    module: str = "em_attention"
+    num_bases: int = 64
+    num_steps: int = 3
+    bases_momentum: float = 0.9
+    gradient: str = "none"
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "num_bases", "num_steps")
+        require(0 <= self.bases_momentum < 1, f"bases_momentum must be in [0, 1), found {self.bases_momentum}")
+        require(
+            self.gradient in EM_GRADIENTS, f"gradient must be one of {', '.join(EM_GRADIENTS)}, found '{self.gradient}'"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ExternalAttentionConfig(ResidualContextConfig):
+    """External attention; the fields are arguments of :class:`hamgan.layers.ExternalAttention`."""
+
+    module: str = "external_attention"
+    num_memories: int = 64
+    convolutions: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "num_memories")
+
+
+@dataclasses.dataclass(frozen=True)
+class GlobalContextConfig(ResidualContextConfig):
+    """A global context block; the fields are arguments of :class:`hamgan.layers.GlobalContext`."""
+
+    module: str = "global_context"
+    reduction: int = 4
+    pooling: str = "attention"
+    fusion: str = "add"
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "reduction")
+        for name, known in (("pooling", GLOBAL_CONTEXT_POOLINGS), ("fusion", GLOBAL_CONTEXT_FUSIONS)):
+            value = getattr(self, name)
+            require(value in known, f"{name} must be one of {', '.join(known)}, found '{value}'")
+
+
+@dataclasses.dataclass(frozen=True)
+class PyramidPoolingConfig(ResidualContextConfig):
+    """Pyramid pooling; see :class:`hamgan.layers.PyramidPooling`."""
+
+    module: str = "pyramid_pooling"
+    branch_channels: int | None = None
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "branch_channels")
+
+
+@dataclasses.dataclass(frozen=True)
+class SqueezeExcitationConfig(ResidualContextConfig):
+    """Squeeze-and-excitation; the fields are arguments of :class:`hamgan.layers.SqueezeExcitation`."""
+
+    module: str = "squeeze_excitation"
+    reduction: int = 16
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "reduction")
+
+
+CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {
+    "hamburger": HamburgerConfig,
+    "self_attention": SelfAttentionConfig,
+    "non_local": NonLocalConfig,
+    "multi_head_attention": MultiHeadAttentionConfig,
+    "double_attention": DoubleAttentionConfig,
+    "efficient_attention": EfficientAttentionConfig,
+    "criss_cross_attention": CrissCrossAttentionConfig,
+    "channel_attention": ChannelAttentionConfig,
+    "em_attention": EMAttentionConfig,
+    "external_attention": ExternalAttentionConfig,
+    "global_context": GlobalContextConfig,
+    "pyramid_pooling": PyramidPoolingConfig,
+    "squeeze_excitation": SqueezeExcitationConfig,
+}
 """The config class of each context module by name."""

@@ -28,7 +28,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def require_positive(config: Any, *names: str) -> None:
-    """Raises a ``UserError`` if one of these fields is not positive."""
+    """Raises a ``UserError`` if one of these fields is not positive; None, for a default, is accepted."""
     for name in names:
         value = getattr(config, name)
-        require(value > 0, f"{name} must be positive, found {value}")
+        require(value is None or value > 0, f"{name} must be positive, found {value}")

@@ -1,7 +1,20 @@
-"""Keras 3 layers of HamGAN: Hamburger, matrix decompositions, self-attention and normalised layers."""
+"""Keras 3 layers of HamGAN: Hamburger, matrix decompositions, context modules and normalised layers."""
 
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
-from hamgan.layers.context import SelfAttention
+from hamgan.layers.context import (
+    ChannelAttention,
+    CrissCrossAttention,
+    DoubleAttention,
+    EfficientAttention,
+    EMAttention,
+    ExternalAttention,
+    GlobalContext,
+    MultiHeadAttention,
+    NonLocal,
+    PyramidPooling,
+    SelfAttention,
+    SqueezeExcitation,
+)
 from hamgan.layers.fixed_bases import fix_bases
 from hamgan.layers.hamburger import Hamburger
 from hamgan.layers.hams import NMF, ConceptDecomposition, VectorQuantization
@@ -12,13 +25,24 @@ from hamgan.layers.spherical_k_means import concept_decomposition, vector_quanti
 __all__ = [
     "NMF",
     "BatchNormalization",
+    "ChannelAttention",
     "ConceptDecomposition",
     "ConditionalBatchNormalization",
+    "CrissCrossAttention",
+    "DoubleAttention",
+    "EMAttention",
+    "EfficientAttention",
+    "ExternalAttention",
+    "GlobalContext",
     "Hamburger",
+    "MultiHeadAttention",
+    "NonLocal",
+    "PyramidPooling",
     "SNConv2D",
     "SNDense",
     "SNEmbedding",
     "SelfAttention",
+    "SqueezeExcitation",
     "VectorQuantization",
     "concept_decomposition",
     "fix_bases",

@@ -13,6 +13,12 @@ def accumulation_dtype(dtype: tf.DType | str) -> tf.DType:
     return tf.float32 if dtype in HALF_PRECISION else dtype
 
 
+def softmax(logits: tf.Tensor, axis: int = -1) -> tf.Tensor:
+    """Computes the softmax in float32 or wider, and returns it in the dtype of ``logits``."""
+    wide = tf.nn.softmax(tf.cast(logits, accumulation_dtype(logits.dtype)), axis=axis)
+    return tf.cast(wide, logits.dtype)
+
+
 def add_bias(inputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Computes ``inputs + bias``, and accumulates the gradient of the bias in float32 or wider.
 

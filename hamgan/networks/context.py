@@ -5,10 +5,38 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hamgan.architecture import check_context_resolution
-from hamgan.layers import Hamburger, SelfAttention
+from hamgan.layers import (
+    ChannelAttention,
+    CrissCrossAttention,
+    DoubleAttention,
+    EfficientAttention,
+    EMAttention,
+    ExternalAttention,
+    GlobalContext,
+    Hamburger,
+    MultiHeadAttention,
+    NonLocal,
+    PyramidPooling,
+    SelfAttention,
+    SqueezeExcitation,
+)
 from hamgan.layers.context import ContextModule
 
-CONTEXT_MODULES: dict[str, type[ContextModule]] = {"hamburger": Hamburger, "self_attention": SelfAttention}
+CONTEXT_MODULES: dict[str, type[ContextModule]] = {
+    "hamburger": Hamburger,
+    "self_attention": SelfAttention,
+    "non_local": NonLocal,
+    "multi_head_attention": MultiHeadAttention,
+    "double_attention": DoubleAttention,
+    "efficient_attention": EfficientAttention,
+    "criss_cross_attention": CrissCrossAttention,
+    "channel_attention": ChannelAttention,
+    "em_attention": EMAttention,
+    "external_attention": ExternalAttention,
+    "global_context": GlobalContext,
+    "pyramid_pooling": PyramidPooling,
+    "squeeze_excitation": SqueezeExcitation,
+}
 """The classes of context modules by name."""
 
 

@@ -32,9 +32,10 @@ class Generator(Network):
         base_channels: number of channels at full resolution; 64 in the published networks.
         z_dim: number of latent dimensions.
         batch_norm_momentum: decay of the moving averages, in [0, 1).
-        context: context modules, each a mapping with "module" ("hamburger" or "self_attention"), "resolution" (height
-            and width of the feature maps that it processes, the output of a block) and arguments of the layer. In
-            networks, ``evaluation_bases`` of a Hamburger is "random" by default.
+        context: context modules, each a mapping with "module" (a name in
+            :data:`hamgan.networks.context.CONTEXT_MODULES`, such as "hamburger"), "resolution" (height and width of the
+            feature maps that it processes, the output of a block) and arguments of the layer. In networks,
+            ``evaluation_bases`` of a Hamburger is "random" by default.
         convolution_form: form of the convolutions, see :mod:`hamgan.layers.convolution`. None takes the current setting
             of :func:`hamgan.layers.execution.execution`.
 

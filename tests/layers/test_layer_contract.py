@@ -10,13 +10,24 @@ import hamgan.layers
 from hamgan.layers import (
     NMF,
     BatchNormalization,
+    ChannelAttention,
     ConceptDecomposition,
     ConditionalBatchNormalization,
+    CrissCrossAttention,
+    DoubleAttention,
+    EfficientAttention,
+    EMAttention,
+    ExternalAttention,
+    GlobalContext,
     Hamburger,
+    MultiHeadAttention,
+    NonLocal,
+    PyramidPooling,
     SelfAttention,
     SNConv2D,
     SNDense,
     SNEmbedding,
+    SqueezeExcitation,
     VectorQuantization,
 )
 from hamgan.networks import blocks
@@ -106,6 +117,43 @@ CASES = {
         {"inputs": images(), "initial_bases": bases("vq", 6, 2)},
     ),
     "self_attention": (SelfAttention, {}, {"inputs": images(channels=8)}),
+    # Without biases where one has no effect, and hence no gradient.
+    "non_local": (NonLocal, {"reduction": 1, "use_bias": False, "batch_norm": "plain"}, {"inputs": images()}),
+    "multi_head_attention": (MultiHeadAttention, {"num_heads": 2}, {"inputs": images()}),
+    "double_attention": (
+        DoubleAttention,
+        {"feature_channels": 3, "attention_channels": 2, "use_bias": False, "spectral_norm": False},
+        {"inputs": images()},
+    ),
+    "efficient_attention": (
+        EfficientAttention,
+        {"key_channels": 4, "value_channels": 6, "num_heads": 2, "use_bias": False},
+        {"inputs": images()},
+    ),
+    "criss_cross_attention": (
+        CrissCrossAttention,
+        {"reduction": 2, "use_bias": False, "batch_norm": "conditional", "num_classes": NUM_CLASSES},
+        {"inputs": images(), "labels": labels()},
+    ),
+    "channel_attention": (ChannelAttention, {}, {"inputs": images()}),
+    "em_attention": (EMAttention, {"num_bases": 3, "bases_momentum": 0.8, "batch_norm": "plain"}, {"inputs": images()}),
+    "em_attention_unrolled": (
+        EMAttention,
+        {"num_bases": 3, "num_steps": 2, "gradient": "unrolled", "spectral_norm": False},
+        {"inputs": images()},
+    ),
+    "external_attention": (
+        ExternalAttention,
+        {"num_memories": 3, "epsilon": 1e-6, "use_bias": False},
+        {"inputs": images()},
+    ),
+    "global_context": (
+        GlobalContext,
+        {"reduction": 2, "fusion": "both", "use_bias": False, "batch_norm": "conditional", "num_classes": NUM_CLASSES},
+        {"inputs": images(channels=8), "labels": labels()},
+    ),
+    "pyramid_pooling": (PyramidPooling, {"scales": (1, 3), "branch_channels": 2}, {"inputs": images()}),
+    "squeeze_excitation": (SqueezeExcitation, {"reduction": 2, "use_bias": True}, {"inputs": images()}),
     "generator_block": (
         GeneratorBlock,
         {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9},
