@@ -16,6 +16,7 @@ import context
 import context_page
 import data
 import eval as scoring
+import image_folder
 import layers
 import step_cost
 import train
@@ -35,6 +36,7 @@ PAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "context": context.page,
     "data": data.page,
     "eval": scoring.page,
+    "image_folder": image_folder.page,
 }
 FORMS = {
     "plain": "as in the paper: resampling and convolution",
