@@ -31,7 +31,8 @@ fi
 groups=(
   "tests/layers tests/networks tests/published"
   "tests/training tests/runs tests/distribution"
-  "tests/cli tests/sampling tests/evaluation tests/explorer"
+  "tests/cli tests/sampling"
+  "tests/evaluation tests/explorer"
 )
 failed=0
 rest=(tests)

@@ -18,6 +18,7 @@ import data
 import eval as scoring
 import image_folder
 import layers
+import small_data
 import step_cost
 import train
 
@@ -37,6 +38,7 @@ PAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "data": data.page,
     "eval": scoring.page,
     "image_folder": image_folder.page,
+    "small_data": small_data.page,
 }
 FORMS = {
     "plain": "as in the paper: resampling and convolution",
