@@ -105,7 +105,11 @@ def resume(
         if config.train.image_every and not run.has_real_images():
             classes = grid_classes(config.model.num_classes)
             names = readable_names(dataset.class_names)
-            run.write_real_images(real_image_grid(dataset, config.model, classes, GRID_COLUMNS, names))
+            grid = real_image_grid(dataset, config.model, classes, GRID_COLUMNS, names)
+            try:
+                run.write_real_images(grid)
+            except UserError as error:  # Pictures are not worth a run.
+                _logger.warning("WARNING %s; the report will not show training images", error)
         run.forget_metrics_after(step)
         collapses = run.read_collapses()
         if collapses and collapses[-1]["action"] == "stop":
