@@ -16,6 +16,7 @@ import context
 import context_page
 import data
 import eval as scoring
+import fine_tuning
 import image_folder
 import layers
 import small_data
@@ -39,6 +40,7 @@ PAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "eval": scoring.page,
     "image_folder": image_folder.page,
     "small_data": small_data.page,
+    "fine_tuning": fine_tuning.page,
 }
 FORMS = {
     "plain": "as in the paper: resampling and convolution",
