@@ -1,0 +1,189 @@
+"""Which context module suits this experiment?
+
+  python scripts/compare_context.py --folder runs/context
+  python scripts/compare_context.py --folder runs/flowers --preset small_data --dataset flowers/128 --data_dir data \\
+      --classifier data/flowers_classifier --modules none nmf self_attention --override train.steps=20000
+  python scripts/compare_context.py --redraw
+
+Trains a preset with each context module in the places of the preset's own, and without any, over several seeds. Scores
+the last checkpoint of each run, and measures the singular values of feature maps before and after the module. Writes
+JSON, a page, and figures.
+
+An arm is "none"; "nmf", "cd" or "vq", the preset's Hamburger with this decomposition; the name of another module, in
+its default form; or one of your own, NAME:FIELD=VALUE,FIELD=VALUE, whose fields are those of the context modules in
+both networks, or of the config by dotted path: "wide:latent_dim=64", "late:module=non_local,resolution=32".
+
+Runs that have a result in the folder are not run again. After an interruption, run the same command again to resume.
+The default is the experiment of docs/context_digits.md: a short form of the preset digits, whose data is prepared in
+the folder.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+sys.path.append(str(pathlib.Path(__file__).parent / "benchmarks"))
+
+import benchmarking
+from context_lab import arms, job_queue
+from context_lab.job import Job
+
+from hamgan.cli.options import add_data_dir, path_value
+from hamgan.config import FROM_DATASET, ExperimentConfig, override
+from hamgan.config.presets import PRESETS, get_preset
+from hamgan.errors import UserError
+
+DIGITS = "digits"
+SHORT_DIGITS = (
+    "model.generator.base_channels=8",
+    "model.discriminator.base_channels=8",
+    "train.steps=400",
+    "train.checkpoint_every=400",
+    "evaluation.neighbors_samples=0",
+)
+"""Overrides of the preset digits by default: a run takes minutes of one core."""
+FIXED = ("train.image_every=0", "train.max_to_keep=1")
+DEFAULT_PAGE = "docs/context_digits"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the options."""
+    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--folder", metavar="DIR", type=path_value, help="folder of runs and results, kept")
+    result.add_argument(
+        "--preset",
+        default=DIGITS,
+        metavar="NAME",
+        help=f"settings to start from: {', '.join(PRESETS)} (default: digits)",
+    )
+    result.add_argument("--dataset", metavar="NAME", help="any TFDS classification data set (default: the preset's)")
+    add_data_dir(result)
+    result.add_argument(
+        "--classifier",
+        metavar="HANDLE",
+        help="TF-Hub handle or SavedModel to score with (default: the preset's; for digits, the one prepared with them)",
+    )
+    result.add_argument(
+        "--override",
+        nargs="+",
+        metavar="FIELD=VALUE",
+        help=f"settings of all runs (default for digits: {' '.join(SHORT_DIGITS)})",
+    )
+    result.add_argument("--modules", nargs="+", metavar="ARM", help=f"arms to compare (default: {' '.join(arms.MAIN)})")
+    result.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], metavar="N", help="default: 0 1 2 3 4")
+    result.add_argument(
+        "--more",
+        nargs="*",
+        metavar="ARM",
+        help="arms with fewer seeds (default without --modules: all other modules, and the sweeps "
+        f"{' '.join(arms.SWEEPS)})",
+    )
+    result.add_argument("--more_seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    result.add_argument(
+        "--processes", type=benchmarking.positive, metavar="N", help="runs at a time (default: one on each core)"
+    )
+    result.add_argument(
+        "--out", default=f"{DEFAULT_PAGE}.json", metavar="FILE", help=f"JSON file (default: {DEFAULT_PAGE}.json)"
+    )
+    result.add_argument(
+        "--page", default=f"{DEFAULT_PAGE}.md", metavar="FILE", help=f"Markdown page (default: {DEFAULT_PAGE}.md)"
+    )
+    result.add_argument("--redraw", action="store_true", help="write page and figures from an existing JSON file")
+    result.add_argument("--job", type=Job.from_json, help=argparse.SUPPRESS)
+    return result
+
+
+def jobs(options: argparse.Namespace, config: ExperimentConfig, common: Sequence[str]) -> list[Job]:
+    """Returns all runs, those of each seed together, so that an early look compares like with like.
+
+    Args:
+        options: options of :func:`parser`.
+        config: config that the arms change.
+        common: overrides that make this config of the preset.
+
+    Raises:
+        UserError: if an arm does not exist or does not fit, or arms share a name.
+    """
+    more = options.more if options.more is not None else [] if options.modules else [*arms.OTHERS, *arms.SWEEPS]
+    groups = [
+        (arms.arms(options.modules or arms.MAIN, config), options.seeds),
+        (arms.arms(more, config), options.more_seeds),
+    ]
+    arms.check_names([arm for found, _ in groups for arm in found])
+    resolutions = {network: resolution_of(config, network) for network in arms.NETWORKS}
+    found = [
+        Job(
+            arm=arm.name,
+            file_name=arm.file_name,
+            seed=seed,
+            preset=options.preset,
+            overrides=(*common, *arm.overrides(config), f"train.seed={seed}"),
+            classifier=options.classifier,
+            resolutions=resolutions,
+            folder=options.folder,
+        )
+        for members, seeds in groups
+        for seed in seeds
+        for arm in members
+    ]
+    return sorted(found, key=lambda job: options.seeds.index(job.seed) if job.seed in options.seeds else job.seed)
+
+
+def resolution_of(config: ExperimentConfig, network: str) -> Any:
+    """Returns the resolution of a network's first context module."""
+    resolution = getattr(config.model, network).context[0].resolution
+    if resolution is FROM_DATASET:
+        raise UserError(
+            f"expected the resolution of the {network}'s context module, found one that depends on the data set; add "
+            f"model.{network}.context.0.resolution=32, or another size, to --override"
+        )
+    return resolution
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Trains and measures all runs; returns the results."""
+    given = options.override if options.override is not None else SHORT_DIGITS if options.preset == DIGITS else ()
+    options.folder = os.path.abspath(options.folder)
+    if options.preset == DIGITS and options.data_dir is None:
+        options.data_dir = os.path.join(options.folder, "data")
+        options.classifier = options.classifier or os.path.join(options.data_dir, "digits_classifier")
+    places = {"data.dataset": options.dataset, "data.data_dir": options.data_dir}
+    common = [*(f"{name}={value}" for name, value in places.items() if value is not None), *FIXED, *given]
+    config = override(get_preset(options.preset), common)
+    planned = jobs(options, config, common)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if options.preset == DIGITS:
+        prepare_digits(options.data_dir)
+    results = job_queue.results(planned, os.path.abspath(__file__), options.processes or cores)
+    return {"results": results}
+
+
+def prepare_digits(data_dir: str) -> None:
+    """Prepares the digits and their classifier, unless they exist."""
+    import digit_runs
+
+    digit_runs.run_hamgan(["prepare", "digits", "--data_dir", data_dir])
+
+
+def main() -> None:
+    """Trains, then writes JSON, page and figures."""
+    options = parser().parse_args()
+    if options.job is not None:
+        from hamgan.program import import_tensorflow_quietly
+
+        import_tensorflow_quietly()
+        from context_lab import one_run
+
+        one_run.measure(options.job)
+        return
+    if not options.folder and not options.redraw:
+        raise UserError("expected --folder DIR, where runs and results are kept, found none")
+    results = {**benchmarking.environment(), **measured(options)}
+    benchmarking.write_json(options.out, results)
+
+
+if __name__ == "__main__":
+    benchmarking.run_script(main)
