@@ -19,20 +19,23 @@ the folder.
 """
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.append(str(pathlib.Path(__file__).parent / "benchmarks"))
 
 import benchmarking
 from context_lab import arms, job_queue
+from context_lab.arms import Arm
 from context_lab.job import Job
 
 from hamgan.cli.options import add_data_dir, path_value
 from hamgan.config import FROM_DATASET, ExperimentConfig, override
+from hamgan.config.context import CONTEXT_CONFIGS
 from hamgan.config.presets import PRESETS, get_preset
 from hamgan.errors import UserError
 
@@ -47,6 +50,7 @@ SHORT_DIGITS = (
 """Overrides of the preset digits by default: a run takes minutes of one core."""
 FIXED = ("train.image_every=0", "train.max_to_keep=1")
 DEFAULT_PAGE = "docs/context_digits"
+FIGURES = ("scores", "spectra", "samples")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--classifier",
         metavar="HANDLE",
-        help="TF-Hub handle or SavedModel to score with (default: the preset's; for digits, the one prepared with them)",
+        help="TF-Hub handle or SavedModel to score with (default: the preset's, or the one prepared with the digits)",
     )
     result.add_argument(
         "--override",
@@ -96,40 +100,66 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def jobs(options: argparse.Namespace, config: ExperimentConfig, common: Sequence[str]) -> list[Job]:
-    """Returns all runs, those of each seed together, so that an early look compares like with like.
+class Planned(NamedTuple):
+    """An arm with its seeds.
+
+    Args:
+        arm: the arm.
+        kind: its table: "compared", "module" (another one, in its default form) or "setting".
+        seeds: seeds of its runs.
+    """
+
+    arm: Arm
+    kind: str
+    seeds: Sequence[int]
+
+
+def plan(options: argparse.Namespace, config: ExperimentConfig) -> list[Planned]:
+    """Returns all arms, those to compare first.
 
     Args:
         options: options of :func:`parser`.
         config: config that the arms change.
-        common: overrides that make this config of the preset.
 
     Raises:
-        UserError: if an arm does not exist or does not fit, or arms share a name.
+        UserError: if an arm does not exist or does not fit, or if two arms share a name.
     """
     more = options.more if options.more is not None else [] if options.modules else [*arms.OTHERS, *arms.SWEEPS]
-    groups = [
-        (arms.arms(options.modules or arms.MAIN, config), options.seeds),
-        (arms.arms(more, config), options.more_seeds),
-    ]
-    arms.check_names([arm for found, _ in groups for arm in found])
+    found = [Planned(arm, "compared", options.seeds) for arm in arms.arms(options.modules or arms.MAIN, config)]
+    for arm in arms.arms(more, config):
+        found.append(Planned(arm, "module" if arm.name in CONTEXT_CONFIGS else "setting", options.more_seeds))
+    arms.check_names([each.arm for each in found])
+    return found
+
+
+def jobs(planned: Sequence[Planned], options: argparse.Namespace, common: Sequence[str]) -> list[Job]:
+    """Returns all runs, first those to compare, seed by seed.
+
+    Args:
+        planned: result of :func:`plan`.
+        options: options of :func:`parser`.
+        common: overrides of the preset that all runs share.
+    """
+    config = override(get_preset(options.preset), common)
     resolutions = {network: resolution_of(config, network) for network in arms.NETWORKS}
     found = [
         Job(
-            arm=arm.name,
-            file_name=arm.file_name,
+            arm=each.arm.name,
+            file_name=each.arm.file_name,
             seed=seed,
             preset=options.preset,
-            overrides=(*common, *arm.overrides(config), f"train.seed={seed}"),
+            overrides=(*common, f"train.seed={seed}"),
+            arm_overrides=tuple(each.arm.overrides(config)),
             classifier=options.classifier,
             resolutions=resolutions,
             folder=options.folder,
         )
-        for members, seeds in groups
-        for seed in seeds
-        for arm in members
+        for each in planned
+        for seed in each.seeds
     ]
-    return sorted(found, key=lambda job: options.seeds.index(job.seed) if job.seed in options.seeds else job.seed)
+    compared = {each.arm.name for each in planned if each.kind == "compared"}
+    seeds = [*options.seeds, *options.more_seeds]
+    return sorted(found, key=lambda job: (job.arm not in compared, seeds.index(job.seed)))
 
 
 def resolution_of(config: ExperimentConfig, network: str) -> Any:
@@ -153,12 +183,68 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     places = {"data.dataset": options.dataset, "data.data_dir": options.data_dir}
     common = [*(f"{name}={value}" for name, value in places.items() if value is not None), *FIXED, *given]
     config = override(get_preset(options.preset), common)
-    planned = jobs(options, config, common)
+    planned = plan(options, config)
+    runs = jobs(planned, options, common)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = options.processes or cores
     if options.preset == DIGITS:
         prepare_digits(options.data_dir)
-    results = job_queue.results(planned, os.path.abspath(__file__), options.processes or cores)
-    return {"results": results}
+    results = job_queue.results(runs, os.path.abspath(__file__), processes)
+    draw_samples(planned, runs, options.page)
+    return {
+        "config": {
+            "preset": options.preset,
+            "dataset": config.data.dataset,
+            "overrides": list(given),
+            "steps": config.train.steps,
+            "batch": config.train.global_batch,
+            "num_samples": config.evaluation.num_samples,
+            "context": {
+                network: dataclasses.asdict(getattr(config.model, network).context[0]) for network in arms.NETWORKS
+            },
+            "processes": processes,
+        },
+        "real": next((result["real"] for result in results if "real" in result), {}),
+        "arms": {each.arm.name: arm_results(each, runs, results, config) for each in planned},
+    }
+
+
+def arm_results(
+    planned: Planned, runs: Sequence[Job], results: Sequence[dict[str, Any]], config: ExperimentConfig
+) -> dict[str, Any]:
+    """Returns an arm with the results of its runs by seed."""
+    overrides = planned.arm.overrides(config)
+    of_seed = {
+        str(job.seed): {name: value for name, value in result.items() if name != "job"}
+        for job, result in zip(runs, results, strict=True)
+        if job.arm == planned.arm.name
+    }
+    return {
+        "kind": planned.kind,
+        "overrides": overrides,
+        "is_preset": override(config, overrides) == config,
+        "runs": dict(sorted(of_seed.items(), key=lambda item: int(item[0]))),
+    }
+
+
+def draw_samples(planned: Sequence[Planned], runs: Sequence[Job], page: str) -> None:
+    """Draws the samples of each arm's first run."""
+    from context_lab import lab_figures
+
+    pictures = {}
+    for each in planned:
+        found = [job.samples for job in runs if job.arm == each.arm.name and os.path.exists(job.samples)]
+        if found:
+            pictures[each.arm.name] = found[0]
+    path = figure_paths(page)["samples"]
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    lab_figures.draw_samples(pictures, path)
+
+
+def figure_paths(page: str) -> dict[str, str]:
+    """Returns the path of each figure of a page, in the folder ``images`` beside it."""
+    folder, name = os.path.split(os.path.splitext(page)[0])
+    return {figure: os.path.join(folder, "images", f"{name}_{figure}.png") for figure in FIGURES}
 
 
 def prepare_digits(data_dir: str) -> None:
@@ -181,8 +267,21 @@ def main() -> None:
         return
     if not options.folder and not options.redraw:
         raise UserError("expected --folder DIR, where runs and results are kept, found none")
-    results = {**benchmarking.environment(), **measured(options)}
-    benchmarking.write_json(options.out, results)
+    from context_lab import lab_figures, lab_page
+
+    if options.redraw:
+        results = benchmarking.read_json(options.out)
+    else:
+        results = {**benchmarking.environment(), **measured(options)}
+        benchmarking.write_json(options.out, results)
+    paths = figure_paths(options.page)
+    os.makedirs(os.path.dirname(paths["scores"]), exist_ok=True)
+    lab_figures.draw_scores(results, paths["scores"])
+    lab_figures.draw_spectra(results, paths["spectra"])
+    folder = os.path.dirname(options.page)
+    text = lab_page.page(results, {name: os.path.relpath(path, folder or ".") for name, path in paths.items()})
+    benchmarking.write_text(options.page, text)
+    print(text)
 
 
 if __name__ == "__main__":

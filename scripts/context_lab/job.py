@@ -15,7 +15,8 @@ class Job:
         file_name: name of the run's files.
         seed: seed of the run.
         preset: name of the preset.
-        overrides: all overrides of the preset, with those of the arm, the data set and the seed.
+        overrides: overrides of the preset that all arms share, with the seed.
+        arm_overrides: overrides of the arm.
         classifier: TF-Hub handle or SavedModel to score with; None takes the preset's.
         resolutions: resolution of the context modules of "generator" and "discriminator".
         folder: folder of the comparison.
@@ -26,6 +27,7 @@ class Job:
     seed: int
     preset: str
     overrides: tuple[str, ...]
+    arm_overrides: tuple[str, ...]
     classifier: str | None
     resolutions: dict[str, int]
     folder: str
@@ -62,7 +64,7 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """Returns what determines the result."""
-        kept = ("arm", "seed", "preset", "overrides", "classifier")
+        kept = ("arm", "seed", "preset", "overrides", "arm_overrides", "classifier")
         return json.loads(json.dumps({name: getattr(self, name) for name in kept}))
 
     def to_json(self) -> str:
@@ -73,4 +75,5 @@ class Job:
     def from_json(cls, text: str) -> "Job":
         """Returns the job of :meth:`to_json`."""
         values = json.loads(text)
-        return cls(**{**values, "overrides": tuple(values["overrides"])})
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})

@@ -1,5 +1,6 @@
 """One run of a comparison, in a process of its own: training, scores, spectra and samples."""
 
+import itertools
 import resource
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ import benchmarking
 import numpy as np
 import tensorflow as tf
 
-from context_lab import spectra
+from context_lab import arms, spectra
 from context_lab.job import Job
 from hamgan.config import override
 from hamgan.config.presets import get_preset
@@ -40,7 +41,7 @@ class _TimedRun(RunDirectory):
 
 def measure(job: Job) -> None:
     """Trains and measures a run, and writes its result. What was done before an interruption is kept."""
-    config = fitted_config(resolved(override(get_preset(job.preset), job.overrides)))
+    config = fitted_config(resolved(override(get_preset(job.preset), [*job.overrides, *job.arm_overrides])))
     directory = _TimedRun(job.run)
     strategy = tf.distribute.get_strategy()
     result: dict[str, Any] = {"job": job.identity()}
@@ -58,7 +59,7 @@ def measure(job: Job) -> None:
     result["step"] = evaluation["step"]
     result["scores"] = evaluation["scores"]
     result["real"] = evaluation["real"]
-    result["parameters"] = {network.name: parameters(network) for network in (run.generator, run.discriminator)}
+    result["parameters"] = {name: parameters(getattr(run, name)) for name in arms.NETWORKS}
     result["cpu_seconds_per_step"] = cpu_seconds_per_step(directory.read_metrics())
     result["spectra"] = spectra.run_spectra(run, job.resolutions)
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -73,7 +74,7 @@ def cpu_seconds_per_step(rows: Sequence[Mapping[str, Any]]) -> float | None:
     """
     seconds = [
         (after[CPU_SECONDS] - before[CPU_SECONDS]) / (after["step"] - before["step"])
-        for before, after in zip(rows, rows[1:], strict=False)
+        for before, after in itertools.pairwise(rows)
         if before[CPU_SECONDS] < after[CPU_SECONDS]
     ]
     return statistics.median(seconds) if seconds else None
