@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-CHECKOUT = pathlib.Path(__file__).parents[2]
-sys.path.insert(0, str(CHECKOUT / "scripts" / "benchmarks"))
-sys.path.insert(0, str(CHECKOUT / "scripts"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts"))
 
 import compare_context
 from context_lab import arms, job_queue, lab_figures, lab_page, one_run, seed_statistics, spectra
@@ -24,6 +23,8 @@ from hamgan.config.presets import digits
 from hamgan.errors import FailedError, UserError
 from hamgan.networks import Discriminator, Generator
 from hamgan.networks.context import CONTEXT_MODULES
+
+CHECKOUT = pathlib.Path(__file__).parents[2]
 
 
 def test_default_arms_cover_every_context_module():
