@@ -1,12 +1,13 @@
 """Runs jobs in processes of their own, one on each core, until all have a result."""
 
 import concurrent.futures
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -34,10 +35,10 @@ def results(jobs: Sequence[Job], script: str, processes: int) -> list[dict[str, 
     """
     found = {job.name: _existing(job) for job in jobs}
     queue = _Queue(script)
-    signal.signal(signal.SIGTERM, _stop)
     missing = [job for job in jobs if found[job.name] is None]
     failed = []
     with (
+        _sigterm_as_error(),
         concurrent.futures.ThreadPoolExecutor(processes) as threads,
         tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="run") as progress,
     ):
@@ -60,8 +61,16 @@ def results(jobs: Sequence[Job], script: str, processes: int) -> list[dict[str, 
     return [benchmarking.read_json(job.result) for job in jobs]
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise PreemptedError("stopped by SIGTERM")
+@contextlib.contextmanager
+def _sigterm_as_error() -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise PreemptedError("stopped by SIGTERM")
+
+    earlier = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def _existing(job: Job) -> dict[str, Any] | None:

@@ -70,7 +70,7 @@ def recorded_outputs(layer: keras.Layer) -> Iterator[list[np.ndarray]]:
     try:
         yield outputs
     finally:
-        layer.call = original
+        del layer.call  # of the instance; the method is visible again
 
 
 class _Recorder:
