@@ -33,18 +33,18 @@ from context_lab import arms, job_queue
 from context_lab.arms import Arm
 from context_lab.job import Job
 
-from hamgan.cli.options import add_data_dir, path_value
+from hamgan.cli.options import add_data_dir, check_output, path_value
 from hamgan.config import FROM_DATASET, ExperimentConfig, override
 from hamgan.config.context import CONTEXT_CONFIGS
 from hamgan.config.presets import PRESETS, get_preset
 from hamgan.errors import UserError
+from hamgan.program import import_tensorflow_quietly
 
 DIGITS = "digits"
 SHORT_DIGITS = (
-    "model.generator.base_channels=8",
-    "model.discriminator.base_channels=8",
-    "train.steps=400",
-    "train.checkpoint_every=400",
+    "train.global_batch=16",
+    "train.steps=500",
+    "train.checkpoint_every=500",
     "evaluation.neighbors_samples=0",
 )
 """Overrides of the preset digits by default: a run takes minutes of one core."""
@@ -190,6 +190,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     if options.preset == DIGITS:
         prepare_digits(options.data_dir)
     results = job_queue.results(runs, os.path.abspath(__file__), processes)
+    import_tensorflow_quietly()  # Not before: the processes have the memory until here.
     draw_samples(planned, runs, options.page)
     return {
         "config": {
@@ -258,8 +259,6 @@ def main() -> None:
     """Trains, then writes JSON, page and figures."""
     options = parser().parse_args()
     if options.job is not None:
-        from hamgan.program import import_tensorflow_quietly
-
         import_tensorflow_quietly()
         from context_lab import one_run
 
@@ -267,13 +266,18 @@ def main() -> None:
         return
     if not options.folder and not options.redraw:
         raise UserError("expected --folder DIR, where runs and results are kept, found none")
-    from context_lab import lab_figures, lab_page
-
     if options.redraw:
         results = benchmarking.read_json(options.out)
     else:
-        results = {**benchmarking.environment(), **measured(options)}
+        for option, path in (("--out", options.out), ("--page", options.page)):
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            check_output(option, path)
+        results = measured(options)
+        results = {**benchmarking.environment(), **results}
         benchmarking.write_json(options.out, results)
+    import_tensorflow_quietly()
+    from context_lab import lab_figures, lab_page
+
     paths = figure_paths(options.page)
     os.makedirs(os.path.dirname(paths["scores"]), exist_ok=True)
     lab_figures.draw_scores(results, paths["scores"])
