@@ -63,9 +63,18 @@ class Job:
         return os.path.join(self.folder, "features")
 
     def identity(self) -> dict[str, Any]:
-        """Returns what determines the result."""
-        kept = ("arm", "seed", "preset", "overrides", "arm_overrides", "classifier")
-        return json.loads(json.dumps({name: getattr(self, name) for name in kept}))
+        """Returns what determines the result. Paths in the folder are relative to it, so that it can be moved."""
+        return {
+            "arm": self.arm,
+            "seed": self.seed,
+            "preset": self.preset,
+            "overrides": [self._relative(text) for text in self.overrides],
+            "arm_overrides": list(self.arm_overrides),
+            "classifier": None if self.classifier is None else self._relative(self.classifier),
+        }
+
+    def _relative(self, text: str) -> str:
+        return text.replace(f"{self.folder}{os.sep}", "")
 
     def to_json(self) -> str:
         """Returns the job as JSON."""

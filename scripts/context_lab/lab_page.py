@@ -11,6 +11,7 @@ from benchmarking import table
 from context_lab import arms, seed_statistics, spectra
 from context_lab.seed_statistics import Comparison, Summary
 
+PLACES = ("before", "after", "added")
 LEVEL = 1 - seed_statistics.CONFIDENCE
 
 
@@ -257,22 +258,30 @@ def _spectra_text() -> str:
         "centred. The effective rank is exp(H(p)), where H is the entropy of the singular values divided by their sum "
         "(Roy and Vetterli, The effective rank, EUSIPCO 2007), mean over images; at most the number of channels or "
         "positions. Before and after: the input of the first module and the output of the last, with the residual "
-        "connection. Without a module, they are the same map."
+        "connection. Added: their difference. Without a module, before and after are the same map. Sigma is the "
+        "learned scalar of the first module, which scales what it adds and starts at 0: mean absolute value over seeds."
     )
 
 
 def ranks(arm: Mapping[str, Any], network: str, place: str) -> list[float]:
     """Returns the effective rank by run."""
-    return [run["spectra"][network][place]["effective_rank"] for run in arm["runs"].values() if "spectra" in run]
+    spectra = [run["spectra"][network] for run in arm["runs"].values() if "spectra" in run]
+    return [spectrum[place]["effective_rank"] for spectrum in spectra if place in spectrum]
 
 
 def _rank_table(found: Mapping[str, Any]) -> str:
     def cell(found: Sequence[float]) -> str:
         return _summary(seed_statistics.summary(found), 2) if found else "-"
 
-    rows = [
-        [f"`{name}`", *(cell(ranks(arm, network, place)) for network in arms.NETWORKS for place in ("before", "after"))]
-        for name, arm in found.items()
-    ]
-    header = [f"{network}, {place}" for network in arms.NETWORKS for place in ("before", "after")]
-    return table(["arm", *header], rows)
+    def sigma(arm: Mapping[str, Any], network: str) -> str:
+        found = [abs(run["sigmas"][network][0]) for run in arm["runs"].values() if run.get("sigmas", {}).get(network)]
+        return f"{statistics.fmean(found):.3f}" if found else "-"
+
+    tables = []
+    for network in arms.NETWORKS:
+        rows = [
+            [f"`{name}`", *(cell(ranks(arm, network, place)) for place in PLACES), sigma(arm, network)]
+            for name, arm in found.items()
+        ]
+        tables.append(table([f"{network}", *PLACES, "sigma"], rows))
+    return "\n\n".join(tables)

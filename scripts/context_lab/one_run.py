@@ -61,6 +61,7 @@ def measure(job: Job) -> None:
     result["real"] = evaluation["real"]
     result["parameters"] = {name: parameters(getattr(run, name)) for name in arms.NETWORKS}
     result["cpu_seconds_per_step"] = cpu_seconds_per_step(directory.read_metrics())
+    result["sigmas"] = {name: sigmas(getattr(run, name)) for name in arms.NETWORKS}
     result["spectra"] = spectra.run_spectra(run, job.resolutions)
     used = resource.getrusage(resource.RUSAGE_SELF)
     result["process_cpu_seconds"] = used.ru_utime + used.ru_stime
@@ -86,6 +87,11 @@ def parameters(network: Network) -> dict[str, int]:
         "network": _size(network.trainable_variables),
         "context": sum(_size(module.trainable_variables) for module in network.context),
     }
+
+
+def sigmas(network: Network) -> list[float]:
+    """Returns the learned scalar by which each context module scales what it adds; it starts at 0."""
+    return [float(module.sigma.numpy()) for module in network.context]
 
 
 def _size(variables: Iterable[Any]) -> int:

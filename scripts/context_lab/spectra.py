@@ -100,7 +100,7 @@ def run_spectra(run: Run, resolutions: dict[str, int]) -> dict[str, Any]:
         resolutions: resolution of the feature maps of "generator" and "discriminator".
 
     Returns:
-        For each network, :func:`spectrum` "before" and "after" the context modules.
+        For each network, :func:`spectrum` "before" and "after" the context modules, and of what they "added".
     """
     generator, discriminator = run.generator, run.discriminator
     key = random_streams.fold(SEED, Purpose.SAMPLES)
@@ -117,4 +117,6 @@ def run_spectra(run: Run, resolutions: dict[str, int]) -> dict[str, Any]:
         for name, recorder in recorders.items():
             before, after = recorder.maps()
             found[name] = {"before": spectrum(before), "after": spectrum(after)}
+            if (after != before).any():
+                found[name]["added"] = spectrum(after - before)
     return found

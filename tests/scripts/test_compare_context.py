@@ -167,8 +167,10 @@ def test_spectra_are_those_of_the_module_input_and_output(networks, monkeypatch)
     monkeypatch.setattr(spectra, "spectrum", lambda maps: seen.append(maps) or len(seen))
     module.sigma.assign(tf.ones_like(module.sigma))
     found = spectra.run_spectra(networks, {"generator": 16, "discriminator": 8})
-    before, after, of_discriminator, again = seen
-    assert found == {"generator": {"before": 1, "after": 2}, "discriminator": {"before": 3, "after": 4}}
+    before, after, added, of_discriminator, again = seen
+    assert found == {"generator": {"before": 1, "after": 2, "added": 3}, "discriminator": {"before": 4, "after": 5}}
+    np.testing.assert_array_equal(added, after - before)
+    assert one_run.sigmas(networks.generator) == [1.0]
     assert before.shape == after.shape == (4, 16, 16, 8)
     np.testing.assert_allclose(module(before, training=False).numpy(), after, atol=1e-5)
     assert np.abs(after - before).max() > 1e-3
@@ -238,6 +240,18 @@ def test_results_of_other_settings_are_refused(script, tmp_path):
     job_queue.results([job(tmp_path)], script, 1)
     with pytest.raises(UserError, match=r"found other overrides; choose another --folder"):
         job_queue.results([job(tmp_path, overrides=("a=2",))], script, 1)
+
+
+def test_folder_of_results_can_be_moved(script, tmp_path):
+    def at(name):
+        folder = tmp_path / name
+        overrides = (f"data.data_dir={folder}/data",)
+        return job(folder, overrides=overrides, classifier=f"{folder}/data/digits_classifier")
+
+    job_queue.results([at("here")], script, 1)
+    (tmp_path / "here").rename(tmp_path / "there")
+    job_queue.results([at("there")], script, 1)
+    assert (tmp_path / "there" / "calls").read_text() == "none_seed0\n"
 
 
 def made_up_run(fid, rank=3.0):
