@@ -34,7 +34,7 @@ from context_lab.arms import Arm
 from context_lab.job import Job
 
 from hamgan.cli.options import add_data_dir, check_output, path_value
-from hamgan.config import FROM_DATASET, ExperimentConfig, override
+from hamgan.config import ExperimentConfig, override
 from hamgan.config.context import CONTEXT_CONFIGS
 from hamgan.config.presets import PRESETS, get_preset
 from hamgan.errors import UserError
@@ -141,7 +141,6 @@ def jobs(planned: Sequence[Planned], options: argparse.Namespace, common: Sequen
         common: overrides of the preset that all runs share.
     """
     config = override(get_preset(options.preset), common)
-    resolutions = {network: resolution_of(config, network) for network in arms.NETWORKS}
     found = [
         Job(
             arm=each.arm.name,
@@ -151,7 +150,6 @@ def jobs(planned: Sequence[Planned], options: argparse.Namespace, common: Sequen
             overrides=(*common, f"train.seed={seed}"),
             arm_overrides=tuple(each.arm.overrides(config)),
             classifier=options.classifier,
-            resolutions=resolutions,
             folder=options.folder,
         )
         for each in planned
@@ -160,17 +158,6 @@ def jobs(planned: Sequence[Planned], options: argparse.Namespace, common: Sequen
     compared = {each.arm.name for each in planned if each.kind == "compared"}
     seeds = [*options.seeds, *options.more_seeds]
     return sorted(found, key=lambda job: (job.arm not in compared, seeds.index(job.seed)))
-
-
-def resolution_of(config: ExperimentConfig, network: str) -> Any:
-    """Returns the resolution of a network's first context module."""
-    resolution = getattr(config.model, network).context[0].resolution
-    if resolution is FROM_DATASET:
-        raise UserError(
-            f"expected the resolution of the {network}'s context module, found one that depends on the data set; add "
-            f"model.{network}.context.0.resolution=32, or another size, to --override"
-        )
-    return resolution
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:

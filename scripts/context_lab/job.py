@@ -18,7 +18,6 @@ class Job:
         overrides: overrides of the preset that all arms share, with the seed.
         arm_overrides: overrides of the arm.
         classifier: TF-Hub handle or SavedModel to score with; None takes the preset's.
-        resolutions: resolution of the context modules of "generator" and "discriminator".
         folder: folder of the comparison.
     """
 
@@ -29,7 +28,6 @@ class Job:
     overrides: tuple[str, ...]
     arm_overrides: tuple[str, ...]
     classifier: str | None
-    resolutions: dict[str, int]
     folder: str
 
     @property

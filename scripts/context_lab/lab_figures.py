@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from context_lab import arms, seed_statistics
@@ -50,6 +51,7 @@ def draw_spectra(results: Mapping[str, Any], path: str) -> None:
                     label = name if place == "after" else None
                     axes.plot(np.arange(1, len(mean) + 1), mean, style, color=f"C{index}", label=label)
         axes.set_yscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(network)
         axes.set_xlabel("index")
         axes.set_ylabel("singular value / largest")

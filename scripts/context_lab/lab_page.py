@@ -214,14 +214,13 @@ def _seeds(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def _base(results: Mapping[str, Any]) -> str:
-    shown = {
-        network: ", ".join(f"{name}={value}" for name, value in fields.items())
-        for network, fields in results["config"]["context"].items()
-    }
-    described = "; ".join(f"{network}: {fields}" for network, fields in shown.items())
+    described = []
+    for network, fields in results["config"]["context"].items():
+        shown = ", ".join(f"`{name}={value}`" for name, value in fields.items() if value is not None)
+        described.append(f"in the {network}: {shown}")
     return (
-        "The module of the preset with other settings, in both networks, and the preset itself on the same seeds. "
-        f"Its own settings are, in the {described}."
+        "The module of the preset with other settings, in both networks, and the preset's own on the same seeds. "
+        f"The preset's settings, {'; '.join(described)}."
     )
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from context_lab import arms, spectra
 from context_lab.job import Job
-from hamgan.config import override
+from hamgan.config import ExperimentConfig, override
 from hamgan.config.presets import get_preset
 from hamgan.data.fitted_config import fitted_config
 from hamgan.evaluation.evaluate import evaluate_checkpoints, evaluation_config
@@ -41,7 +41,8 @@ class _TimedRun(RunDirectory):
 
 def measure(job: Job) -> None:
     """Trains and measures a run, and writes its result. What was done before an interruption is kept."""
-    config = fitted_config(resolved(override(get_preset(job.preset), [*job.overrides, *job.arm_overrides])))
+    preset = resolved(override(get_preset(job.preset), job.overrides))
+    config = fitted_config(override(preset, job.arm_overrides))
     directory = _TimedRun(job.run)
     strategy = tf.distribute.get_strategy()
     result: dict[str, Any] = {"job": job.identity()}
@@ -62,10 +63,19 @@ def measure(job: Job) -> None:
     result["parameters"] = {name: parameters(getattr(run, name)) for name in arms.NETWORKS}
     result["cpu_seconds_per_step"] = cpu_seconds_per_step(directory.read_metrics())
     result["sigmas"] = {name: sigmas(getattr(run, name)) for name in arms.NETWORKS}
-    result["spectra"] = spectra.run_spectra(run, job.resolutions)
+    result["spectra"] = spectra.run_spectra(run, resolutions(config, fitted_config(preset)))
     used = resource.getrusage(resource.RUSAGE_SELF)
     result["process_cpu_seconds"] = used.ru_utime + used.ru_stime
     benchmarking.write_json(job.result, result)
+
+
+def resolutions(config: ExperimentConfig, preset: ExperimentConfig) -> dict[str, int]:
+    """Returns the resolution of each network's first context module, or of the preset's where there is none."""
+    found = {}
+    for name in arms.NETWORKS:
+        context = getattr(config.model, name).context or getattr(preset.model, name).context
+        found[name] = context[0].resolution
+    return found
 
 
 def cpu_seconds_per_step(rows: Sequence[Mapping[str, Any]]) -> float | None:

@@ -98,7 +98,6 @@ def test_jobs_are_the_arms_with_their_seeds():
     assert [job.name for job in jobs] == ["none_seed3", "nmf_seed3", "none_seed4", "nmf_seed4", "vq_seed4"]
     config = override(digits(), [*jobs[2].overrides, *jobs[2].arm_overrides])
     assert (config.train.steps, config.train.seed, config.model.generator.context) == (5, 4, ())
-    assert jobs[0].resolutions == {"generator": 16, "discriminator": 16}
     assert Job.from_json(jobs[1].to_json()) == jobs[1]
 
 
@@ -179,6 +178,13 @@ def test_spectra_are_those_of_the_module_input_and_output(networks, monkeypatch)
     assert "call" not in vars(module)
 
 
+def test_spectra_are_at_the_module_or_where_the_preset_has_one():
+    preset = digits()
+    assert one_run.resolutions(preset, preset) == {"generator": 16, "discriminator": 16}
+    moved = override(preset, ["model.generator.context.0.resolution=32", "model.discriminator.context=none"])
+    assert one_run.resolutions(moved, preset) == {"generator": 32, "discriminator": 16}
+
+
 def test_cpu_time_of_a_step_leaves_out_restarts():
     rows = [
         {"step": step, one_run.CPU_SECONDS: seconds}
@@ -190,7 +196,7 @@ def test_cpu_time_of_a_step_leaves_out_restarts():
 
 def job(folder, seed=0, **changes):
     fields = {"arm": "none", "file_name": "none", "preset": "digits", "overrides": ("a=1",), "arm_overrides": ()}
-    return Job(**{**fields, "classifier": None, "resolutions": {}, "folder": str(folder), "seed": seed, **changes})
+    return Job(**{**fields, "classifier": None, "folder": str(folder), "seed": seed, **changes})
 
 
 @pytest.fixture
