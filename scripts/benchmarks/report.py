@@ -8,7 +8,7 @@ figures; "python scripts/benchmarks/NAME.py --redraw" also draws the figure of a
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import benchmarking
@@ -22,6 +22,7 @@ import layers
 import small_data
 import step_cost
 import train
+from benchmarking import table
 
 from hamgan.config.presets import get_preset
 
@@ -55,12 +56,6 @@ MODULES = {
     "attention": "self-attention without pooling",
     "wide_attention": "self-attention of full width, no pooling",
 }
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def steps(results: Mapping[str, Any], columns: Mapping[str, str]) -> str:
