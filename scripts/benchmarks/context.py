@@ -13,7 +13,8 @@ in context_modules.py lists them. Hamburger has D = C, R = C / 8, K = 6 and S = 
 Each process measures one module, from the smallest size to the largest, in inference and in training. Time and memory
 are medians of the calls after the first: --calls of them, fewer once they have taken --seconds in all. Memory is the
 peak growth during a call, including the results. The processes of different modules are interleaved; the page reports
-medians and ranges over processes.
+medians and ranges over processes. A round of all modules takes about ten minutes on two cores: --repeats 1 and then
+--add, whenever the machine is idle, is the same as more repeats.
 
 Writes JSON, a page and a figure. Run it on an otherwise idle machine. What does not fit in memory is skipped and marked
 in the results: its largest matrices are estimated to need more than is available.
@@ -25,7 +26,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import benchmarking
@@ -40,6 +41,8 @@ from context_modules import (
     needed_bytes,
 )
 from context_page import MODES, QUANTITIES, draw, exponents, page
+
+from hamgan.errors import UserError
 
 USABLE_PART_OF_MEMORY = 0.9
 SIGMA = 0.5
@@ -62,28 +65,28 @@ def measure(
         Seconds per call and extra bytes of memory of each case, by :func:`case_name`.
     """
     import keras
+    import tensorflow as tf
 
     benchmarking.check_extra_memory()
     keras.utils.set_random_seed(SEED)
     layer = build_layer(variant, channels)
     # At the initial value of 0, only sigma would have a gradient.
     layer.sigma.assign(SIGMA)
-    return {
-        case_name(size, mode): _measure_case(
-            layer, size, mode, channels=channels, calls=calls, seconds=seconds, xla=xla
-        )
-        for size, mode in cases
-    }
+    results = {}
+    for size, group in itertools.groupby(cases, key=lambda case: case[0]):
+        rng = np.random.default_rng(SEED)
+        images = [tf.constant(rng.standard_normal((1, size, size, channels), np.float32)) for _ in range(2)]
+        for _, mode in group:
+            results[case_name(size, mode)] = _measure_case(layer, images, mode, calls=calls, seconds=seconds, xla=xla)
+    return results
 
 
 def _measure_case(
-    layer: Any, size: int, mode: str, *, channels: int, calls: int, seconds: float, xla: bool
+    layer: Any, images: Sequence[Any], mode: str, *, calls: int, seconds: float, xla: bool
 ) -> dict[str, Any]:
     import tensorflow as tf
 
     weights = [weight.value for weight in layer.trainable_weights]
-    rng = np.random.default_rng(SEED)
-    inputs, upstream = (tf.constant(rng.standard_normal((1, size, size, channels), np.float32)) for _ in range(2))
 
     @tf.function(jit_compile=xla)
     def infer(x: tf.Tensor) -> tf.Tensor:
@@ -96,7 +99,7 @@ def _measure_case(
             outputs = layer(x, training=True)
         return tape.gradient(outputs, [x, *weights], upstream)
 
-    function, arguments = (infer, (inputs,)) if mode == "inference" else (train, (inputs, upstream))
+    function, arguments = (infer, images[:1]) if mode == "inference" else (train, images)
     call = functools.partial(function.get_concrete_function(*arguments), *arguments)
     # The first call needs more memory than later ones.
     benchmarking.seconds(call)
@@ -119,20 +122,36 @@ def case_name(size: int, mode: str) -> str:
 
 
 def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measures every variant at every size that fits in memory; returns the results."""
-    available = benchmarking.available_memory_bytes()
+    """Measures every variant at every size that fits in memory; returns the results.
+
+    Raises:
+        UserError: if the results to add to have other settings.
+    """
     channels, sizes = arguments.channels, sorted(arguments.sizes)
-    rows: list[dict[str, Any]] = []
+    config = {
+        "batch": 1,
+        "channels": channels,
+        "hamburger": {
+            "version": "v1",
+            "latent_dim": channels,
+            "rank": channels // RANK_DIVISOR,
+            "num_steps": NUM_STEPS,
+            "num_sections": 1,
+        },
+        "dtype": "float32",
+        "xla": arguments.xla,
+        "calls": arguments.calls,
+        "seconds": arguments.seconds,
+        "seed": SEED,
+    }
+    settings = {
+        "config": config,
+        "formulas": {variant: formulas(variant, sizes, channels) for variant in arguments.variants},
+    }
+    rows = earlier_rows(arguments.out, settings) if arguments.add else planned_rows(arguments.variants, sizes, channels)
     commands = {}
     for variant in arguments.variants:
-        cases = []
-        for size, mode in itertools.product(sizes, MODES):
-            rows.append({"variant": variant, "size": size, "positions": size**2, "mode": mode})
-            needed = needed_bytes(variant, size, channels, mode)
-            if needed > USABLE_PART_OF_MEMORY * available:
-                rows[-1]["skipped"] = f"needs about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
-            else:
-                cases.append(f"{size}:{mode}")
+        cases = [f"{row['size']}:{row['mode']}" for row in rows if row["variant"] == variant and "skipped" not in row]
         if cases:
             commands[variant] = [
                 sys.executable,
@@ -144,32 +163,54 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     runs = benchmarking.interleaved(commands, arguments.repeats)
     for row in rows:
         if "skipped" not in row:
-            row["runs"] = [run[case_name(row["size"], row["mode"])] for run in runs[row["variant"]]]
+            name = case_name(row["size"], row["mode"])
+            row["runs"] = [*row.get("runs", ()), *(run[name] for run in runs[row["variant"]])]
             for quantity in QUANTITIES:
                 values = [run[quantity] for run in row["runs"] if run[quantity] is not None]
                 row[quantity] = benchmarking.summary(values) if values else None
+    repeats = max((len(row["runs"]) for row in rows if "skipped" not in row), default=0)
     return {
-        "config": {
-            "batch": 1,
-            "channels": channels,
-            "hamburger": {
-                "version": "v1",
-                "latent_dim": channels,
-                "rank": channels // RANK_DIVISOR,
-                "num_steps": NUM_STEPS,
-                "num_sections": 1,
-            },
-            "dtype": "float32",
-            "xla": arguments.xla,
-            "calls": arguments.calls,
-            "seconds": arguments.seconds,
-            "repeats": arguments.repeats,
-            "seed": SEED,
-        },
-        "formulas": {variant: formulas(variant, sizes, channels) for variant in arguments.variants},
+        "config": {**config, "repeats": repeats},
+        "formulas": settings["formulas"],
         "measurements": rows,
         "exponents": exponents(rows),
     }
+
+
+def planned_rows(variants: Sequence[str], sizes: Sequence[int], channels: int) -> list[dict[str, Any]]:
+    """Returns the measurements to make, and those to skip with the reason."""
+    available = benchmarking.available_memory_bytes()
+    rows: list[dict[str, Any]] = []
+    for variant, size, mode in itertools.product(variants, sizes, MODES):
+        rows.append({"variant": variant, "size": size, "positions": size**2, "mode": mode})
+        needed = needed_bytes(variant, size, channels, mode)
+        if needed > USABLE_PART_OF_MEMORY * available:
+            rows[-1]["skipped"] = f"needs about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
+    return rows
+
+
+def earlier_rows(path: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the measurements in a file of results.
+
+    Args:
+        path: the file.
+        settings: what must be the same in the file: "config" and "formulas", which name the variants and sizes.
+
+    Raises:
+        UserError: if the file has other settings, or is from another machine.
+    """
+    results = benchmarking.read_json(path)
+    here = {**benchmarking.environment(), **settings}
+    there = {**results, "config": {name: value for name, value in results["config"].items() if name != "repeats"}}
+    different = [name for name in ("device", "versions", "config", "formulas") if there[name] != here[name]]
+    if different:
+        raise UserError(
+            f"expected results of the same device, versions and settings in {path}, "
+            f"found other {' and '.join(different)}; "
+            "measure without --add, or with the same options"
+        )
+    rows: list[dict[str, Any]] = results["measurements"]
+    return rows
 
 
 def formulas(variant: str, sizes: Sequence[int], channels: int) -> dict[str, Any]:
@@ -207,6 +248,9 @@ def main() -> None:
         "--seconds", type=float, default=1.0, metavar="S", help="no call is measured after these (default: 1)"
     )
     parser.add_argument("--xla", action="store_true", help="compile with XLA")
+    parser.add_argument(
+        "--add", action="store_true", help="add processes to the results in --out, with the same options"
+    )
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.channels < 1 or arguments.channels % CHANNELS_MULTIPLE:

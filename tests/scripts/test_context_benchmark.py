@@ -19,6 +19,7 @@ import context_page
 import report
 from context_modules import Cost
 
+from hamgan.errors import UserError
 from hamgan.networks.context import CONTEXT_MODULES
 
 CHANNELS = 32
@@ -107,18 +108,25 @@ def test_process_measures_all_cases_of_a_module():
 
 
 def arguments(**changes):
-    settings = {"sizes": [8, 2, 4], "channels": 16, "calls": 3, "seconds": 1.0, "repeats": 2, "xla": False}
+    settings = {
+        "sizes": [8, 2, 4],
+        "channels": 16,
+        "calls": 3,
+        "seconds": 1.0,
+        "repeats": 2,
+        "xla": False,
+        "add": False,
+    }
     return argparse.Namespace(**{**settings, "variants": ["nmf", "wide_attention", "global_context"], **changes})
 
 
 @pytest.fixture
-def results(monkeypatch):
-    """Results in which time is 1 ms x number of positions, and attention does not fit at 8x8 in training."""
+def measure_all(monkeypatch):
+    """Measures without processes: time is 1 ms x number of positions, and attention does not fit at 8x8 in training."""
     needed = context_modules.needed_bytes("wide_attention", 8, 16, "training")
     monkeypatch.setattr(benchmarking, "available_memory_bytes", lambda: needed)
 
     def interleaved(commands, repeats):
-        assert repeats == 2
         measured = {}
         for variant, command in commands.items():
             start = command.index("--measure")
@@ -134,13 +142,19 @@ def results(monkeypatch):
                     }
                     for size, mode in cases
                 }
-                for factor in (1, 3)
+                for factor in (1, 3)[:repeats]
             ]
         return measured
 
     monkeypatch.setattr(benchmarking, "interleaved", interleaved)
     environment = {"command": "python context.py", "device": "a CPU", "versions": {"python": "3"}}
-    return json.loads(json.dumps({**environment, **context.measure_all(arguments())}))
+    monkeypatch.setattr(benchmarking, "environment", lambda: environment)
+    return lambda arguments: json.loads(json.dumps({**environment, **context.measure_all(arguments)}))
+
+
+@pytest.fixture
+def results(measure_all):
+    return measure_all(arguments())
 
 
 def test_what_does_not_fit_is_listed_and_not_measured(results):
@@ -150,6 +164,30 @@ def test_what_does_not_fit_is_listed_and_not_measured(results):
     assert len(results["measurements"]) == 3 * 3 * 2
     measured = next(row for row in results["measurements"] if (row["variant"], row["size"]) == ("nmf", 4))
     assert measured["seconds"] == pytest.approx({"median": 32e-3, "min": 16e-3, "max": 48e-3, "n": 2})
+
+
+def test_processes_are_added_to_earlier_results(measure_all, results, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(results))
+    added = measure_all(arguments(out=str(path), add=True, repeats=1))
+    assert added["config"]["repeats"] == 3
+    assert added["formulas"] == results["formulas"]
+    for row, before in zip(added["measurements"], results["measurements"], strict=True):
+        assert row.get("skipped") == before.get("skipped")
+        if "skipped" not in row:
+            assert row["runs"] == [*before["runs"], before["runs"][0]]
+            assert row["seconds"]["median"] == row["runs"][0]["seconds"]
+            assert row["seconds"]["n"] == 3
+
+
+@pytest.mark.parametrize(("changes", "name"), [({"calls": 4}, "config"), ({"sizes": [2, 4]}, "formulas")])
+def test_processes_are_not_added_to_other_results(changes, name, measure_all, results, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(results))
+    with pytest.raises(
+        UserError, match=rf"^expected results of the same .*, found other {name}; measure without --add"
+    ):
+        measure_all(arguments(out=str(path), add=True, **changes))
 
 
 def test_exponents_are_fitted_to_the_three_largest_sizes():
