@@ -17,7 +17,7 @@ medians and ranges over processes. A round of all modules takes about ten minute
 --add, whenever the machine is idle, is the same as more repeats.
 
 Writes JSON, a page and a figure. Run it on an otherwise idle machine. What does not fit in memory is skipped and marked
-in the results: its largest matrices are estimated to need more than is available.
+in the results, by an upper estimate from its matrices of scores.
 """
 
 import argparse
@@ -185,7 +185,7 @@ def planned_rows(variants: Sequence[str], sizes: Sequence[int], channels: int) -
         rows.append({"variant": variant, "size": size, "positions": size**2, "mode": mode})
         needed = needed_bytes(variant, size, channels, mode)
         if needed > USABLE_PART_OF_MEMORY * available:
-            rows[-1]["skipped"] = f"needs about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
+            rows[-1]["skipped"] = f"needs up to {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
     return rows
 
 

@@ -15,7 +15,7 @@ NUM_STEPS = 6
 RANK_DIVISOR = 8
 FLOAT_BYTES = 4
 LIVE_COPIES = {"inference": 2, "training": 4}
-"""Matrices of scores in memory at once: scores and softmax; in training also the gradients of both."""
+"""Upper bounds of the matrices of scores in memory at once: scores and softmax; in training also their gradients."""
 SEED = 0
 GROUPS = {
     "hams": "matrix decomposition",
@@ -200,12 +200,12 @@ def _hamburger(ham: str) -> Variant:
         settings = {"num_steps": NUM_STEPS, "evaluation_bases": "random", "seed": SEED}
         return {"latent_dim": channels, "rank": rank, "ham": ham, **settings}
 
-    description = "Hamburger V1, D = C, R = C / 8, K = 6, S = 1"
+    description = "V1, D = C, R = C / 8, K = 6, S = 1"
     return Variant("hamburger", "hams", f"Hamburger, {ham.upper()}", description, hamburger(ham), arguments)
 
 
 def _non_local(mode: str, description: str) -> Variant:
-    title = f"non-local block, {mode.replace('_', ' ')}"
+    title = f"non-local block, {mode.replace('_', ' ').replace('gaussian', 'Gaussian')}"
     return Variant("non_local", "pairs", title, description, non_local(mode), lambda _: {"mode": mode})
 
 
@@ -217,7 +217,7 @@ VARIANTS = {
         "self_attention",
         "pairs",
         "self-attention of SAGAN",
-        "queries and keys of C / 8 channels, values of C / 2; keys and values max-pooled 2x2",
+        "C / 8 channels, values C / 2; keys and values max-pooled 2x2",
         self_attention,
     ),
     "wide_attention": Variant(
@@ -237,7 +237,7 @@ VARIANTS = {
     ),
     "non_local": _non_local("embedded_gaussian", "embedded Gaussian, C / 2 channels"),
     "non_local_gaussian": _non_local(
-        "gaussian", "Gaussian: scores are products of the inputs; values of C / 2 channels"
+        "gaussian", "Gaussian: products of the inputs as scores, values of C / 2 channels"
     ),
     "non_local_dot_product": _non_local("dot_product", "dot product: no softmax, C / 2 channels"),
     "double_attention": Variant(
@@ -254,14 +254,18 @@ VARIANTS = {
         "criss_cross_attention",
         "others",
         "criss-cross attention",
-        "rows and columns, two passes; queries and keys of C / 8 channels, values of C",
+        "two passes; queries and keys of C / 8 channels, values of C",
         criss_cross_attention,
     ),
     "channel_attention": Variant(
         "channel_attention", "others", "channel attention", "C x C similarities of channels", channel_attention
     ),
     "em_attention": Variant(
-        "em_attention", "others", "expectation-maximisation attention", "K = 64 bases, T = 3 iterations", em_attention
+        "em_attention",
+        "others",
+        "expectation-maximisation attention",
+        "K = 64 bases, T = 3 iterations; conv_in is not trained",
+        em_attention,
     ),
     "external_attention": Variant(
         "external_attention",
@@ -277,7 +281,7 @@ VARIANTS = {
         "pyramid_pooling",
         "pooling",
         "pyramid pooling",
-        "grids of 1, 2, 3 and 6 cells a side, C / 4 channels each; pooling as dense products",
+        "grids of 1, 2, 3 and 6 cells a side, C / 4 channels each",
         pyramid_pooling,
     ),
     "squeeze_excitation": Variant(
@@ -288,7 +292,7 @@ VARIANTS = {
 
 
 def needed_bytes(variant: str, size: int, channels: int, mode: str) -> int:
-    """Estimates the memory that a call needs from its largest matrices: the scores and the feature map."""
+    """Returns an upper estimate of the memory that a call needs, from its scores and its feature map."""
     largest = VARIANTS[variant].cost(size, channels).scores + size**2 * channels
     return LIVE_COPIES[mode] * FLOAT_BYTES * largest
 

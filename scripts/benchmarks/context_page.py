@@ -233,7 +233,8 @@ computed by formula.
 Training is the forward pass and the gradients with respect to the input and all weights. Memory is the peak growth
 during a call, including its results, according to {counted} (with oneDNN, it counts only
 tensors of at least 256 KiB). Each process reports medians of at most {config["calls"]} calls; this page shows the
-median and the range over {config["repeats"]} processes.
+median and the range over {config["repeats"]} processes. A module does not fit if an upper estimate of its memory,
+from two matrices of scores in inference and four in training, exceeds what is available.
 
 ## At {size}x{size}
 
@@ -280,9 +281,9 @@ def draw(results: Mapping[str, Any], path: str) -> None:
         row_of_panels[0].set_ylabel(f"{title} ({unit})")
     for axes, group in zip(panels[0], shown, strict=True):
         axes.set_title(GROUPS[group], fontsize="medium")
-        axes.legend(fontsize="x-small")
     for axes in panels[-1]:
         axes.set_xlabel("positions")
+        axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.22))
     # Without version and date, the same results give the same file.
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Software": None})

@@ -160,7 +160,7 @@ def results(measure_all):
 def test_what_does_not_fit_is_listed_and_not_measured(results):
     skipped = [row for row in results["measurements"] if "skipped" in row]
     assert [(row["variant"], row["size"], row["mode"]) for row in skipped] == [("wide_attention", 8, "training")]
-    assert skipped[0]["skipped"].startswith("needs about 0.0 GB, ")
+    assert skipped[0]["skipped"].startswith("needs up to 0.0 GB, ")
     assert len(results["measurements"]) == 3 * 3 * 2
     measured = next(row for row in results["measurements"] if (row["variant"], row["size"]) == ("nmf", 4))
     assert measured["seconds"] == pytest.approx({"median": 32e-3, "min": 16e-3, "max": 48e-3, "n": 2})
@@ -214,7 +214,7 @@ def test_page_shows_every_module_at_every_size(results):
     assert "## At 4x4" in text
     assert "| `nmf` | 513 | 17 K | 32 ms | 32 ms | 0.256 MB | 0.256 MB |" in text
     assert "| `wide_attention` | 1 | 1 | 1 | 1 |" in text
-    assert "- `wide_attention`, training: needs about" in text
+    assert "- `wide_attention`, training: needs up to" in text
     assert "| `wide_attention` | 128 ms (64 to 192) | does not fit | 4.1 MB | does not fit |" in text
     assert "| `wide_attention` | N^1.00 | - | N^2.00 | - |" in text
     assert [line for line in text.splitlines() if line.startswith("### ")] == ["### 2x2", "### 4x4", "### 8x8"]
