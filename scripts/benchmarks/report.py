@@ -23,6 +23,7 @@ import small_data
 import step_cost
 import train
 from benchmarking import table
+from context_modules import VARIANTS
 
 from hamgan.config.presets import get_preset
 
@@ -47,14 +48,6 @@ FORMS = {
     "plain": "as in the paper: resampling and convolution",
     "strided": "strided 4x4 and 2x2 kernels instead of resampling",
     "auto": "fastest form per layer, on a CPU",
-}
-MODULES = {
-    "nmf": "Hamburger, NMF",
-    "cd": "Hamburger, CD",
-    "vq": "Hamburger, VQ",
-    "self_attention": "self-attention of SAGAN",
-    "attention": "self-attention without pooling",
-    "wide_attention": "self-attention of full width, no pooling",
 }
 
 
@@ -107,19 +100,18 @@ def convolutions(results: Mapping[str, Any]) -> str:
 def modules(results: Mapping[str, Any]) -> tuple[int, str]:
     """Returns the reference size, and time and memory of training each context module at that size as a table."""
     size = context_page.reference_size(results["measurements"])
-    rows = {row["variant"]: row for row in results["measurements"] if (row["size"], row["mode"]) == (size, "training")}
-    measured = {name: row for name, row in rows.items() if "skipped" not in row and row["extra_bytes"]}
+    rows = [row for row in results["measurements"] if (row["size"], row["mode"]) == (size, "training")]
     exponents = results["exponents"]["training"]
+    fields = ("seconds", "extra_bytes")
     return size, table(
-        ["module", "time", "extra memory", "time grows as", "memory grows as"],
+        ["module", "time", "memory", "time grows as", "memory grows as"],
         [
             [
-                MODULES[name],
-                f"{row['seconds']['median']:.2f} s",
-                f"{row['extra_bytes']['median'] / 1e6:,.0f} MB",
-                *(f"N^{exponents[name][quantity]:.2f}" for quantity in ("seconds", "extra_bytes")),
+                VARIANTS[row["variant"]].title,
+                *(context_page.median(row, field) for field in fields),
+                *(context_page.growth(exponents[row["variant"]][field]) for field in fields),
             ]
-            for name, row in measured.items()
+            for row in rows
         ],
     )
 
@@ -211,7 +203,7 @@ fastest forms. [Details](benchmarks/layers.md).
 
 {convolutions(results["layers"])}
 
-## Hamburger and attention
+## Context modules
 
 Training on an input of 1 x {size} x {size} x {results["context"]["config"]["channels"]}; N is the number of positions.
 [Details](benchmarks/context.md).
