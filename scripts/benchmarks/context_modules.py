@@ -77,6 +77,17 @@ def hamburger(ham: str) -> Callable[[int, int], Cost]:
     return cost
 
 
+def segmentation_hamburger(version: str) -> Callable[[int, int], Cost]:
+    """The branch of HamNet's block with NMF and D = C: two breads, a bias and, in V2 and V2+, a cheese of C^2."""
+
+    def cost(size: int, channels: int) -> Cost:
+        weights = (2 if version == "v1" else 3) * channels**2
+        products = ham_multiply_adds("nmf", size**2, channels)
+        return Cost(weights + channels + 1, size**2 * weights + products, ham_multiply_adds=products)
+
+    return cost
+
+
 def ham_multiply_adds(ham: str, positions: int, latent_dim: int) -> int:
     """Returns the multiply-adds of a decomposition: K steps, the final update and the reconstruction.
 
@@ -193,15 +204,31 @@ def squeeze_excitation(size: int, channels: int) -> Cost:
     return Cost(weights + 1, weights)
 
 
-def _hamburger(ham: str) -> Variant:
+def _ham_arguments(**settings: Any) -> Callable[[int], Mapping[str, Any]]:
     def arguments(channels: int) -> Mapping[str, Any]:
         # As published: every call draws new bases, so there is no weight for them.
-        rank = channels // RANK_DIVISOR
-        settings = {"num_steps": NUM_STEPS, "evaluation_bases": "random", "seed": SEED}
-        return {"latent_dim": channels, "rank": rank, "ham": ham, **settings}
+        common = {"num_steps": NUM_STEPS, "evaluation_bases": "random", "seed": SEED}
+        return {"latent_dim": channels, "rank": channels // RANK_DIVISOR, **common, **settings}
 
+    return arguments
+
+
+def _hamburger(ham: str) -> Variant:
     description = "V1, D = C, R = C / 8, K = 6, S = 1"
+    arguments = _ham_arguments(ham=ham)
     return Variant("hamburger", "hams", f"Hamburger, {ham.upper()}", description, hamburger(ham), arguments)
+
+
+def _segmentation_hamburger(version: str) -> Variant:
+    shown = version.replace("plus", "+").upper()
+    return Variant(
+        "segmentation_hamburger",
+        "hams",
+        f"block of HamNet, {shown}",
+        f"{shown} of HamNet without relu after the sum; NMF, D, R, K and S as above",
+        segmentation_hamburger(version),
+        _ham_arguments(version=version),
+    )
 
 
 def _non_local(mode: str, description: str) -> Variant:
@@ -213,6 +240,7 @@ VARIANTS = {
     "nmf": _hamburger("nmf"),
     "cd": _hamburger("cd"),
     "vq": _hamburger("vq"),
+    **{f"segmentation_{version}": _segmentation_hamburger(version) for version in ("v1", "v2", "v2plus")},
     "self_attention": Variant(
         "self_attention",
         "pairs",

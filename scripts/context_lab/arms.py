@@ -6,19 +6,21 @@ from typing import NamedTuple
 
 from hamgan.architecture import HAM_NAMES
 from hamgan.config import ExperimentConfig, override
-from hamgan.config.context import CONTEXT_CONFIGS
+from hamgan.config.context import CONTEXT_CONFIGS, ContextConfig, HamConfig
 from hamgan.errors import UserError, did_you_mean
 
 NONE = "none"
 HAMBURGER = "hamburger"
+SEGMENTATION_HAMBURGER = "segmentation_hamburger"
 MAIN = (NONE, *HAM_NAMES, "self_attention")
 """The arms of the paper's question."""
 OTHERS = tuple(name for name in CONTEXT_CONFIGS if name not in (HAMBURGER, *MAIN))
-"""All further modules, in their default form."""
+"""All further modules, in their default form; the block of segmentation networks with the preset's D, R and K."""
 SWEEPS = (
     *(f"K={steps}:num_steps={steps}" for steps in (1, 3, 10)),
     *(f"R={rank}:rank={rank}" for rank in (2, 16)),
     *(f"D={width}:latent_dim={width}" for width in (8, 64)),
+    "unrolled:gradient=unrolled",
 )
 """Settings of the preset's Hamburger, as in the paper's ablations."""
 NETWORKS = ("generator", "discriminator")
@@ -47,10 +49,17 @@ class Arm(NamedTuple):
             return [f"model.{network}.context=none" for network in NETWORKS]
         assignments = [setting for setting in self.settings if "." in setting.partition("=")[0]]
         for network in NETWORKS:
-            for index in range(len(getattr(config.model, network).context)):
+            for index, module in enumerate(getattr(config.model, network).context):
                 place = f"model.{network}.context.{index}"
-                assignments += [f"{place}.{setting}" for setting in self.settings if setting not in assignments]
+                settings = [setting for setting in self.settings if setting not in assignments]
+                assignments += [f"{place}.{setting}" for setting in (*settings, *self._kept(module))]
         return assignments
+
+    def _kept(self, module: ContextConfig) -> list[str]:
+        """Settings of the preset's Hamburger for the block of segmentation networks, which has the same ones."""
+        if self.settings != (f"module={SEGMENTATION_HAMBURGER}",) or not isinstance(module, HamConfig):
+            return []
+        return [f"{name}={getattr(module, name)}" for name in ("latent_dim", "rank", "num_steps")]
 
 
 def arm(text: str) -> Arm:

@@ -54,6 +54,7 @@ def test_default_arms_cover_every_context_module():
     assert [module.num_steps for (module,) in settings["K=3"]] == [3, 3]
     assert [module.rank for (module,) in settings["R=16"]] == [16, 16]
     assert [module.latent_dim for (module,) in settings["D=64"]] == [64, 64]
+    assert [module.gradient for (module,) in settings["unrolled"]] == ["unrolled", "unrolled"]
 
 
 def test_arm_keeps_the_resolution_and_the_hamburger_of_the_preset():
@@ -62,6 +63,8 @@ def test_arm_keeps_the_resolution_and_the_hamburger_of_the_preset():
     assert (generator.ham, generator.latent_dim, generator.rank, generator.resolution) == ("cd", 32, 8, 16)
     (other,) = override(config, arms.arm("non_local").overrides(config)).model.discriminator.context
     assert (other.module, other.resolution) == ("non_local", 16)
+    (block,) = override(config, arms.arm("segmentation_hamburger").overrides(config)).model.generator.context
+    assert (block.module, block.latent_dim, block.rank, block.resolution) == ("segmentation_hamburger", 32, 8, 16)
     own = arms.arm("late and long:module=em_attention,num_bases=8,train.steps=7")
     changed = override(config, own.overrides(config))
     assert own.file_name == "late_and_long"
