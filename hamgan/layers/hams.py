@@ -27,8 +27,8 @@ class NMF(MatrixDecomposition):
         rectify: whether to apply relu to the inputs; if False, they must be non-negative.
         normalize_bases: whether to L2-normalise the initial bases along D.
         kwargs: arguments of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`: ``rank``, ``num_steps``,
-            ``evaluation_steps``, ``num_sections``, ``bases``, ``evaluation_bases``, ``bases_momentum``, ``gradient``
-            and ``seed``.
+            ``evaluation_steps``, ``num_sections``, ``bases``, ``evaluation_bases``, ``bases_momentum``, ``gradient``,
+            ``any_latent_dim`` and ``seed``.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -29,9 +29,6 @@ class MatrixDecomposition(keras.Layer):
     The non-trainable weights ``fixed_bases`` and ``running_bases``, shape ``(num_sections, D, rank)``, exist only if
     ``bases`` or ``evaluation_bases`` selects them. Half precision is computed in float32, which the denominators need.
 
-    A layer built with unknown D keeps no bases: it draws fixed bases from the seed at each call, for the D at hand, and
-    refuses running ones.
-
     Args:
         rank: number of bases R.
         num_steps: number of iterations K.
@@ -46,6 +43,8 @@ class MatrixDecomposition(keras.Layer):
         bases_momentum: decay of the running bases, in [0, 1).
         gradient: part of the computation that is differentiated: "one_step" (the last update of the coefficients) or
             "unrolled" (all iterations).
+        any_latent_dim: whether D may be unknown and change from call to call. The layer then keeps no bases: it draws
+            fixed ones from the seed at each call, and has no running ones.
         seed: integer seed of the bases; None draws a seed. Bases depend on the seed and the layer's path, and random
             ones also on the replica.
     """
@@ -65,6 +64,7 @@ class MatrixDecomposition(keras.Layer):
         evaluation_bases: str = "fixed",
         bases_momentum: float = 0.1,
         gradient: str = "one_step",
+        any_latent_dim: bool = False,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -81,6 +81,8 @@ class MatrixDecomposition(keras.Layer):
         if not 0 <= bases_momentum < 1:
             raise ValueError(f"bases_momentum must be in [0, 1), received {bases_momentum}")
         check_gradient(gradient)
+        if any_latent_dim and "running" in (bases, evaluation_bases):
+            raise ValueError("running bases have a fixed latent_dim, received any_latent_dim=True")
         if seed is not None and not isinstance(seed, int):
             raise ValueError(f"seed must be an integer or None, received {seed!r}")
         self.rank = rank
@@ -91,6 +93,7 @@ class MatrixDecomposition(keras.Layer):
         self.evaluation_bases = evaluation_bases
         self.bases_momentum = bases_momentum
         self.gradient = gradient
+        self.any_latent_dim = any_latent_dim
         self.seed = seed
         # Python's generator, like Keras's own seeds, so that keras.utils.set_random_seed applies.
         self._stream_seed = random.getrandbits(31) if seed is None else random_streams.non_negative(seed)
@@ -100,13 +103,11 @@ class MatrixDecomposition(keras.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Checks the input shape, and creates the fixed and running bases that the arguments select."""
-        if len(input_shape) != 3:
-            raise ValueError(f"{self.name} expects (batch, positions, latent_dim), received {input_shape}")
-        if input_shape[-1] is None:
-            if "running" in (self.bases, self.evaluation_bases):
-                raise ValueError(
-                    f"{self.name} has running bases and expects a known latent_dim, received {input_shape}"
-                )
+        if len(input_shape) != 3 or (input_shape[-1] is None and not self.any_latent_dim):
+            raise ValueError(
+                f"{self.name} expects (batch, positions, latent_dim) with latent_dim known, received {input_shape}"
+            )
+        if self.any_latent_dim:
             self.input_spec = keras.InputSpec(ndim=3)
             return
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: input_shape[-1]})
@@ -218,7 +219,7 @@ class MatrixDecomposition(keras.Layer):
         return bases if dtype is None else tf.cast(bases, dtype)
 
     def _draw(self, key: tf.Tensor, count: tf.Tensor | int, latent_dim: int | tf.Tensor) -> tf.Tensor:
-        if not self.input_spec.axes:
+        if self.any_latent_dim:
             # A stream has a fixed number of values per example, so here each row is one.
             rows = random_streams.draw(
                 self.initial_distribution, key, first=0, count=count * latent_dim, shape=(self.rank,)
@@ -264,6 +265,7 @@ class MatrixDecomposition(keras.Layer):
             "evaluation_bases": self.evaluation_bases,
             "bases_momentum": self.bases_momentum,
             "gradient": self.gradient,
+            "any_latent_dim": self.any_latent_dim,
             "seed": self.seed,
         }
 

@@ -130,6 +130,7 @@ class SegmentationBranch(keras.Layer):
             evaluation_bases=self.evaluation_bases,
             bases_momentum=self.bases_momentum,
             gradient=self.gradient,
+            any_latent_dim=name == "channel_ham",
             seed=self.seed,
             name=name,
             dtype=self.dtype_policy,

@@ -302,6 +302,20 @@ def test_layer_uses_the_given_bases_and_its_own_steps(ham):
 
 
 @every_ham
+def test_layer_of_any_latent_dim_draws_fixed_bases_from_its_seed_for_the_one_at_hand(ham):
+    inputs = example(ham)[0]
+    layer, other = (LAYERS[ham](rank=RANK, num_steps=1, any_latent_dim=True, seed=5, name="ham") for _ in range(2))
+    layer.build((None, POSITIONS, None))
+    assert not [weight.name for weight in layer.weights if "bases" in weight.name]
+    for part in (inputs, inputs[..., :3]):
+        np.testing.assert_array_equal(layer(part), other(part))
+    compiled = tf.function(layer, input_signature=[tf.TensorSpec((None, POSITIONS, None))])
+    np.testing.assert_allclose(compiled(inputs), layer(inputs), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="running bases have a fixed latent_dim, received any_latent_dim=True"):
+        LAYERS[ham](rank=RANK, any_latent_dim=True, evaluation_bases="running")
+
+
+@every_ham
 @pytest.mark.parametrize("shape", [(2, 4, 4, 3), (2, 3), (2, 4, None)])
 def test_layer_rejects_other_shapes(ham, shape):
     with pytest.raises(ValueError, match=r"expects \(batch, positions, latent_dim\)"):
