@@ -316,7 +316,7 @@ FIGURES = {name: f"images/{name}.png" for name in compare_context.FIGURES}
 
 def test_page_shows_means_spread_and_tests(made_up_results):
     page = lab_page.page(made_up_results, FIGURES)
-    assert "| `none` | 5 | 24.00 ± 3.16 | 8.76 ± 0.03 | 0.500 ± 0.000 |" in page
+    assert "| `none` | 5 | 24.00 ± 3.16 [20.07, 27.93] | 8.76 ± 0.03 [8.72, 8.80] | 0.500 ± 0.000 [" in page
     assert "| `non_local` | 3 | 19.00 ± 2.00 |" in page
     assert "| `K=1` | 2, 1 diverged | 20.00 ± 7.07 |" in page
     # The preset's own module, on the seeds of the settings.
@@ -327,7 +327,8 @@ def test_page_shows_means_spread_and_tests(made_up_results):
     assert "- FID: differs from `none`: `nmf` (-10.00, p = " in page
     assert "`vq` (" not in page.split("At the 5% level")[1].split("\n\n")[1]
     assert "- accuracy: no arm differs from `none`." in page
-    assert "FID 1.25, IS 9.50, accuracy 0.990" in page
+    assert "FID 1.25, IS 9.50, accuracy 0.990" in page.replace("\n", " ")
+    assert max(len(line) for line in page.splitlines() if not line.startswith("|")) <= 120
     assert "| `nmf` | 12,345 | 67 | 12,345 | 67 | 140 ms | 0.58 |" in page
     assert all(f"]({path})" in page for path in FIGURES.values())
 
