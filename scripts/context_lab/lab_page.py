@@ -74,7 +74,8 @@ def page(results: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         ]
     parts += [
         "## Cost",
-        "Trainable parameters of both networks and of their context modules, and CPU time of a training step: the "
+        "Trainable parameters of both networks and of their context modules; multiply-adds of the modules for one "
+        "image in evaluation, those of convolutions and matrix products; and CPU time of a training step: the "
         "median over the intervals of a run's log, then over its seeds. It counts the seconds of all threads of the "
         f"process, without start and compilation. {_sharing(results)}",
         _cost_table(found),
@@ -246,7 +247,7 @@ def _sharing(results: Mapping[str, Any]) -> str:
 
 
 def _cost_table(found: Mapping[str, Any]) -> str:
-    rows = []
+    rows, per_step = [], []
     seconds = {
         name: statistics.median(taken)
         for name, arm in found.items()
@@ -259,10 +260,12 @@ def _cost_table(found: Mapping[str, Any]) -> str:
         cells = [f"{counts[network][part]:,}" for network in arms.NETWORKS for part in ("network", "context")]
         own = f"{seconds[name] * 1000:.0f} ms" if name in seconds else "-"
         ratio = f"{seconds[name] / seconds[arms.NONE]:.2f}" if name in seconds and arms.NONE in seconds else "-"
-        rows.append([f"`{name}`", *cells, own, ratio])
-    return table(
-        ["arm", "generator", "its modules", "discriminator", "its modules", "CPU time per step", "over `none`"], rows
-    )
+        products = [f"{arm['multiply_adds'][network] / 1e6:.2f} M" for network in arms.NETWORKS]
+        rows.append([f"`{name}`", *cells])
+        per_step.append([f"`{name}`", *products, own, ratio])
+    counts_header = ["parameters", "generator", "its modules", "discriminator", "its modules"]
+    cost_header = ["multiply-adds of modules", "generator", "discriminator", "CPU time per step", "over `none`"]
+    return f"{table(counts_header, rows)}\n\n{table(cost_header, per_step)}"
 
 
 def _spectra_text() -> str:
