@@ -201,7 +201,12 @@ def arm_results(
     planned: Planned, runs: Sequence[Job], results: Sequence[dict[str, Any]], config: ExperimentConfig
 ) -> dict[str, Any]:
     """Returns an arm with the results of its runs by seed."""
+    from context_lab.multiply_adds import multiply_adds
+
+    from hamgan.data.fitted_config import fitted_config
+
     overrides = planned.arm.overrides(config)
+    model = fitted_config(override(config, overrides)).model
     of_seed = {
         str(job.seed): {name: value for name, value in result.items() if name != "job"}
         for job, result in zip(runs, results, strict=True)
@@ -211,6 +216,7 @@ def arm_results(
         "kind": planned.kind,
         "overrides": overrides,
         "is_preset": override(config, overrides) == config,
+        "multiply_adds": {network: multiply_adds(model, network) for network in arms.NETWORKS},
         "runs": dict(sorted(of_seed.items(), key=lambda item: int(item[0]))),
     }
 

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from context_lab import arms, seed_statistics, spectra
 from context_lab.seed_statistics import Comparison, Summary
 
 PLACES = ("before", "after", "added")
+LINE = 120
 LEVEL = 1 - seed_statistics.CONFIDENCE
 
 
@@ -53,7 +55,7 @@ def page(results: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         benchmarking.provenance(results),
         _experiment(results),
         "## Scores",
-        _score_table(found, compared),
+        _score_table(found, compared, with_interval=True),
         f"![FID of each run]({figures['scores']})",
         *_tests(found, compared),
     ]
@@ -72,7 +74,8 @@ def page(results: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         ]
     parts += [
         "## Cost",
-        "Trainable parameters of both networks and of their context modules, and CPU time of a training step: the "
+        "Trainable parameters of both networks and of their context modules; multiply-adds of the modules for one "
+        "image in evaluation, those of convolutions and matrix products; and CPU time of a training step: the "
         "median over the intervals of a run's log, then over its seeds. It counts the seconds of all threads of the "
         f"process, without start and compilation. {_sharing(results)}",
         _cost_table(found),
@@ -84,7 +87,8 @@ def page(results: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         "One image of each class, from the same latent vectors, by the first seed.",
         f"![Samples of each arm]({figures['samples']})",
     ]
-    return "\n\n".join(parts) + "\n"
+    paragraphs = "\n\n".join(parts).split("\n\n")
+    return "\n\n".join(map(_wrapped, paragraphs)) + "\n"
 
 
 def _experiment(results: Mapping[str, Any]) -> str:
@@ -98,9 +102,17 @@ def _experiment(results: Mapping[str, Any]) -> str:
         f"Scores are those of {config['num_samples']:,} samples after the last step, with the classifier of the "
         "evaluation; compare them within this page only. The training images themselves have "
         f"{_plain_scores(real)}.",
-        "Tables show mean ± standard deviation over n seeds.",
+        f"Tables show mean ± standard deviation over n seeds, and the first one the {seed_statistics.CONFIDENCE:.0%} "
+        "confidence interval of the mean, of Student's t.",
     ]
     return "\n\n".join(lines)
+
+
+def _wrapped(part: str) -> str:
+    """Breaks the lines of a paragraph; tables, lists and pictures stay as they are."""
+    if part.startswith(("#", "|", "-", "!")):
+        return part
+    return textwrap.fill(part, LINE, break_long_words=False, break_on_hyphens=False)
 
 
 def _plain_scores(scores: Mapping[str, float]) -> str:
@@ -139,24 +151,28 @@ def comparisons(found: Mapping[str, Any], names: Sequence[str], score: str) -> d
     return compared
 
 
-def _score_table(found: Mapping[str, Any], names: Sequence[str], seeds: Sequence[str] | None = None) -> str:
+def _score_table(
+    found: Mapping[str, Any], names: Sequence[str], seeds: Sequence[str] | None = None, *, with_interval: bool = False
+) -> str:
     rows = []
     for name in names:
         each = {key: list(values(found[name], key, seeds).values()) for key in SCORES}
         count = len(next(iter(each.values())))
         diverged = sum("diverged" in run for run in found[name]["runs"].values())
         cells = [
-            _summary(seed_statistics.summary(each[key]), score.decimals) if each[key] else "-"
+            _summary(seed_statistics.summary(each[key]), score.decimals, with_interval) if each[key] else "-"
             for key, score in SCORES.items()
         ]
         rows.append([f"`{name}`", str(count) + (f", {diverged} diverged" if diverged else ""), *cells])
     return table(["arm", "n", *(f"{score.title} ({score.is_better} is better)" for score in SCORES.values())], rows)
 
 
-def _summary(summary: Summary, decimals: int) -> str:
+def _summary(summary: Summary, decimals: int, with_interval: bool = False) -> str:
+    mean, margin = summary.mean, summary.margin
     if math.isnan(summary.deviation):
-        return f"{summary.mean:.{decimals}f}"
-    return f"{summary.mean:.{decimals}f} ± {summary.deviation:.{decimals}f}"
+        return f"{mean:.{decimals}f}"
+    text = f"{mean:.{decimals}f} ± {summary.deviation:.{decimals}f}"
+    return f"{text} [{mean - margin:.{decimals}f}, {mean + margin:.{decimals}f}]" if with_interval else text
 
 
 def _tests(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -231,7 +247,7 @@ def _sharing(results: Mapping[str, Any]) -> str:
 
 
 def _cost_table(found: Mapping[str, Any]) -> str:
-    rows = []
+    rows, per_step = [], []
     seconds = {
         name: statistics.median(taken)
         for name, arm in found.items()
@@ -244,10 +260,12 @@ def _cost_table(found: Mapping[str, Any]) -> str:
         cells = [f"{counts[network][part]:,}" for network in arms.NETWORKS for part in ("network", "context")]
         own = f"{seconds[name] * 1000:.0f} ms" if name in seconds else "-"
         ratio = f"{seconds[name] / seconds[arms.NONE]:.2f}" if name in seconds and arms.NONE in seconds else "-"
-        rows.append([f"`{name}`", *cells, own, ratio])
-    return table(
-        ["arm", "generator", "its modules", "discriminator", "its modules", "CPU time per step", "over `none`"], rows
-    )
+        products = [f"{arm['multiply_adds'][network] / 1e6:.2f} M" for network in arms.NETWORKS]
+        rows.append([f"`{name}`", *cells])
+        per_step.append([f"`{name}`", *products, own, ratio])
+    counts_header = ["parameters", "generator", "its modules", "discriminator", "its modules"]
+    cost_header = ["multiply-adds of modules", "generator", "discriminator", "CPU time per step", "over `none`"]
+    return f"{table(counts_header, rows)}\n\n{table(cost_header, per_step)}"
 
 
 def _spectra_text() -> str:

@@ -15,8 +15,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts" / "benchmar
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts"))
 
 import compare_context
+import context_modules
 from context_lab import arms, job_queue, lab_figures, lab_page, one_run, seed_statistics, spectra
 from context_lab.job import Job
+from context_lab.multiply_adds import multiply_adds
 
 from hamgan.config import override
 from hamgan.config.presets import digits
@@ -188,6 +190,16 @@ def test_spectra_are_at_the_module_or_where_the_preset_has_one():
     assert one_run.resolutions(moved, preset) == {"generator": 32, "discriminator": 16}
 
 
+@pytest.mark.parametrize("module", ["self_attention", "double_attention"])
+def test_multiply_adds_match_the_formula(module):
+    config = override(digits(), arms.arm(module).overrides(digits()))
+    variant = next(found for found in context_modules.VARIANTS.values() if found.module == module)
+    for network, channels in (("generator", 32), ("discriminator", 16)):
+        expected = variant.cost(16, channels).multiply_adds
+        assert multiply_adds(config.model, network) == expected
+    assert multiply_adds(override(digits(), arms.arm("none").overrides(digits())).model, "generator") == 0
+
+
 def test_cpu_time_of_a_step_leaves_out_restarts():
     rows = [
         {"step": step, one_run.CPU_SECONDS: seconds}
@@ -282,7 +294,8 @@ def made_up_results():
 
     def arm(kind, fids, is_preset=False):
         runs = {str(seed): made_up_run(fid) for seed, fid in enumerate(fids)}
-        return {"kind": kind, "overrides": [], "is_preset": is_preset, "runs": runs}
+        products = {"generator": 3_450_000, "discriminator": 1_230_000}
+        return {"kind": kind, "overrides": [], "is_preset": is_preset, "multiply_adds": products, "runs": runs}
 
     results = {
         "command": "made up",
@@ -316,7 +329,7 @@ FIGURES = {name: f"images/{name}.png" for name in compare_context.FIGURES}
 
 def test_page_shows_means_spread_and_tests(made_up_results):
     page = lab_page.page(made_up_results, FIGURES)
-    assert "| `none` | 5 | 24.00 ± 3.16 | 8.76 ± 0.03 | 0.500 ± 0.000 |" in page
+    assert "| `none` | 5 | 24.00 ± 3.16 [20.07, 27.93] | 8.76 ± 0.03 [8.72, 8.80] | 0.500 ± 0.000 [" in page
     assert "| `non_local` | 3 | 19.00 ± 2.00 |" in page
     assert "| `K=1` | 2, 1 diverged | 20.00 ± 7.07 |" in page
     # The preset's own module, on the seeds of the settings.
@@ -327,8 +340,10 @@ def test_page_shows_means_spread_and_tests(made_up_results):
     assert "- FID: differs from `none`: `nmf` (-10.00, p = " in page
     assert "`vq` (" not in page.split("At the 5% level")[1].split("\n\n")[1]
     assert "- accuracy: no arm differs from `none`." in page
-    assert "FID 1.25, IS 9.50, accuracy 0.990" in page
-    assert "| `nmf` | 12,345 | 67 | 12,345 | 67 | 140 ms | 0.58 |" in page
+    assert "FID 1.25, IS 9.50, accuracy 0.990" in page.replace("\n", " ")
+    assert max(len(line) for line in page.splitlines() if not line.startswith("|")) <= 120
+    assert "| `nmf` | 12,345 | 67 | 12,345 | 67 |" in page
+    assert "| `nmf` | 3.45 M | 1.23 M | 140 ms | 0.58 |" in page
     assert all(f"]({path})" in page for path in FIGURES.values())
 
 
