@@ -53,8 +53,8 @@ def normalise(images: tf.Tensor) -> tf.Tensor:
 def augment(image: tf.Tensor, mask: tf.Tensor, augmentation: Augmentation, crop: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Normalises, scales, pads, crops and flips an image and its mask.
 
-    Images are scaled bilinearly with aligned corners, masks by the nearest pixel. Padding is at the bottom and right: 0,
-    which is the mean color, for the image, and 255 for the mask.
+    Images are scaled bilinearly with aligned corners, masks by :func:`resize_nearest`. Padding is at the bottom and
+    right: 0, which is the mean color, for the image, and 255 for the mask.
 
     Args:
         image: uint8 RGB, shape ``(height, width, 3)``.

@@ -1,9 +1,9 @@
 """Logits of whole images: at one scale, at several scales and flipped, or in sliding windows.
 
 A network is any function that maps images, shape ``(batch, height, width, channels)``, to logits, shape ``(batch,
-height, width, num_classes)``. Each function here turns it into another such function's value, so they combine: sliding
-windows at several scales are ``multi_scale_logits(partial(sliding_window_logits, network, window=513, step=342), ...)``.
-The class of a pixel is the argmax of its logits.
+height, width, num_classes)``. The functions here combine: sliding windows at several scales are
+``multi_scale_logits(partial(sliding_window_logits, network, window=513, step=342), images)``. The class of a pixel is
+the argmax of its logits.
 """
 
 from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ def multi_scale_logits(
             f"expected at least one ratio and a combination of {COMBINATIONS}, received {ratios} and {combination!r}"
         )
     size = tf.shape(images)[1:3]
-    total = None
+    total: tf.Tensor = 0.0
     for flipped in (False, True) if flip else (False,):
         oriented = images[:, :, ::-1] if flipped else images
         for ratio in ratios:
@@ -103,7 +103,7 @@ def multi_scale_logits(
             logits = resize_aligned(logits, size)
             values = tf.nn.softmax(logits) if combination == "probabilities" else logits
             values = values[:, :, ::-1] if flipped else values
-            total = values if total is None else total + values
+            total = total + values
     count = len(ratios) * (2 if flip else 1)
     return total / count if combination == "probabilities" else total
 

@@ -51,7 +51,7 @@ def test_masks_take_the_pixel_before(size):
     np.testing.assert_array_equal(found, mask[rows][:, columns])
 
 
-def _draws(height=47, width=29, *, crop=33, seed=3, step=0, count=400):
+def _draws(height=47, width=29, *, crop=33, seed=3, step=0, count=150):
     @tf.function
     def draw_all():
         types = Augmentation(tf.float64, tf.int32, tf.int32, tf.bool)
@@ -69,8 +69,8 @@ def test_draws_are_uniform_over_all_valid_crops():
     draws = _draws()
     ratios = np.array([each.ratio for each in draws])
     assert set(ratios) == set(TRAINING_RATIOS)
-    assert np.abs(np.array([(ratios == ratio).mean() for ratio in TRAINING_RATIOS]) - 1 / 7).max() < 0.06
-    assert 0.4 < np.mean([each.flip for each in draws]) < 0.6
+    assert np.abs(np.array([(ratios == ratio).mean() for ratio in TRAINING_RATIOS]) - 1 / 7).max() < 0.09
+    assert 0.38 < np.mean([each.flip for each in draws]) < 0.62
     for each in draws:
         height, width = int(47 * each.ratio), int(29 * each.ratio)
         assert 0 <= each.top <= max(height - 33, 0)
@@ -80,8 +80,10 @@ def test_draws_are_uniform_over_all_valid_crops():
 
 
 def test_draws_depend_on_seed_step_and_index_alone():
-    draws = _draws(count=20)
-    assert draws == _draws(count=40)[:20]
-    assert draws != _draws(count=20, step=1)
-    assert draws != _draws(count=20, seed=4)
-    assert len(set(draws)) > 10
+    def draw(*, seed=3, step=0, index=5):
+        size = tf.constant([301, 299])
+        draws = draw_augmentation(size, 33, seed=seed, step=tf.constant(step), index=tf.constant(index))
+        return [each.numpy() for each in draws]
+
+    assert draw() == draw() == draw()
+    assert draw() != draw(step=1) != draw(seed=4) != draw(index=6)
