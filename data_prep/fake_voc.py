@@ -1,7 +1,7 @@
 """Write a small synthetic PASCAL VOC 2012 with SBD, with their folders and file formats, to try the commands on.
 
   python -m data_prep.fake_voc --out /tmp/fake_voc
-  hamnet prepare voc --source /tmp/fake_voc/VOCdevkit --sbd /tmp/fake_voc/benchmark_RELEASE --partial --data_dir /tmp/data
+  hamnet prepare voc --source /tmp/fake_voc/VOCdevkit --sbd /tmp/fake_voc/benchmark_RELEASE --data_dir data --partial
 
 Images show ellipses in the color of their class.
 """

@@ -6,7 +6,8 @@ from PIL import Image
 from data_prep.picture import with_image
 from data_prep.sbd_file import is_sbd_file, read_sbd_file
 
-_LOSSLESS = ("PNG", "BMP", "GIF", "TIFF")
+_FORMATS = ("PNG", "BMP", "TIFF")
+"""Formats that keep indices. Programs that write GIF number the colors anew."""
 _INDEX_MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I")
 """Pillow's modes whose pixels are one number."""
 
@@ -19,13 +20,13 @@ def read_mask(data: bytes) -> np.ndarray:
     """Returns the indices of a mask: those of a palette PNG, the gray values of another one, or the classes of SBD.
 
     Args:
-        data: content of a PNG, BMP, GIF or TIFF file, or of a MATLAB file of SBD.
+        data: content of a PNG, BMP or TIFF file, or of a MATLAB file of SBD.
 
     Returns:
         Integers, shape ``(height, width)``.
 
     Raises:
-        MaskFormatError: the file stores colors, or is compressed with loss.
+        MaskFormatError: the file stores colors, or is of a format that changes values.
         DamagedImageError: the file cannot be read.
     """
     if is_sbd_file(data):
@@ -38,7 +39,7 @@ def read_mask(data: bytes) -> np.ndarray:
 
 def _indices(image: Image.Image) -> np.ndarray | str:
     """Returns the pixels, or a description of what the file stores instead of indices."""
-    if image.format not in _LOSSLESS:
+    if image.format not in _FORMATS:
         return f"{image.format}, which changes values"
     if image.mode not in _INDEX_MODES:
         return f"{image.mode} pixels"

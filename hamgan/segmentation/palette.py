@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 from hamgan.files import write_atomically
-from hamgan.segmentation.masks import IGNORED
 
 _BITS = 8
 
@@ -58,7 +57,7 @@ def write_mask(path: str, mask: np.ndarray) -> None:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, *, opacity: float = 0.5) -> np.ndarray:
-    """Colors an image by the classes of its pixels; background (class 0) and ignored pixels stay as they are.
+    """Colors an image by the classes of its pixels, and pixels to ignore in light gray; class 0 stays as it is.
 
     Args:
         image: uint8, shape ``(height, width, 3)``.
@@ -69,5 +68,4 @@ def overlay(image: np.ndarray, mask: np.ndarray, *, opacity: float = 0.5) -> np.
         Image, uint8, shape ``(height, width, 3)``.
     """
     colored = (1 - opacity) * image + opacity * voc_palette()[mask].astype(np.float32)
-    is_plain = (mask == 0) | (mask == IGNORED)
-    return np.where(is_plain[..., np.newaxis], image, np.round(colored).astype(np.uint8))
+    return np.where(mask[..., np.newaxis] == 0, image, np.round(colored).astype(np.uint8))

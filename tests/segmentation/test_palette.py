@@ -33,7 +33,7 @@ def test_other_arrays_are_refused(mask):
         encode_mask(mask)
 
 
-def test_overlay_colors_classes_only():
+def test_overlay_colors_all_but_the_background():
     image = np.full((1, 3, 3), 100, np.uint8)
     found = overlay(image, np.array([[0, 1, 255]], np.uint8), opacity=0.25)
-    np.testing.assert_array_equal(found, [[[100, 100, 100], [107, 75, 75], [100, 100, 100]]])
+    np.testing.assert_array_equal(found, [[[100, 100, 100], [107, 75, 75], [131, 131, 123]]])
