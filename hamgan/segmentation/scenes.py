@@ -180,7 +180,6 @@ def prepare_scenes(data_dir: str) -> tfds.core.DatasetBuilder:
         builder.download_and_prepare(file_format="tfrecord")
     except TFDS_ERRORS as error:
         raise UserError(
-            f"cannot prepare the scenes in {data_dir}: {reason_of(error)}; pass another --data_dir, or delete that data "
-            "set if it is damaged"
+            f"cannot prepare the scenes in {data_dir}: {reason_of(error)}; pass another --data_dir"
         ) from error
     return builder
