@@ -7,6 +7,7 @@ def resize_aligned(images: tf.Tensor, size: tuple[int, int] | tf.Tensor) -> tf.T
     """Resizes images bilinearly: row i of the result is at row i * (in - 1) / (out - 1) of the input.
 
     ``tf.image.resize`` aligns the corners of the corner pixels instead, as PyTorch does with ``align_corners=False``.
+    This is the fast form for data on the CPU.
 
     Args:
         images: float images, shape ``(batch, height, width, channels)``.

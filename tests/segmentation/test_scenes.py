@@ -29,7 +29,7 @@ def test_masks_follow_the_digits():
     for seed in range(5):
         image, mask = draw_scene(np.random.default_rng(seed), [photograph], digits, labels)
         assert image.shape == (RESOLUTION, RESOLUTION, 3)
-        assert (image[mask == 0] == 40).mean() > 0.99
+        assert np.abs(image[mask == 0].astype(int) - 40).max() <= 22  # a tenth of the way to white
         # Every digit is bright enough to be seen.
         luminance = image @ np.array([0.299, 0.587, 0.114])
         assert np.abs(luminance[(mask == 1) | (mask == 8)] - 40).min() > 40
