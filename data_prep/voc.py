@@ -132,7 +132,7 @@ class Voc(Collection):
         if sbd:
             names["trainaug"] = sorted({*train, *sbd} - set(validation))
         else:
-            _logger.info("Without --sbd, there is no split trainaug")
+            _logger.info("Without the labels of SBD (--sbd), there is no split trainaug")
         return names
 
     def _list(self, files: Mapping[str, SourceFile], name: str, problems: list[Problem]) -> list[str]:
@@ -172,8 +172,8 @@ class Voc(Collection):
         return {"subset": None, "sbd": self.sbd, "partial": self.partial, "ignored": list(_VALUES.ignored)}
 
     def remarks(self) -> list[str]:
-        """Returns whether the labels of SBD were used."""
-        return ["with the labels of SBD" if self.sbd else "no --sbd", *(["a part"] if self.partial else [])]
+        """Returns where the labels of SBD are from, and whether a part of the images was accepted."""
+        return [*([f"labels of SBD from {self.sbd}"] if self.sbd else []), *(["--partial"] if self.partial else [])]
 
     def images_per_class(self, images: np.ndarray, num_classes: int) -> np.ndarray:
         """Returns the number of images that show each class."""
