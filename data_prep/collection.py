@@ -6,7 +6,7 @@ all collections: see :mod:`data_prep.prepare`.
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,13 +45,32 @@ class Conversion(abc.ABC):
             label: label of the class.
         """
 
+    def files(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Returns the files that images consist of, by default one each.
+
+        Args:
+            images: a part of ``Listing.images``.
+
+        Returns:
+            Arrays of the same length, each with the fields "name", "container", "offset" and "size" of a listing.
+        """
+        return (images,)
+
+    def labels(self, image: np.void) -> Iterable[int]:
+        """Returns the labels that an image counts for, by default its only one.
+
+        Args:
+            image: element of ``Listing.images``.
+        """
+        return (int(image["label"]),)
+
     @abc.abstractmethod
-    def convert(self, image: np.void, data: bytes) -> tuple[Any, str | None, str]:
+    def convert(self, image: np.void, contents: Sequence[bytes]) -> tuple[Any, str | None, str]:
         """Converts an image.
 
         Args:
             image: element of ``Listing.images``.
-            data: content of the image file.
+            contents: content of each of its files.
 
         Returns:
             The argument of ``Form.image_feature``; the kind of problem (key of ``data_prep.problems.KINDS``) or None;
@@ -125,6 +144,15 @@ class Collection(abc.ABC):
     @abc.abstractmethod
     def remarks(self) -> list[str]:
         """Returns what the report's summary says of the request."""
+
+    def images_per_class(self, images: np.ndarray, num_classes: int) -> np.ndarray:
+        """Returns the number of images of each class, for the report.
+
+        Args:
+            images: images of a split, ``Listing.images``.
+            num_classes: number of classes.
+        """
+        return np.bincount(images["label"], minlength=num_classes)
 
     def expected_images(self, split: str) -> str | None:
         """Returns how many images the split should have, for the report; None if nothing is known about that.

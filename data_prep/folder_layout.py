@@ -282,6 +282,23 @@ def _top_folders(pictures: Sequence[str], prefix: str) -> dict[str, list[str]]:
     return dict(tops)
 
 
+def split_of_folder(folders: Sequence[str]) -> tuple[str, int] | None:
+    """Returns the split that the first folder with the name of one stands for, or None.
+
+    Args:
+        folders: names of the folders of a path.
+
+    Returns:
+        "train" or "validation", and 0 or the place of the name in the order of preference among held-out folders.
+    """
+    for folder in map(str.casefold, folders):
+        if folder in _TRAIN_FOLDERS:
+            return "train", 0
+        if folder in _VALIDATION_FOLDERS:
+            return "validation", _VALIDATION_FOLDERS.index(folder)
+    return None
+
+
 def _priority(folder: str) -> tuple[int, str]:
     return _VALIDATION_FOLDERS.index(folder.casefold()), folder
 

@@ -61,14 +61,15 @@ class Form(abc.ABC):
             image: result of the collection's ``Conversion.convert``.
         """
         features = {
-            "image": _bytes_feature(self.image_feature(image)),
+            "image": bytes_feature(self.image_feature(image)),
             "label": tf_feature_pb2.Feature(int64_list=tf_feature_pb2.Int64List(value=[label])),
-            "file_name": _bytes_feature(name),
+            "file_name": bytes_feature(name),
         }
         example = tf_example_pb2.Example(features=tf_feature_pb2.Features(feature=features))
         # By default, protobuf orders the features by a hash that changes from process to process.
         return example.SerializeToString(deterministic=True)
 
 
-def _bytes_feature(value: bytes) -> tf_feature_pb2.Feature:
+def bytes_feature(value: bytes) -> tf_feature_pb2.Feature:
+    """Returns a feature of a serialized example that holds bytes."""
     return tf_feature_pb2.Feature(bytes_list=tf_feature_pb2.BytesList(value=[value]))

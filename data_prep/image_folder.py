@@ -31,7 +31,7 @@ from hamgan.errors import UserError, reason_of
 _logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_OWN_NAMES = ("digits", "imagenet_hamgan")
+_OWN_NAMES = ("digits", "imagenet_hamgan", "scenes", "voc2012")
 _PICTURES_PER_SHARD = 512
 _MAX_SHARDS = 1024
 
@@ -94,8 +94,9 @@ class PictureConversion(Conversion):
         """Returns the name of a class. No two pictures have the same path, so it is never needed."""
         return self.class_names[label].encode()
 
-    def convert(self, image: np.void, data: bytes) -> tuple[Image.Image, str | None, str]:
+    def convert(self, image: np.void, contents: Sequence[bytes]) -> tuple[Image.Image, str | None, str]:
         """Returns the picture in RGB, its central square or all of it."""
+        (data,) = contents
         if image["deflated"]:
             try:
                 data = inflated(data, int(image["content_size"]))

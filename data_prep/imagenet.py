@@ -3,7 +3,7 @@
 import concurrent.futures
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,8 +77,9 @@ class PhotographConversion(Conversion):
         """Returns the synset of a label."""
         return synsets()[label].encode()
 
-    def convert(self, image: np.void, data: bytes) -> tuple[bytes, str | None, str]:
+    def convert(self, image: np.void, contents: Sequence[bytes]) -> tuple[bytes, str | None, str]:
         """Returns a valid JPEG, as :func:`data_prep.photograph.check_and_repair` does."""
+        (data,) = contents
         return check_and_repair(data, self.check)
 
     def num_shards(self, images: np.ndarray) -> int:

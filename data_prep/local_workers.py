@@ -18,7 +18,7 @@ from hamgan.errors import UserError
 Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.2
-_PRELOADED = ["data_prep.worker_imports", "data_prep.imagenet", "data_prep.image_folder"]
+_PRELOADED = ["data_prep.worker_imports", "data_prep.imagenet", "data_prep.image_folder", "data_prep.voc"]
 """Modules that the fork server imports. It skips those whose packages are not installed."""
 _progress: Any = None
 """In a worker, the counter shared by all processes."""

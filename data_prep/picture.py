@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from data_prep.collection import DamagedImageError
 
@@ -38,6 +38,8 @@ _UNSUPPORTED = {
 }
 _OBJECT = re.compile(r" ?<[^<>]* at 0x[0-9a-f]+>")
 """Address of a Python object in a message, which differs from process to process."""
+_TRANSPOSED = (5, 6, 7, 8)
+"""EXIF orientations that swap height and width."""
 _16_BITS = ("I;16", "I;16L", "I;16B", "I")
 
 Result = TypeVar("Result")
@@ -73,21 +75,53 @@ def size_of(data: bytes) -> Size:
             raise ValueError("the picture has no pixels")
         return Size(height, width)
 
-    return _with_image(data, size)
+    return with_image(data, size)
 
 
-def upright_rgb(data: bytes) -> Image.Image:
+def upright_size_of(data: bytes) -> Size:
+    """Returns the size of a picture once it is upright, from its header.
+
+    Raises:
+        DamagedImageError: the header cannot be read, or the picture has more than twice ``Image.MAX_IMAGE_PIXELS``.
+    """
+    height, width = size_of(data)
+    return Size(width, height) if orientation_of(data) in _TRANSPOSED else Size(height, width)
+
+
+def orientation_of(data: bytes) -> int:
+    """Returns the EXIF orientation of a picture: 1 for upright ones, and for those without or with damaged metadata.
+
+    Raises:
+        DamagedImageError: the header of the picture cannot be read.
+    """
+
+    def orientation(image: Image.Image) -> int:
+        with contextlib.suppress(Exception):
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+            return value if value in range(1, 9) else 1
+        return 1
+
+    return with_image(data, orientation)
+
+
+def upright_rgb(data: bytes, *, full_size: bool = False) -> Image.Image:
     """Returns a picture in RGB, upright as its EXIF orientation says, with transparent parts on white.
-
-    A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, with sides of at least 768 pixels.
 
     Args:
         data: content of the file; only the first frame of an animation is used.
+        full_size: whether to decode every pixel. Otherwise, a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size,
+            with sides of at least 768 pixels.
 
     Raises:
         DamagedImageError: the picture is truncated or damaged, or its kind of pixels is not supported.
     """
-    return _with_image(data, _upright_rgb)
+
+    def read(image: Image.Image) -> Image.Image:
+        if not full_size:
+            image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing unless the file is a JPEG
+        return _upright_rgb(image)
+
+    return with_image(data, read)
 
 
 def central_square(image: Image.Image) -> Image.Image:
@@ -114,7 +148,16 @@ def fitted(image: Image.Image, resolution: int) -> Image.Image:
     return square
 
 
-def _with_image(data: bytes, function: Callable[[Image.Image], Result]) -> Result:
+def with_image(data: bytes, function: Callable[[Image.Image], Result]) -> Result:
+    """Returns the result of a function of an opened picture.
+
+    Args:
+        data: content of the file.
+        function: function of the picture; whatever it raises counts as damage.
+
+    Raises:
+        DamagedImageError: the picture cannot be opened, or the function failed.
+    """
     if not data:
         raise DamagedImageError("the file is empty")
     try:
@@ -128,7 +171,6 @@ def _with_image(data: bytes, function: Callable[[Image.Image], Result]) -> Resul
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing unless the file is a JPEG
     image.load()
     with contextlib.suppress(Exception):  # The pixels are intact even if the metadata is not.
         ImageOps.exif_transpose(image, in_place=True)

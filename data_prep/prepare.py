@@ -227,7 +227,8 @@ def _make_report(target: Target, plan: _Plan, request: Request) -> Report:
         reports[name] = SplitReport(
             source=contents.sources[name],
             expected=collection.expected_images(name),
-            found=np.bincount(contents.splits[name].images["label"], minlength=num_classes),
+            num_found=len(contents.splits[name].images),
+            found=collection.images_per_class(contents.splits[name].images, num_classes),
             shard_lengths=[result.num_examples for result in results],
             num_bytes=sum(result.num_bytes for result in results),
         )
@@ -258,7 +259,7 @@ def _check_not_empty(target: Target, report: Report) -> None:
     for name, split in report.splits.items():
         if split.prepared == 0:
             raise UserError(
-                f"none of the {split.found.sum():,} {name} images in {split.source} can be used, so nothing was "
+                f"none of the {split.num_found:,} {name} images in {split.source} can be used, so nothing was "
                 f"prepared; the reasons are listed in {storage.join(target.folder, REPORT_PAGE)}"
             )
 

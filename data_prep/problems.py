@@ -69,6 +69,21 @@ KINDS: dict[str, Kind] = {
     "same_content_other_class": Kind("groups of files with the same content in several classes", "kept, in train"),
     "same_content_other_split": Kind("groups of files with the same content in both splits", "kept in both"),
     "no_validation": Kind("classes without validation pictures", "prepared without them"),
+    # Only in images with masks:
+    "outside_folders": Kind("files outside of the folders of images and masks", "ignored", serious=False),
+    "without_mask": Kind("images without a mask", "skipped"),
+    "without_image": Kind("masks without an image", "skipped"),
+    "mask_format": Kind("masks that do not store an index for each pixel", "skipped, with their images"),
+    "mask_size": Kind("masks of another size than their images", "skipped, with their images"),
+    "mask_values": Kind("masks with values that are no class", "skipped, with their images"),
+    "only_ignored": Kind("masks whose pixels are all to be ignored", "kept", serious=False),
+    "absent_class": Kind("classes that are in no mask of a split", "prepared without them"),
+    "not_in_a_split": Kind("images in no folder of a split, beside such folders", "skipped"),
+    # Only in PASCAL VOC:
+    "listed_without_file": Kind("listed images without an image file", "skipped"),
+    "repeated_name": Kind("names that a list repeats", "used once", serious=False),
+    "validation_in_train": Kind("training images that are validation images, too", "left out of the training split"),
+    "voc_total": Kind("splits whose number of images differs from PASCAL VOC 2012", "prepared as found"),
 }
 """All kinds of problems by name. Names are stored in ``preparation.json``."""
 

@@ -24,6 +24,7 @@ class SplitReport:
     Args:
         source: path that the images were read from.
         expected: number of images that the split should have, or None if nothing is known about that.
+        num_found: number of images found.
         found: number of images found for each label, shape ``(num_classes,)``.
         shard_lengths: number of examples in each record file.
         num_bytes: total size of the examples, in bytes.
@@ -31,6 +32,7 @@ class SplitReport:
 
     source: str
     expected: str | None
+    num_found: int
     found: np.ndarray
     shard_lengths: list[int]
     num_bytes: int
@@ -82,7 +84,7 @@ class Report:
             "splits": {
                 name: {
                     "source": split.source,
-                    "images_found": int(split.found.sum()),
+                    "images_found": split.num_found,
                     "images_prepared": split.prepared,
                     "record_files": len(split.shard_lengths),
                     "record_bytes": split.num_bytes,
@@ -124,7 +126,7 @@ class Report:
             present = split.found[split.found > 0]
             cells = {
                 "split": name,
-                "found": f"{split.found.sum():,}",
+                "found": f"{split.num_found:,}",
                 "expected": split.expected,
                 "prepared": f"{split.prepared:,}",
                 "classes": f"{len(present):,}",

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,7 +140,8 @@ def plan_shards(
     parts = np.split(images, get_shard_boundaries(len(images), count)[:-1])
     shards = []
     for index, part in enumerate(parts):
-        containers = {int(number): listing.containers[number] for number in np.unique(part["container"])}
+        numbers = np.unique(np.concatenate([files["container"] for files in conversion.files(part)]))
+        containers = {int(number): listing.containers[number] for number in numbers}
         shards.append(Shard(split, index, count, part, containers, conversion))
     return shards, problems
 
@@ -210,25 +211,27 @@ def write_shard(shard: Shard, targets: list[Target], progress: Callable[[int], A
                 progress(_PROGRESS_INTERVAL)
             if converted is not None:
                 for target, writer in writers.items():
-                    label = int(image["label"])
-                    writer.write(target.form.record(image["name"], label, converted), label)
+                    record = target.form.record(image["name"], int(image["label"]), converted)
+                    writer.write(record, shard.conversion.labels(image))
     progress((len(shard.images) - 1) % _PROGRESS_INTERVAL + 1)
 
 
 def _converted_images(shard: Shard, problems: list[Problem]) -> Iterator[tuple[np.void, Any]]:
     """Yields each image of a shard and its conversion, or None if it cannot be used; appends to ``problems``."""
     num_unreadable = 0
-    for image, content in zip(shard.images, read_images(shard.images, shard.containers), strict=True):
+    files = (read_images(files, shard.containers) for files in shard.conversion.files(shard.images))
+    for image, *contents in zip(shard.images, *files, strict=True):
         where = shard.conversion.image_name(image)
         converted = None
-        if isinstance(content, OSError):
-            problems.append(Problem(shard.split, "unreadable", where, content.strerror or str(content)))
+        error = next((content for content in contents if isinstance(content, OSError)), None)
+        if error is not None:
+            problems.append(Problem(shard.split, "unreadable", where, error.strerror or str(error)))
             num_unreadable += 1
             if num_unreadable > max(_MAX_UNREADABLE, len(shard.images) // 100):
-                raise OSError(f"{num_unreadable} images of {shard.name} cannot be read, such as {where}: {content}")
+                raise OSError(f"{num_unreadable} images of {shard.name} cannot be read, such as {where}: {error}")
         else:
             try:
-                converted, kind, detail = shard.conversion.convert(image, content)
+                converted, kind, detail = shard.conversion.convert(image, contents)
                 if kind is not None:
                     problems.append(Problem(shard.split, kind, where, detail))
             except DamagedImageError as error:
@@ -245,9 +248,9 @@ class _RecordWriter:
         self.per_class: collections.Counter[int] = collections.Counter()
         self._writer = writer
 
-    def write(self, record: bytes, label: int) -> None:
+    def write(self, record: bytes, labels: Iterable[int]) -> None:
         self._writer.write(record)
-        self.per_class[label] += 1
+        self.per_class.update(labels)
         self.num_examples += 1
         self.num_bytes += len(record)
 

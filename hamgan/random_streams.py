@@ -41,6 +41,7 @@ class Purpose(enum.IntEnum):
     LOGIT_PROBE = 16
     DIRECTIONS = 17
     INVERSION = 18
+    SEGMENTATION_AUGMENTATION = 19
 
 
 def non_negative(number: int) -> int:

@@ -11,6 +11,7 @@ Existing data sets are kept. An interrupted preparation resumes.
 
 import argparse
 import os
+from collections.abc import Callable
 
 from hamgan.cli.options import add_data_dir, positive_integer
 from hamgan.errors import UserError, did_you_mean
@@ -67,15 +68,28 @@ beside the records. You can interrupt the command at any time; run it again to r
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    datasets = parser.add_subparsers(
-        dest="what", required=True, metavar="WHAT", parser_class=type(parser), title="what"
-    )
-    for name, description, add in (
+    add_kinds(
+        parser,
         ("digits", _DIGITS, _add_digits_arguments),
         ("folder", _FOLDER, _add_folder_arguments),
         ("imagenet", _IMAGENET, _add_imagenet_arguments),
         ("classifier", _CLASSIFIER, _add_classifier_arguments),
-    ):
+    )
+
+
+def add_kinds(
+    parser: argparse.ArgumentParser, *kinds: tuple[str, str, Callable[[argparse.ArgumentParser], None]]
+) -> None:
+    """Adds a subcommand for each kind of data set.
+
+    Args:
+        parser: parser of the command.
+        kinds: name, help text and function that adds the options, of each kind.
+    """
+    datasets = parser.add_subparsers(
+        dest="what", required=True, metavar="WHAT", parser_class=type(parser), title="what"
+    )
+    for name, description, add in kinds:
         subparser = datasets.add_parser(
             name,
             help=description.splitlines()[0],
@@ -140,10 +154,11 @@ def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         help="skip pictures whose shorter side has fewer pixels (default: none; small pictures are enlarged)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the validation split (default: 0)")
-    _add_workers(parser)
+    add_workers(parser)
 
 
-def _add_workers(parser: argparse.ArgumentParser) -> None:
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--workers``, the number of processes."""
     parser.add_argument(
         "--workers", type=positive_integer, metavar="N", help="processes (default: one more than there are cores)"
     )
@@ -175,7 +190,7 @@ def _add_imagenet_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOW",
         help="extent of the check, structure or full (default: structure)",
     )
-    _add_workers(parser)
+    add_workers(parser)
     parser.add_argument(
         "--beam",
         nargs="*",
@@ -196,7 +211,7 @@ def _prepare_digits(arguments: argparse.Namespace) -> None:
     from hamgan.data.digits import prepare_digits
     from hamgan.evaluation.small_classifier import check_free, is_saved_model, prepare_digits_classifier
 
-    data_dir = _data_dir(arguments)
+    data_dir = data_dir_of(arguments)
     classifier = arguments.classifier or os.path.join(data_dir, "digits_classifier")
     if not is_saved_model(classifier):
         check_free(classifier, "--classifier" if arguments.classifier else "--data_dir")
@@ -226,7 +241,7 @@ def _prepare_folder(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     forms = get_picture_forms(arguments.name, arguments.resolution)
-    data_dir = _data_dir(arguments)
+    data_dir = data_dir_of(arguments)
     check_outside(data_dir, arguments.source)
     prepare(Request(folder, data_dir, forms, workers=arguments.workers))
 
@@ -265,7 +280,7 @@ def _prepare_imagenet(arguments: argparse.Namespace) -> None:
     prepare(
         Request(
             collection=Imagenet(sources, Selection(synsets, arguments.per_class), arguments.check),
-            data_dir=_data_dir(arguments),
+            data_dir=data_dir_of(arguments),
             forms=forms,
             strict=arguments.strict,
             workers=arguments.workers,
@@ -286,7 +301,8 @@ def _prepare_classifier(arguments: argparse.Namespace) -> None:
     print(f"Classifier  {arguments.out}")
 
 
-def _data_dir(arguments: argparse.Namespace) -> str:
+def data_dir_of(arguments: argparse.Namespace) -> str:
+    """Returns ``--data_dir``, or TFDS's default folder."""
     import tensorflow_datasets as tfds
 
     return arguments.data_dir or str(tfds.core.constants.DATA_DIR)

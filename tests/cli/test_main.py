@@ -347,7 +347,7 @@ def test_verbosity_sets_the_level_of_every_logger():
     code = """
 import absl.logging
 import logging
-from hamgan.cli.main import VERBOSITIES, set_up_log
+from hamgan.cli.command_line import VERBOSITIES, set_up_log
 for verbosity in VERBOSITIES:
     logging.getLogger("hamgan").error(f"hamgan {verbosity}:")
     set_up_log(verbosity)
@@ -377,7 +377,7 @@ import logging
 import absl.logging
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
-from hamgan.cli.main import set_up_log
+from hamgan.cli.command_line import set_up_log
 set_up_log("info")
 import tensorflow as tf
 with tqdm(total=2, mininterval=0) as bar, logging_redirect_tqdm():

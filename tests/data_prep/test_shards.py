@@ -181,11 +181,11 @@ def test_few_unreadable_images_are_skipped_but_many_are_an_error(listing, target
 def test_error_while_writing_leaves_no_files(listing, target, monkeypatch, five_shards, tmp_path):
     (shard, *_), _ = plan_shards("train", listing, CONVERSION)
 
-    def fail_at_the_third(conversion, image, data, calls=[]):  # noqa: B006
-        calls.append(data)
+    def fail_at_the_third(conversion, image, contents, calls=[]):  # noqa: B006
+        calls.append(contents)
         if len(calls) == 3:
             raise OSError("disk failed")
-        return data, None, ""
+        return contents[0], None, ""
 
     monkeypatch.setattr(PhotographConversion, "convert", fail_at_the_third)
     with pytest.raises(OSError, match="disk failed"):

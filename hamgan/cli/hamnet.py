@@ -1,0 +1,31 @@
+"""The ``hamnet`` command: subcommands, exit codes, and nothing else."""
+
+import argparse
+from typing import NoReturn
+
+from hamgan.cli import prepare_masks
+from hamgan.cli.command_line import parser_of, run_command
+from hamgan.program import run_program
+
+COMMANDS = {
+    "prepare": prepare_masks,
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line."""
+    return parser_of("hamnet", "Train and evaluate segmentation networks with Hamburgers.", COMMANDS)
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command and returns the exit code; see :func:`hamgan.program.exit_code_of`."""
+    return run_command(build_parser(), COMMANDS, argv)
+
+
+def run() -> NoReturn:
+    """The console command."""
+    run_program("hamnet", main)
+
+
+if __name__ == "__main__":
+    run()

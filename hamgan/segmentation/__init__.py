@@ -1,0 +1,1 @@
+"""Semantic segmentation: HamNet and SegNeXt, their data, augmentation and evaluation."""
