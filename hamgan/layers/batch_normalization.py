@@ -127,6 +127,9 @@ class BatchNormalization(keras.Layer):
     Args:
         momentum: decay of the moving averages, in [0, 1).
         epsilon: constant added to the variance.
+        unbiased_moving_variance: whether the moving average takes the unbiased variance of each batch, n / (n - 1)
+            times the biased one for n positions, as in PyTorch. The batch itself is always normalised by the biased
+            variance.
 
     Raises:
         ValueError: if ``momentum`` is out of range.
@@ -141,12 +144,20 @@ class BatchNormalization(keras.Layer):
         TensorShape([2, 4, 4, 3])
     """
 
-    def __init__(self, *, momentum: float = 0.999, epsilon: float = 1e-3, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.999,
+        epsilon: float = 1e-3,
+        unbiased_moving_variance: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), received {momentum}")
         self.momentum = momentum
         self.epsilon = epsilon
+        self.unbiased_moving_variance = unbiased_moving_variance
 
     def _affine_shape(self, channels: int) -> tuple[int, ...]:
         return (channels,)
@@ -214,7 +225,10 @@ class BatchNormalization(keras.Layer):
     def _update_averages(self, statistics: BatchStatistics) -> None:
         """Updates the moving averages with batch statistics; an empty batch leaves them unchanged."""
         weight = (1 - self.momentum) * tf.minimum(statistics.count, 1.0)
-        for average, value in ((self.moving_mean, statistics.mean), (self.moving_variance, statistics.variance)):
+        variance = statistics.variance
+        if self.unbiased_moving_variance:
+            variance *= statistics.count / tf.maximum(statistics.count - 1.0, 1.0)
+        for average, value in ((self.moving_mean, statistics.mean), (self.moving_variance, variance)):
             average.assign(average * (1.0 - weight) + value * weight)
 
     def compute_output_shape(
@@ -225,7 +239,12 @@ class BatchNormalization(keras.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "unbiased_moving_variance": self.unbiased_moving_variance,
+        }
 
 
 def batch_normalization_layers(model: keras.Model) -> list[BatchNormalization]:
@@ -246,6 +265,7 @@ class ConditionalBatchNormalization(BatchNormalization):
         num_classes: number of classes.
         momentum: decay of the moving averages, in [0, 1).
         epsilon: constant added to the variance.
+        kwargs: ``unbiased_moving_variance``, see :class:`BatchNormalization`.
 
     Raises:
         ValueError: if an argument is out of range.
