@@ -127,9 +127,7 @@ class BatchNormalization(keras.Layer):
     Args:
         momentum: decay of the moving averages, in [0, 1).
         epsilon: constant added to the variance.
-        unbiased_moving_variance: whether the moving average takes the unbiased variance of each batch, n / (n - 1)
-            times the biased one for n positions, as in PyTorch. The batch itself is always normalised by the biased
-            variance.
+        unbiased_variance: whether the moving average is that of the unbiased variance of batches, as in PyTorch.
 
     Raises:
         ValueError: if ``momentum`` is out of range.
@@ -145,19 +143,14 @@ class BatchNormalization(keras.Layer):
     """
 
     def __init__(
-        self,
-        *,
-        momentum: float = 0.999,
-        epsilon: float = 1e-3,
-        unbiased_moving_variance: bool = False,
-        **kwargs: Any,
+        self, *, momentum: float = 0.999, epsilon: float = 1e-3, unbiased_variance: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), received {momentum}")
         self.momentum = momentum
         self.epsilon = epsilon
-        self.unbiased_moving_variance = unbiased_moving_variance
+        self.unbiased_variance = unbiased_variance
 
     def _affine_shape(self, channels: int) -> tuple[int, ...]:
         return (channels,)
@@ -215,6 +208,8 @@ class BatchNormalization(keras.Layer):
             mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
             return _affine(inputs, gamma, beta, mean, tf.math.rsqrt(variance + self.epsilon))
         outputs, own = normalize_by_batch(inputs, gamma, beta, self.epsilon)
+        if self.unbiased_variance:
+            own = own._replace(variance=own.variance * own.count / tf.maximum(own.count - 1.0, 1.0))
         if training:
             self._update_averages(own)
         elif isinstance(statistics, Accumulate):
@@ -225,10 +220,7 @@ class BatchNormalization(keras.Layer):
     def _update_averages(self, statistics: BatchStatistics) -> None:
         """Updates the moving averages with batch statistics; an empty batch leaves them unchanged."""
         weight = (1 - self.momentum) * tf.minimum(statistics.count, 1.0)
-        variance = statistics.variance
-        if self.unbiased_moving_variance:
-            variance *= statistics.count / tf.maximum(statistics.count - 1.0, 1.0)
-        for average, value in ((self.moving_mean, statistics.mean), (self.moving_variance, variance)):
+        for average, value in ((self.moving_mean, statistics.mean), (self.moving_variance, statistics.variance)):
             average.assign(average * (1.0 - weight) + value * weight)
 
     def compute_output_shape(
@@ -243,7 +235,7 @@ class BatchNormalization(keras.Layer):
             **super().get_config(),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
-            "unbiased_moving_variance": self.unbiased_moving_variance,
+            "unbiased_variance": self.unbiased_variance,
         }
 
 
@@ -265,7 +257,6 @@ class ConditionalBatchNormalization(BatchNormalization):
         num_classes: number of classes.
         momentum: decay of the moving averages, in [0, 1).
         epsilon: constant added to the variance.
-        kwargs: ``unbiased_moving_variance``, see :class:`BatchNormalization`.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -166,9 +166,7 @@ def _convolution_by_phases(images: tf.Tensor, kernel: tf.Tensor, dilation: int) 
     phases = tf.reshape(tf.pad(images, paddings), (batch, rows, dilation, columns, dilation, channels))
     phases = tf.reshape(tf.transpose(phases, (2, 4, 0, 1, 3, 5)), (-1, rows, columns, channels))
     outputs = tf.nn.conv2d(phases, kernel, 1, "SAME")
-    outputs = tf.transpose(
-        tf.reshape(outputs, (dilation, dilation, batch, rows, columns, filters)), (2, 3, 0, 4, 1, 5)
-    )
+    outputs = tf.transpose(tf.reshape(outputs, (dilation, dilation, batch, rows, columns, filters)), (2, 3, 0, 4, 1, 5))
     return tf.reshape(outputs, (batch, rows * dilation, columns * dilation, filters))[:, :height, :width]
 
 

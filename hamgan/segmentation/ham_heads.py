@@ -177,9 +177,7 @@ class LightHamHead(_NMFHead):
         ham_channels: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            num_classes, rank=rank, channels=channels, ham_channels=ham_channels, kernel_size=1, **kwargs
-        )
+        super().__init__(num_classes, rank=rank, channels=channels, ham_channels=ham_channels, kernel_size=1, **kwargs)
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights of all sublayers."""
@@ -211,9 +209,7 @@ class LightHamHead(_NMFHead):
         first, *others = feature_tensors(inputs, self.compute_dtype)
         shape = tf.shape(first)
         size = tuple(first.shape[axis] or shape[axis] for axis in (1, 2))
-        features = tf.concat(
-            [first, *(bilinear_resize(each, size, align_corners=False) for each in others)], axis=-1
-        )
+        features = tf.concat([first, *(bilinear_resize(each, size, align_corners=False) for each in others)], axis=-1)
         hidden = self.hamburger(self.squeeze(features), training=training, initial_bases=initial_bases)
         return self.classify(self.align(hidden), training, noise)
 
@@ -258,9 +254,7 @@ class HamHead(_NMFHead):
         concat: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            num_classes, rank=rank, channels=channels, ham_channels=ham_channels, kernel_size=3, **kwargs
-        )
+        super().__init__(num_classes, rank=rank, channels=channels, ham_channels=ham_channels, kernel_size=3, **kwargs)
         self.concat = concat
         self.fuse = (
             ConvolutionGroupNorm(channels, 3, groups=self.groups, name="fuse", dtype=self.dtype_policy)

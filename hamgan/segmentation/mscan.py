@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hamgan.layers.batch_normalization import BatchNormalization
 from hamgan.layers.input_shapes import image_channels
 from hamgan.segmentation.chain import build_chain
 from hamgan.segmentation.convolution import Convolution, DepthwiseConvolution
@@ -65,13 +66,14 @@ class StripAttention(keras.Layer):
         policy = {"dtype": self.dtype_policy}
         self.project_in = Convolution(channels, 1, name="project_in", **policy)
         self.local = DepthwiseConvolution(5, name="local", **policy)
-        self.strips = [
-            [
+        # Tuples, because tf.train.Checkpoint ignores lists in Keras objects.
+        self.strips = tuple(
+            (
                 DepthwiseConvolution((1, length), name=f"row{length}", **policy),
                 DepthwiseConvolution((length, 1), name=f"column{length}", **policy),
-            ]
+            )
             for length in STRIP_LENGTHS
-        ]
+        )
         self.mix = Convolution(channels, 1, name="mix", **policy)
         self.project_out = Convolution(channels, 1, name="project_out", **policy)
         strips = [conv for pair in self.strips for conv in pair]
@@ -277,19 +279,17 @@ class MSCAN(keras.Model):
         last_rate = published.drop_rate if self.drop_rate is None else self.drop_rate
         rates = iter(np.linspace(0, last_rate, sum(depths)).tolist())
 
-        def downsampling(name: str, filters: int) -> list[keras.Layer]:
-            return [
+        def downsampling(name: str, filters: int) -> tuple[Convolution, BatchNormalization]:
+            return (
                 Convolution(filters, 3, stride=2, name=f"{name}_conv", dtype=policy),
                 batch_norm(f"{name}_norm", self.batch_norm_momentum, policy),
-            ]
+            )
 
-        self.stem = downsampling("stem1", max(widths[0] // 2, 1)) + downsampling("stem2", widths[0])
-        self.downsamplings: list[list[keras.Layer]] = [[]]
-        self.downsamplings += [downsampling(f"down{stage}", width) for stage, width in enumerate(widths[1:], start=2)]
-        self.stages: list[list[MSCANBlock]] = []
-        self.norms: list[keras.layers.LayerNormalization] = []
-        for stage, (depth, ratio) in enumerate(zip(depths, self.mlp_ratios, strict=True), start=1):
-            blocks = [
+        # Tuples, because tf.train.Checkpoint ignores lists in Keras objects.
+        self.stem = (downsampling("stem1", max(widths[0] // 2, 1)), downsampling("stem2", widths[0]))
+        self.downsamplings = tuple(downsampling(f"down{stage}", width) for stage, width in enumerate(widths[1:], 2))
+        self.stages: tuple[tuple[MSCANBlock, ...], ...] = tuple(
+            tuple(
                 MSCANBlock(
                     ratio,
                     drop_rate=next(rates),
@@ -298,21 +298,22 @@ class MSCAN(keras.Model):
                     dtype=policy,
                 )
                 for block in range(1, depth + 1)
-            ]
-            self.stages.append(blocks)
-            norm = keras.layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"stage{stage}_norm", dtype=policy)
-            self.norms.append(norm)
+            )
+            for stage, (depth, ratio) in enumerate(zip(depths, self.mlp_ratios, strict=True), start=1)
+        )
+        self.norms: tuple[keras.layers.LayerNormalization, ...] = tuple(
+            keras.layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"stage{stage}_norm", dtype=policy)
+            for stage in range(1, len(depths) + 1)
+        )
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights of all sublayers."""
-        shape = build_chain(self.stem, input_shape)
-        for downsampling, blocks, norm in zip(self.downsamplings, self.stages, self.norms, strict=True):
+        shape = build_chain([layer for pair in self.stem for layer in pair], input_shape)
+        for downsampling, blocks, norm in zip(((), *self.downsamplings), self.stages, self.norms, strict=True):
             shape = build_chain([*downsampling, *blocks, norm], shape)
         self.built = True
 
-    def call(
-        self, inputs: tf.Tensor, training: bool | None = None, noise: Noise | None = None
-    ) -> list[tf.Tensor]:
+    def call(self, inputs: tf.Tensor, training: bool | None = None, noise: Noise | None = None) -> list[tf.Tensor]:
         """Computes the features of images.
 
         Args:
@@ -323,14 +324,14 @@ class MSCAN(keras.Model):
         Returns:
             Outputs of the four stages, with strides 4, 8, 16 and 32.
         """
-        conv1, norm1, conv2, norm2 = self.stem
+        (conv1, norm1), (conv2, norm2) = self.stem
         hidden = gelu(norm1(conv1(tf.cast(inputs, self.compute_dtype)), training=training))
         hidden = norm2(conv2(hidden), training=training)
         features = []
-        for downsampling, blocks, norm in zip(self.downsamplings, self.stages, self.norms, strict=True):
-            if downsampling:
-                conv, batch_norm = downsampling
-                hidden = batch_norm(conv(hidden), training=training)
+        for downsampling, blocks, norm in zip((None, *self.downsamplings), self.stages, self.norms, strict=True):
+            if downsampling is not None:
+                conv, conv_norm = downsampling
+                hidden = conv_norm(conv(hidden), training=training)
             for block in blocks:
                 hidden = block(hidden, training=training, noise=noise)
             hidden = norm(hidden)
@@ -339,10 +340,9 @@ class MSCAN(keras.Model):
 
     def compute_output_shape(self, input_shape: Shape) -> list[Shape]:
         """Returns the shapes of the four stages."""
-        shape, shapes = input_shape, []
-        for downsampling in (self.stem, *self.downsamplings[1:]):
-            for layer in downsampling:
-                shape = layer.compute_output_shape(shape)
+        shape, shapes = self.stem[0][0].compute_output_shape(input_shape), []
+        for conv, _norm in (self.stem[1], *self.downsamplings):
+            shape = conv.compute_output_shape(shape)
             shapes.append(shape)
         return shapes
 

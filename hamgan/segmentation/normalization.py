@@ -17,7 +17,7 @@ NUM_GROUPS = 32
 def batch_norm(name: str, momentum: float, dtype: Any) -> BatchNormalization:
     """Creates batch normalisation with PyTorch's epsilon and unbiased moving variance."""
     return BatchNormalization(
-        momentum=momentum, epsilon=NORM_EPSILON, unbiased_moving_variance=True, name=name, dtype=dtype
+        momentum=momentum, epsilon=NORM_EPSILON, unbiased_variance=True, name=name, dtype=dtype
     )
 
 

@@ -82,7 +82,8 @@ class Bottleneck(keras.Layer):
         channels = image_channels(self, input_shape)
         if not self.has_projection and (channels != _EXPANSION * self.width or self.stride > 1):
             raise ValueError(
-                f"{self.name} needs has_projection: stride {self.stride}, {channels} to {_EXPANSION * self.width} channels"
+                f"{self.name} has stride {self.stride} and turns {channels} channels into {_EXPANSION * self.width}: "
+                "has_projection must be True"
             )
         layers = [(self.conv1, self.norm1), (self.conv2, self.norm2), (self.conv3, self.norm3)]
         build_chain([layer for pair in layers for layer in pair], input_shape)
@@ -203,14 +204,23 @@ class ResNet(keras.Model):
     def _create_layers(self) -> None:
         policy = self.dtype_policy
         widths = self.stem_channels or (self.base_channels, self.base_channels, 2 * self.base_channels)
-        self.stem: list[keras.Layer] = []
-        for index, width in enumerate(widths, start=1):
-            stride = 2 if index == 1 else 1
-            conv = Convolution(width, 3, stride=stride, use_bias=False, name=f"stem_conv{index}", dtype=policy)
-            self.stem += [conv, batch_norm(f"stem_norm{index}", self.batch_norm_momentum, policy)]
-        self.stages: list[list[Bottleneck]] = []
-        for stage, depth in enumerate(self.depths or RESNETS[self.variant]):
-            blocks = [
+        # Tuples, because tf.train.Checkpoint ignores lists in Keras objects.
+        self.stem: tuple[tuple[Convolution, BatchNormalization], ...] = tuple(
+            (
+                Convolution(
+                    width,
+                    3,
+                    stride=2 if index == 1 else 1,
+                    use_bias=False,
+                    name=f"stem_conv{index}",
+                    dtype=policy,
+                ),
+                batch_norm(f"stem_norm{index}", self.batch_norm_momentum, policy),
+            )
+            for index, width in enumerate(widths, start=1)
+        )
+        self.stages: tuple[tuple[Bottleneck, ...], ...] = tuple(
+            tuple(
                 Bottleneck(
                     self.base_channels * 2**stage,
                     stride=_STRIDES[self.output_stride][stage] if block == 0 else 1,
@@ -221,8 +231,9 @@ class ResNet(keras.Model):
                     dtype=policy,
                 )
                 for block in range(depth)
-            ]
-            self.stages.append(blocks)
+            )
+            for stage, depth in enumerate(self.depths or RESNETS[self.variant])
+        )
 
     def _dilation(self, stage: int, block: int) -> int:
         dilation = _DILATIONS[self.output_stride][stage]
@@ -232,7 +243,7 @@ class ResNet(keras.Model):
 
     def build(self, input_shape: Shape) -> None:
         """Creates the weights of all sublayers."""
-        shape = build_chain(self.stem, input_shape)
+        shape = build_chain([layer for pair in self.stem for layer in pair], input_shape)
         for blocks in self.stages:
             shape = build_chain(blocks, shape)
         self.built = True
@@ -264,15 +275,15 @@ class ResNet(keras.Model):
             training: whether to use batch statistics and to update the moving averages.
         """
         hidden = tf.cast(inputs, self.compute_dtype)
-        for conv, norm in zip(self.stem[::2], self.stem[1::2], strict=True):
+        for conv, norm in self.stem:
             hidden = relu(norm(conv(hidden), training=training))
         # After relu, zeros never change a maximum.
         return tf.nn.max_pool2d(tf.pad(hidden, ((0, 0), (1, 1), (1, 1), (0, 0))), 3, 2, "VALID")
 
     def compute_output_shape(self, input_shape: Shape) -> list[Shape]:
         """Returns the shapes of the four stages."""
-        batch, *sizes, _channels = self.stem[0].compute_output_shape(input_shape)
-        shape: Shape = (batch, *(size and -(-size // 2) for size in sizes), self.stem[-2].filters)
+        batch, *sizes, _channels = self.stem[0][0].compute_output_shape(input_shape)
+        shape: Shape = (batch, *(size and -(-size // 2) for size in sizes), self.stem[-1][0].filters)
         shapes = []
         for blocks in self.stages:
             for block in blocks:

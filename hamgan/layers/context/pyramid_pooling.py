@@ -103,9 +103,7 @@ class PyramidPooling(ResidualContext):
             pooled = resample(wide, _pooling_matrix(height, scale, dtype), _pooling_matrix(width, scale, dtype))
             outputs = getattr(self, f"branch_{index}")(tf.cast(pooled, inputs.dtype), training=training)
             outputs = tf.cast(relu(outputs) if self.activation == "relu" else outputs, dtype)
-            rows, columns = (
-                interpolation_matrix(size, scale, dtype, align_corners=False) for size in (height, width)
-            )
+            rows, columns = (interpolation_matrix(size, scale, dtype, align_corners=False) for size in (height, width))
             features.append(tf.cast(resample(outputs, rows, columns), inputs.dtype))
         return tf.concat(features, axis=-1)
 
