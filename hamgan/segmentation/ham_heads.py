@@ -119,7 +119,14 @@ class _NMFHead(SegmentationHead):
         )
         self.align = ConvolutionGroupNorm(channels, kernel_size, groups=groups, name="align", dtype=policy)
 
-    def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
+    def draw_initial_bases(
+        self,
+        key: tf.Tensor,
+        *,
+        first: int | tf.Tensor,
+        count: int | tf.Tensor,
+        size: tuple[int, int] | None = None,
+    ) -> tf.Tensor:
         """Draws initial bases of shape ``(count, ham_channels, rank)``; see :class:`SegmentationHead`."""
         return self.hamburger.draw_initial_bases(key, first=first, count=count)
 

@@ -62,13 +62,21 @@ class SegmentationHead(keras.Layer):
         """Applies dropout and the classifier."""
         return self.classifier(self.dropout(hidden, training=training, noise=noise))
 
-    def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int | tf.Tensor) -> Any:
+    def draw_initial_bases(
+        self,
+        key: tf.Tensor,
+        *,
+        first: int | tf.Tensor,
+        count: int | tf.Tensor,
+        size: tuple[int, int] | None = None,
+    ) -> Any:
         """Draws the initial bases of images ``first`` to ``first + count - 1``.
 
         Args:
             key: key of a random stream, from :func:`hamgan.random_streams.fold`.
             first: index of the first image.
             count: number of images.
+            size: height and width of the first features; only hams of the channel form need it.
 
         Returns:
             The ``initial_bases`` argument of ``call``, or None if the head has no bases.

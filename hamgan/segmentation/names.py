@@ -7,7 +7,9 @@ from typing import Any, Literal, NamedTuple
 import keras
 import numpy as np
 
+from hamgan.layers.segmentation_hamburger import SegmentationHamburger
 from hamgan.segmentation.ham_heads import ConvolutionGroupNorm, HamHead, LightHamHead
+from hamgan.segmentation.hamnet_head import ConvolutionBatchNorm, HamNetHead
 from hamgan.segmentation.light_hamburger import LightHamburger
 from hamgan.segmentation.mscan import MSCAN, MSCANBlock
 from hamgan.segmentation.network import SegmentationNetwork
@@ -112,6 +114,8 @@ def _backbone_walks(backbone: keras.Model) -> dict[str, Callable[[Any, str], Nam
 
 def _head_walk(head: Any) -> tuple[str, str, Callable[[Any, str], Named]]:
     """Returns the code base, the prefix and the function that names the weights of a head."""
+    if isinstance(head, HamNetHead) and (head.context is None or isinstance(head.context, SegmentationHamburger)):
+        return "HamNet", "", _hamnet_head
     if isinstance(head, LightHamHead):
         return "SegNeXt", "decode_head.", _light_ham_head
     if isinstance(head, HamHead):
@@ -215,6 +219,36 @@ def _mscan_block(prefix: str, block: MSCANBlock) -> Named:
     yield from _conv(f"{prefix}.mlp.fc1", block.mlp.expand)
     yield from _depthwise(f"{prefix}.mlp.dwconv.dwconv", block.mlp.depthwise)
     yield from _conv(f"{prefix}.mlp.fc2", block.mlp.reduce)
+
+
+def _hamnet_head(head: HamNetHead, prefix: str) -> Named:
+    yield from _conv_batch_norm(f"{prefix}squeeze", head.squeeze)
+    if head.context is not None:
+        yield from _hamburger(f"{prefix}hamburger", head.context)
+    yield from _conv_batch_norm(f"{prefix}align", head.align)
+    yield from _conv(f"{prefix}fc.1", head.classifier)
+
+
+def _conv_batch_norm(prefix: str, layer: ConvolutionBatchNorm) -> Named:
+    yield from _conv(f"{prefix}.conv", layer.conv)
+    yield from _batch_norm(f"{prefix}.bn", layer.norm)
+
+
+def _hamburger(prefix: str, block: SegmentationHamburger) -> Named:
+    # With NMF, relu follows in the same sequence.
+    yield from _conv(f"{prefix}.lower_bread{'.0' if block.ham_name == 'nmf' else ''}", block.lower_bread)
+    if block.version == "v1":
+        yield from _conv(f"{prefix}.upper_bread.0", block.upper_bread)
+        yield from _batch_norm(f"{prefix}.upper_bread.1", block.normalization)
+    else:
+        yield from _conv(f"{prefix}.cheese.conv", block.cheese)
+        yield from _batch_norm(f"{prefix}.cheese.bn", block.normalization)
+        yield from _conv(f"{prefix}.upper_bread", block.upper_bread)
+    if block.version == "v2plus":
+        yield f"{prefix}.coef_shortcut", OfficialTensor(block.shortcut_scale, "scalar")
+        yield f"{prefix}.coef_ham", OfficialTensor(block.ham_scale, "scalar")
+    if block.spatial_ham is not None and block.spatial_ham.running_bases is not None:
+        yield f"{prefix}.ham.bases", OfficialTensor(block.spatial_ham.running_bases)
 
 
 def _light_ham_head(head: LightHamHead, prefix: str) -> Named:

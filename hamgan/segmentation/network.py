@@ -26,7 +26,8 @@ class SegmentationNetwork(keras.Model):
         backbone: Keras model of images that returns features, or a list of features of several stages, such as
             :class:`hamgan.segmentation.ResNet` and :class:`hamgan.segmentation.MSCAN`.
         head: head, such as :class:`hamgan.segmentation.LightHamHead`.
-        stages: stages whose features are the inputs of the head, counted from 1 at the finest one.
+        stages: stages whose features are the inputs of the head, counted from 1 at the finest one, or from -1 at the
+            last one.
         align_corners: whether the interpolation aligns corner pixels, see :func:`hamgan.layers.bilinear_resize`.
         channels: number of channels of the images.
 
@@ -48,7 +49,7 @@ class SegmentationNetwork(keras.Model):
         backbone: keras.Model,
         head: SegmentationHead,
         *,
-        stages: Sequence[int] = (4,),
+        stages: Sequence[int] = (-1,),
         align_corners: bool = True,
         channels: int = 3,
         name: str = "segmentation_network",
@@ -70,10 +71,12 @@ class SegmentationNetwork(keras.Model):
         if not self.backbone.built:
             self.backbone.build(input_shape)
         shapes = feature_shapes(self.backbone.compute_output_shape(input_shape))
-        if not self.stages or min(self.stages) < 1 or max(self.stages) > len(shapes):
-            raise ValueError(f"stages must be in 1 to {len(shapes)}, at least one, received {self.stages}")
+        if not self.stages or not all(1 <= abs(stage) <= len(shapes) for stage in self.stages):
+            raise ValueError(
+                f"stages must be in 1 to {len(shapes)}, or their negatives, at least one, received {self.stages}"
+            )
         if not self.head.built:
-            self.head.build([shapes[stage - 1] for stage in self.stages])
+            self.head.build(self._chosen(shapes))
         self.built = True
 
     def call(
@@ -112,21 +115,36 @@ class SegmentationNetwork(keras.Model):
         arguments = {"noise": noise} if self._backbone_takes_noise else {}
         features = self.backbone(inputs, training=training, **arguments)
         each = features if isinstance(features, list | tuple) else [features]
-        chosen = [each[stage - 1] for stage in self.stages]
-        return self.head(chosen, training=training, initial_bases=initial_bases, noise=noise)
+        return self.head(self._chosen(each), training=training, initial_bases=initial_bases, noise=noise)
 
-    def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int | tf.Tensor) -> Any:
+    def _chosen(self, features: Sequence[Any]) -> list[Any]:
+        """Returns those of the chosen stages."""
+        return [features[stage - 1 if stage > 0 else stage] for stage in self.stages]
+
+    def draw_initial_bases(
+        self,
+        key: tf.Tensor,
+        *,
+        first: int | tf.Tensor,
+        count: int | tf.Tensor,
+        image_size: tuple[int, int] | None = None,
+    ) -> Any:
         """Draws the initial bases of images ``first`` to ``first + count - 1``.
 
         Args:
             key: key of a random stream, from :func:`hamgan.random_streams.fold`.
             first: index of the first image.
             count: number of images.
+            image_size: height and width of the images; only hams of the channel form need it.
 
         Returns:
             The ``initial_bases`` argument of ``call``, or None if the head has no bases.
         """
-        return self.head.draw_initial_bases(key, first=first, count=count)
+        size = None
+        if image_size is not None:
+            shapes = feature_shapes(self.backbone.compute_output_shape((None, *image_size, self.channels)))
+            size = self._chosen(shapes)[0][1:3]
+        return self.head.draw_initial_bases(key, first=first, count=count, size=size)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Returns ``(batch, height, width, num_classes)``."""
