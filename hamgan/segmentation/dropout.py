@@ -1,8 +1,9 @@
 """Dropout of whole channels and of whole branches, with random numbers that a caller can determine."""
 
+import dataclasses
 import random
 import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,7 +13,8 @@ from hamgan import random_streams
 Shape = tuple[int | None, ...]
 
 
-class Noise(NamedTuple):
+@dataclasses.dataclass(frozen=True)  # Not a tuple, in which Keras allows tensors only.
+class Noise:
     """Random stream of a batch, which determines what a network drops.
 
     Args:

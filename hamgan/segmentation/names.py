@@ -103,6 +103,19 @@ def name_forms(model: keras.Model) -> list[NameForm]:
     return forms
 
 
+def head_tensors(head: keras.Layer) -> dict[str, OfficialTensor]:
+    """Returns the weights of a built head by their published names, without a prefix.
+
+    Args:
+        head: head of this package.
+
+    Raises:
+        ValueError: if the head has no published names.
+    """
+    _source, _prefix, walk = _head_walk(head)
+    return dict(walk(head, ""))
+
+
 def _backbone_walks(backbone: keras.Model) -> dict[str, Callable[[Any, str], Named]]:
     """Returns a function that names the weights of a backbone for each code base."""
     if isinstance(backbone, ResNet):

@@ -1,0 +1,130 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from published_arrays import load, relative_error, with_prefix
+
+from hamgan import random_streams
+from hamgan.segmentation import MSCAN
+from hamgan.segmentation.dropout import Noise
+from hamgan.segmentation.mscan import MSCANS, MSCANBlock
+from hamgan.segmentation.weights import load_official_weights
+
+WIDTHS, DEPTHS = (4, 8, 12, 16), (1, 1, 2, 1)
+
+
+def small(**arguments):
+    return MSCAN(**{"widths": WIDTHS, "depths": DEPTHS, **arguments})
+
+
+def images(height=40, width=64):
+    return np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
+
+
+def test_stages_match_the_published_code():
+    golden = load("segnext")
+    backbone = small()
+    load_official_weights(backbone, with_prefix(golden, "w:backbone."))
+    for index, stage in enumerate(backbone(golden["image"]), start=1):
+        assert relative_error(stage, golden[f"stage{index}_eval"]) < 1e-5
+
+
+@pytest.mark.parametrize("size", [(40, 64), (33, 47)])
+def test_strides(size):
+    backbone = small()
+    shapes = backbone.compute_output_shape((2, *size, 3))
+    assert shapes == [(2, *(math.ceil(each / stride) for each in size), width) for stride, width in zip((4, 8, 16, 32), WIDTHS, strict=True)]
+    assert [tuple(stage.shape) for stage in backbone(images(*size))] == shapes
+
+
+def test_published_variants():
+    assert {name: (variant.widths, variant.depths, variant.drop_rate) for name, variant in MSCANS.items()} == {
+        "tiny": ((32, 64, 160, 256), (3, 3, 5, 2), 0.1),
+        "small": ((64, 128, 320, 512), (2, 2, 4, 2), 0.1),
+        "base": ((64, 128, 320, 512), (3, 3, 12, 3), 0.1),
+        "large": ((64, 128, 320, 512), (3, 5, 27, 3), 0.3),
+    }
+
+
+def test_stochastic_depth_rises_linearly():
+    rates = [block.drop1.rate for blocks in small(drop_rate=0.4).stages for block in blocks]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+    assert [blocks[-1].drop2.rate for blocks in small(variant="large").stages][-1] == pytest.approx(0.3)
+
+
+def test_a_block_drops_both_branches_independently():
+    block, x = MSCANBlock(2, drop_rate=0.5), np.random.default_rng(0).normal(size=(32, 4, 4, 4)).astype(np.float32)
+    block.build(x.shape)
+    for scale in (block.scale1, block.scale2):
+        scale.assign(np.ones(4))
+    outputs = block(x, training=True, noise=Noise(random_streams.fold(0)))
+    unchanged = (outputs.numpy() == x).all((1, 2, 3))
+    assert 2 < unchanged.sum() < 16
+    assert (block(x).numpy() != x).any((1, 2, 3)).all()
+
+
+def test_noise_determines_training():
+    backbone = small(drop_rate=0.6)
+    first, again, other = (
+        backbone(images(), training=True, noise=Noise(random_streams.fold(seed)))[-1] for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first.numpy() != other.numpy()).any()
+
+
+def test_blocks_start_close_to_the_identity():
+    block = MSCANBlock()
+    block.build((None, None, None, 4))
+    for scale in (block.scale1, block.scale2):
+        np.testing.assert_array_equal(scale, np.full(4, 0.01, np.float32))
+
+
+def test_training_moves_the_statistics_by_a_tenth():
+    backbone = small()
+    _, norm = backbone.stem[0]
+    conv = backbone.stem[0][0](images()).numpy().reshape(-1, 2)
+    backbone(images(), training=True)
+    np.testing.assert_allclose(norm.moving_mean, 0.1 * conv.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * conv.var(0, ddof=1), rtol=1e-4)
+
+
+def test_mixed_precision_is_close():
+    exact, half = small(), small(dtype="mixed_bfloat16")
+    half.set_weights(exact.get_weights())
+    found = half(images())[-1]
+    assert found.dtype == "bfloat16"
+    assert relative_error(tf.cast(found, tf.float32), exact(images())[-1]) < 5e-2
+
+
+@pytest.mark.slow
+def test_graph_and_xla_equal_eager_execution():
+    backbone = small(dtype="float64")
+    expected = backbone(images())[-1]
+    for jit_compile in (False, True):
+        compiled = tf.function(lambda x: backbone(x)[-1], jit_compile=jit_compile)
+        assert relative_error(compiled(images()), expected) < 1e-10
+
+
+def test_saved_models_and_checkpoints_keep_everything(tmp_path):
+    backbone = small(depths=(1, 1, 1, 1), drop_rate=0.2)
+    backbone(images(), training=True)
+    backbone.save(tmp_path / "backbone.keras")
+    loaded = keras.models.load_model(tmp_path / "backbone.keras")
+    assert loaded.get_config() == backbone.get_config()
+    path = tf.train.Checkpoint(model=backbone).save(str(tmp_path / "checkpoint"))
+    other = small(depths=(1, 1, 1, 1))
+    tf.train.Checkpoint(model=other).restore(path)
+    for copy in (loaded, other):
+        for value, expected in zip(copy.get_weights(), backbone.get_weights(), strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_arguments_are_checked():
+    with pytest.raises(ValueError, match="variant must be one of .*, received 'huge'"):
+        MSCAN("huge")
+    with pytest.raises(ValueError, match="widths must be four positive numbers"):
+        MSCAN(widths=(4, 8, 12))
+    with pytest.raises(ValueError, match=r"drop_rate must be in \[0, 1\)"):
+        MSCAN(drop_rate=1.0)
