@@ -3,10 +3,13 @@
 import dataclasses
 
 from hamgan.architecture import (
+    BASES_SOURCES,
     EM_GRADIENTS,
     GLOBAL_CONTEXT_FUSIONS,
     GLOBAL_CONTEXT_POOLINGS,
+    HAM_GRADIENTS,
     HAM_NAMES,
+    HAM_SETTINGS,
     HAMBURGER_VERSIONS,
     NON_LOCAL_MODES,
 )
@@ -26,6 +29,11 @@ class ContextConfig:
         name = next((name for name, kind in CONTEXT_CONFIGS.items() if type(self) is kind), None)
         require(self.module == name, f"module must be '{name}' in a {type(self).__name__}, found '{self.module}'")
 
+    @property
+    def differs_in_training(self) -> bool:
+        """Whether training and evaluation differ beyond statistics of batch normalisation and singular vectors."""
+        return False
+
 
 @dataclasses.dataclass(frozen=True)
 class HamburgerConfig(ContextConfig):
@@ -38,6 +46,13 @@ class HamburgerConfig(ContextConfig):
     rank: int = 32
     num_steps: int = 6
     num_sections: int = 1
+    evaluation_steps: int | None = None
+    gradient: str = "one_step"
+    inverse_temperature: float | None = None
+    ridge: float | None = None
+    bases: str = "random"
+    evaluation_bases: str = "random"
+    bases_momentum: float = 0.1
 
     def __post_init__(self) -> None:
         """Validates the fields."""
@@ -47,7 +62,33 @@ class HamburgerConfig(ContextConfig):
             self.version in HAMBURGER_VERSIONS,
             f"version must be one of {', '.join(HAMBURGER_VERSIONS)}, found '{self.version}'",
         )
-        require_positive(self, "latent_dim", "rank", "num_steps", "num_sections")
+        for name, known in (
+            ("gradient", HAM_GRADIENTS),
+            ("bases", BASES_SOURCES),
+            ("evaluation_bases", BASES_SOURCES),
+        ):
+            value = getattr(self, name)
+            require(value in known, f"{name} must be one of {', '.join(known)}, found '{value}'")
+        require_positive(self, "latent_dim", "rank", "num_steps", "num_sections", "evaluation_steps")
+        for name in ("inverse_temperature", "ridge"):
+            value = getattr(self, name)
+            hams = [ham for ham, settings in HAM_SETTINGS.items() if name in settings]
+            require(
+                value is None or self.ham in hams,
+                f"{name} needs ham={' or '.join(hams)}, found {value} with ham={self.ham}; leave it out",
+            )
+            require_positive(self, name)
+        require(0 <= self.bases_momentum < 1, f"bases_momentum must be in [0, 1), found {self.bases_momentum}")
+        # Training passes random bases to the networks, and given bases do not move the running ones.
+        require(
+            self.evaluation_bases != "running" or self.bases != "random",
+            "evaluation_bases=running needs bases=running or bases=fixed, found bases=random",
+        )
+
+    @property
+    def differs_in_training(self) -> bool:
+        """Whether the bases or the number of steps depend on the mode."""
+        return (self.bases, self.evaluation_bases, self.evaluation_steps) != ("random", "random", None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +212,11 @@ class EMAttentionConfig(ResidualContextConfig):
         require(
             self.gradient in EM_GRADIENTS, f"gradient must be one of {', '.join(EM_GRADIENTS)}, found '{self.gradient}'"
         )
+
+    @property
+    def differs_in_training(self) -> bool:
+        """Whether training updates the bases."""
+        return True
 
 
 @dataclasses.dataclass(frozen=True)

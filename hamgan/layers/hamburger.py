@@ -178,6 +178,10 @@ class Hamburger(ContextModule):
             self.normalization.build((None, None, None, channels))
         self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
 
+    def has_random_bases(self, training: bool) -> bool:
+        """Whether the source of bases in this mode is "random"; see :class:`ContextModule`."""
+        return (self.ham.bases if training else self.ham.evaluation_bases) == "random"
+
     def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int) -> tf.Tensor:
         """Draws the initial bases of images ``first`` to ``first + count - 1``; see :class:`ContextModule`.
 

@@ -1,10 +1,11 @@
 """Matrix decomposition layers ("hams"): NMF, concept decomposition and vector quantisation."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from hamgan.architecture import HAM_SETTINGS
 from hamgan.layers.matrix_decomposition import MatrixDecomposition
 from hamgan.layers.nmf import nmf_and_bases
 from hamgan.layers.spherical_k_means import (
@@ -41,7 +42,7 @@ class NMF(MatrixDecomposition):
     """
 
     initial_distribution = "uniform"
-    settings = ("rectify", "normalize_bases")
+    settings = HAM_SETTINGS["nmf"]
 
     def __init__(self, *, rectify: bool = True, normalize_bases: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -77,7 +78,6 @@ class SphericalKMeans(MatrixDecomposition):
     """
 
     initial_distribution = "normal"
-    settings: ClassVar[tuple[str, ...]] = ("inverse_temperature",)
 
     def __init__(self, *, inverse_temperature: float = INVERSE_TEMPERATURE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -114,7 +114,7 @@ class ConceptDecomposition(SphericalKMeans):
         TensorShape([2, 64, 16])
     """
 
-    settings = ("inverse_temperature", "ridge")
+    settings = HAM_SETTINGS["cd"]
 
     def __init__(self, *, ridge: float = RIDGE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -162,6 +162,8 @@ class VectorQuantization(SphericalKMeans):
         >>> VectorQuantization(rank=4, seed=0)(tf.random.normal((2, 64, 16))).shape
         TensorShape([2, 64, 16])
     """
+
+    settings = HAM_SETTINGS["vq"]
 
     def decompose(
         self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int, can_be_exported: bool

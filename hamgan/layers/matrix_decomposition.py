@@ -11,18 +11,16 @@ Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 202
 
 import random
 import zlib
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import keras
 import tensorflow as tf
 
 from hamgan import random_streams
+from hamgan.architecture import BASES_SOURCES
 from hamgan.layers.decomposition_inputs import check_gradient, checked_operands, num_images
 from hamgan.layers.precision import accumulation_dtype
 from hamgan.layers.replica_sum import sum_over_replicas
-
-Bases = Literal["random", "fixed", "running"]
-"""Source of the initial bases; see :class:`MatrixDecomposition`."""
 
 
 class MatrixDecomposition(keras.Layer):
@@ -75,8 +73,8 @@ class MatrixDecomposition(keras.Layer):
         if num_sections < 1:
             raise ValueError(f"num_sections must be positive, received {num_sections}")
         for name, value in (("bases", bases), ("evaluation_bases", evaluation_bases)):
-            if value not in get_args(Bases):
-                raise ValueError(f"{name} must be one of {get_args(Bases)}, received {value!r}")
+            if value not in BASES_SOURCES:
+                raise ValueError(f"{name} must be one of {BASES_SOURCES}, received {value!r}")
         if not 0 <= bases_momentum < 1:
             raise ValueError(f"bases_momentum must be in [0, 1), received {bases_momentum}")
         check_gradient(gradient)
