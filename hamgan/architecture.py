@@ -17,6 +17,8 @@ HAM_GRADIENTS = ("one_step", "unrolled")
 BASES_SOURCES = ("random", "fixed", "running")
 """Sources of the initial bases of a ham."""
 HAMBURGER_VERSIONS = ("v1", "v2")
+SEGMENTATION_VERSIONS = ("v1", "v2", "v2plus")
+HAM_FORMS = ("spatial", "channel", "dual")
 EM_GRADIENTS = ("none", "one_step", "unrolled")
 """Parts of the iterations of expectation-maximisation attention that can be differentiated."""
 GLOBAL_CONTEXT_POOLINGS = ("attention", "average")

@@ -1,6 +1,7 @@
 """Configs of the context modules of networks."""
 
 import dataclasses
+from typing import ClassVar
 
 from hamgan.architecture import (
     BASES_SOURCES,
@@ -12,6 +13,7 @@ from hamgan.architecture import (
     HAM_SETTINGS,
     HAMBURGER_VERSIONS,
     NON_LOCAL_MODES,
+    SEGMENTATION_VERSIONS,
 )
 from hamgan.config.fields import FromDataset, require, require_positive
 
@@ -36,10 +38,10 @@ class ContextConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class HamburgerConfig(ContextConfig):
-    """A Hamburger; the fields are arguments of :class:`hamgan.layers.Hamburger`."""
+class HamConfig(ContextConfig):
+    """A context module around a ham; the fields are arguments of the layer of the same name."""
 
-    module: str = "hamburger"
+    versions: ClassVar[tuple[str, ...]]
     ham: str = "nmf"
     version: str = "v1"
     latent_dim: int = 256
@@ -59,8 +61,8 @@ class HamburgerConfig(ContextConfig):
         super().__post_init__()
         require(self.ham in HAM_NAMES, f"ham must be one of {', '.join(HAM_NAMES)}, found '{self.ham}'")
         require(
-            self.version in HAMBURGER_VERSIONS,
-            f"version must be one of {', '.join(HAMBURGER_VERSIONS)}, found '{self.version}'",
+            self.version in self.versions,
+            f"version must be one of {', '.join(self.versions)}, found '{self.version}'",
         )
         for name, known in (
             ("gradient", HAM_GRADIENTS),
@@ -89,6 +91,14 @@ class HamburgerConfig(ContextConfig):
     def differs_in_training(self) -> bool:
         """Whether the bases or the number of steps depend on the mode."""
         return (self.bases, self.evaluation_bases, self.evaluation_steps) != ("random", "random", None)
+
+
+@dataclasses.dataclass(frozen=True)
+class HamburgerConfig(HamConfig):
+    """A Hamburger; see :class:`hamgan.layers.Hamburger`."""
+
+    versions: ClassVar[tuple[str, ...]] = HAMBURGER_VERSIONS
+    module: str = "hamburger"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,6 +287,26 @@ class SqueezeExcitationConfig(ResidualContextConfig):
         require_positive(self, "reduction")
 
 
+@dataclasses.dataclass(frozen=True)
+class SegmentationHamburgerConfig(HamConfig):
+    """The branch of a segmentation network's Hamburger; see :class:`hamgan.layers.SegmentationContext`."""
+
+    versions: ClassVar[tuple[str, ...]] = SEGMENTATION_VERSIONS
+    module: str = "segmentation_hamburger"
+    version: str = "v2"
+    cheese_factor: int | None = None
+    spectral_norm: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "cheese_factor")
+        require(
+            self.cheese_factor is None or self.version == "v2plus",
+            f"cheese_factor needs version=v2plus, found {self.cheese_factor} with version={self.version}; leave it out",
+        )
+
+
 CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {
     "hamburger": HamburgerConfig,
     "self_attention": SelfAttentionConfig,
@@ -291,5 +321,6 @@ CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {
     "global_context": GlobalContextConfig,
     "pyramid_pooling": PyramidPoolingConfig,
     "squeeze_excitation": SqueezeExcitationConfig,
+    "segmentation_hamburger": SegmentationHamburgerConfig,
 }
 """The config class of each context module by name."""

@@ -127,6 +127,7 @@ class BatchNormalization(keras.Layer):
     Args:
         momentum: decay of the moving averages, in [0, 1).
         epsilon: constant added to the variance.
+        unbiased_variance: whether the moving average is that of the unbiased variance of batches, as in PyTorch.
 
     Raises:
         ValueError: if ``momentum`` is out of range.
@@ -141,12 +142,15 @@ class BatchNormalization(keras.Layer):
         TensorShape([2, 4, 4, 3])
     """
 
-    def __init__(self, *, momentum: float = 0.999, epsilon: float = 1e-3, **kwargs: Any) -> None:
+    def __init__(
+        self, *, momentum: float = 0.999, epsilon: float = 1e-3, unbiased_variance: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), received {momentum}")
         self.momentum = momentum
         self.epsilon = epsilon
+        self.unbiased_variance = unbiased_variance
 
     def _affine_shape(self, channels: int) -> tuple[int, ...]:
         return (channels,)
@@ -204,6 +208,8 @@ class BatchNormalization(keras.Layer):
             mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
             return _affine(inputs, gamma, beta, mean, tf.math.rsqrt(variance + self.epsilon))
         outputs, own = normalize_by_batch(inputs, gamma, beta, self.epsilon)
+        if self.unbiased_variance:
+            own = own._replace(variance=own.variance * own.count / tf.maximum(own.count - 1.0, 1.0))
         if training:
             self._update_averages(own)
         elif isinstance(statistics, Accumulate):
@@ -225,7 +231,12 @@ class BatchNormalization(keras.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "unbiased_variance": self.unbiased_variance,
+        }
 
 
 def batch_normalization_layers(model: keras.Model) -> list[BatchNormalization]:

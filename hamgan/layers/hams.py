@@ -1,5 +1,6 @@
 """Matrix decomposition layers ("hams"): NMF, concept decomposition and vector quantisation."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -180,3 +181,25 @@ class VectorQuantization(SphericalKMeans):
 
 HAMS: dict[str, type[MatrixDecomposition]] = {"nmf": NMF, "cd": ConceptDecomposition, "vq": VectorQuantization}
 """The hams by name."""
+
+
+def make_ham(name: str, settings: Mapping[str, Any], /, **arguments: Any) -> MatrixDecomposition:
+    """Creates a ham.
+
+    Args:
+        name: name of the ham in :data:`HAMS`.
+        settings: settings that only some hams have; None means the ham's default.
+        arguments: arguments of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`.
+
+    Raises:
+        ValueError: if the ham is unknown, a setting does not apply to it, or an argument is out of range.
+    """
+    if name not in HAMS:
+        raise ValueError(f"ham must be one of {tuple(HAMS)}, received {name!r}")
+    given = {setting: value for setting, value in settings.items() if value is not None}
+    for setting in given:
+        if setting not in HAMS[name].settings:
+            raise ValueError(
+                f"{setting} is not a setting of ham {name!r}, which has {' and '.join(HAMS[name].settings)}"
+            )
+    return HAMS[name](**arguments, **given)

@@ -15,7 +15,8 @@ from hamgan.random_streams import Purpose
 LABELS = np.array([3, 0])
 RESOLUTION = 8
 # Settings of modules whose defaults are too large for a tiny network.
-SETTINGS = {"hamburger": {"latent_dim": 4, "rank": 2, "num_steps": 1}, "global_context": {"reduction": 2}}
+HAMBURGER = {"latent_dim": 4, "rank": 2, "num_steps": 1}
+SETTINGS = {"hamburger": HAMBURGER, "segmentation_hamburger": HAMBURGER, "global_context": {"reduction": 2}}
 
 
 def tiny(network, modules):
@@ -87,6 +88,8 @@ def test_every_module_of_both_networks_gets_a_gradient(config):
         ("global_context.pooling=max", "pooling must be one of attention, average, found 'max'"),
         ("pyramid_pooling.branch_channels=0", "branch_channels must be positive, found 0"),
         ("squeeze_excitation.reduction=0", "reduction must be positive, found 0"),
+        ("segmentation_hamburger.version=v3", "version must be one of v1, v2, v2plus, found 'v3'"),
+        ("segmentation_hamburger.cheese_factor=2", "cheese_factor needs version=v2plus, found 2 with version=v2"),
     ],
 )
 def test_invalid_settings_are_rejected_by_the_config(assignment, message):
