@@ -5,8 +5,20 @@ At 128x128, the widths are the published ones. Other resolutions follow the same
 
 from collections.abc import Sequence
 
-HAM_NAMES = ("nmf", "cd", "vq")
+HAM_SETTINGS = {
+    "nmf": ("rectify", "normalize_bases"),
+    "cd": ("inverse_temperature", "ridge"),
+    "vq": ("inverse_temperature",),
+}
+"""The hams, and the names of the settings that are specific to each."""
+HAM_NAMES = tuple(HAM_SETTINGS)
+HAM_GRADIENTS = ("one_step", "unrolled")
+"""Parts of the computation of a ham that can be differentiated."""
+BASES_SOURCES = ("random", "fixed", "running")
+"""Sources of the initial bases of a ham."""
 HAMBURGER_VERSIONS = ("v1", "v2")
+SEGMENTATION_VERSIONS = ("v1", "v2", "v2plus")
+HAM_FORMS = ("spatial", "channel", "dual")
 EM_GRADIENTS = ("none", "one_step", "unrolled")
 """Parts of the iterations of expectation-maximisation attention that can be differentiated."""
 GLOBAL_CONTEXT_POOLINGS = ("attention", "average")

@@ -14,6 +14,7 @@ from hamgan.config.context import (
     MultiHeadAttentionConfig,
     NonLocalConfig,
     PyramidPoolingConfig,
+    SegmentationHamburgerConfig,
     SelfAttentionConfig,
     SqueezeExcitationConfig,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "NonLocalConfig",
     "PyramidPoolingConfig",
     "RegularizationConfig",
+    "SegmentationHamburgerConfig",
     "SelfAttentionConfig",
     "SqueezeExcitationConfig",
     "TrainConfig",

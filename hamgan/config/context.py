@@ -1,14 +1,19 @@
 """Configs of the context modules of networks."""
 
 import dataclasses
+from typing import ClassVar
 
 from hamgan.architecture import (
+    BASES_SOURCES,
     EM_GRADIENTS,
     GLOBAL_CONTEXT_FUSIONS,
     GLOBAL_CONTEXT_POOLINGS,
+    HAM_GRADIENTS,
     HAM_NAMES,
+    HAM_SETTINGS,
     HAMBURGER_VERSIONS,
     NON_LOCAL_MODES,
+    SEGMENTATION_VERSIONS,
 )
 from hamgan.config.fields import FromDataset, require, require_positive
 
@@ -26,28 +31,74 @@ class ContextConfig:
         name = next((name for name, kind in CONTEXT_CONFIGS.items() if type(self) is kind), None)
         require(self.module == name, f"module must be '{name}' in a {type(self).__name__}, found '{self.module}'")
 
+    @property
+    def differs_in_training(self) -> bool:
+        """Whether training and evaluation differ beyond statistics of batch normalisation and singular vectors."""
+        return False
+
 
 @dataclasses.dataclass(frozen=True)
-class HamburgerConfig(ContextConfig):
-    """A Hamburger; the fields are arguments of :class:`hamgan.layers.Hamburger`."""
+class HamConfig(ContextConfig):
+    """A context module around a ham; the fields are arguments of the layer of the same name."""
 
-    module: str = "hamburger"
+    versions: ClassVar[tuple[str, ...]]
     ham: str = "nmf"
     version: str = "v1"
     latent_dim: int = 256
     rank: int = 32
     num_steps: int = 6
     num_sections: int = 1
+    evaluation_steps: int | None = None
+    gradient: str = "one_step"
+    inverse_temperature: float | None = None
+    ridge: float | None = None
+    bases: str = "random"
+    evaluation_bases: str = "random"
+    bases_momentum: float = 0.1
 
     def __post_init__(self) -> None:
         """Validates the fields."""
         super().__post_init__()
         require(self.ham in HAM_NAMES, f"ham must be one of {', '.join(HAM_NAMES)}, found '{self.ham}'")
         require(
-            self.version in HAMBURGER_VERSIONS,
-            f"version must be one of {', '.join(HAMBURGER_VERSIONS)}, found '{self.version}'",
+            self.version in self.versions,
+            f"version must be one of {', '.join(self.versions)}, found '{self.version}'",
         )
-        require_positive(self, "latent_dim", "rank", "num_steps", "num_sections")
+        for name, known in (
+            ("gradient", HAM_GRADIENTS),
+            ("bases", BASES_SOURCES),
+            ("evaluation_bases", BASES_SOURCES),
+        ):
+            value = getattr(self, name)
+            require(value in known, f"{name} must be one of {', '.join(known)}, found '{value}'")
+        require_positive(self, "latent_dim", "rank", "num_steps", "num_sections", "evaluation_steps")
+        for name in ("inverse_temperature", "ridge"):
+            value = getattr(self, name)
+            hams = [ham for ham, settings in HAM_SETTINGS.items() if name in settings]
+            require(
+                value is None or self.ham in hams,
+                f"{name} needs ham={' or '.join(hams)}, found {value} with ham={self.ham}; leave it out",
+            )
+            require_positive(self, name)
+        require(0 <= self.bases_momentum < 1, f"bases_momentum must be in [0, 1), found {self.bases_momentum}")
+        # Training passes random bases to the networks, and given bases do not move the running ones.
+        require(
+            self.evaluation_bases != "running" or self.bases != "random",
+            "evaluation_bases=running needs bases=running or bases=fixed, found bases=random",
+        )
+
+    @property
+    def differs_in_training(self) -> bool:
+        """Whether the bases or the number of steps depend on the mode."""
+        return (self.bases, self.evaluation_bases, self.evaluation_steps) != ("random", "random", None)
+
+
+@dataclasses.dataclass(frozen=True)
+class HamburgerConfig(HamConfig):
+    """A Hamburger; see :class:`hamgan.layers.Hamburger`."""
+
+    versions: ClassVar[tuple[str, ...]] = HAMBURGER_VERSIONS
+    module: str = "hamburger"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +223,11 @@ class EMAttentionConfig(ResidualContextConfig):
             self.gradient in EM_GRADIENTS, f"gradient must be one of {', '.join(EM_GRADIENTS)}, found '{self.gradient}'"
         )
 
+    @property
+    def differs_in_training(self) -> bool:
+        """Whether training updates the bases."""
+        return True
+
 
 @dataclasses.dataclass(frozen=True)
 class ExternalAttentionConfig(ResidualContextConfig):
@@ -231,6 +287,26 @@ class SqueezeExcitationConfig(ResidualContextConfig):
         require_positive(self, "reduction")
 
 
+@dataclasses.dataclass(frozen=True)
+class SegmentationHamburgerConfig(HamConfig):
+    """The branch of a segmentation network's Hamburger; see :class:`hamgan.layers.SegmentationContext`."""
+
+    versions: ClassVar[tuple[str, ...]] = SEGMENTATION_VERSIONS
+    module: str = "segmentation_hamburger"
+    version: str = "v2"
+    cheese_factor: int | None = None
+    spectral_norm: bool = True
+
+    def __post_init__(self) -> None:
+        """Validates the fields."""
+        super().__post_init__()
+        require_positive(self, "cheese_factor")
+        require(
+            self.cheese_factor is None or self.version == "v2plus",
+            f"cheese_factor needs version=v2plus, found {self.cheese_factor} with version={self.version}; leave it out",
+        )
+
+
 CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {
     "hamburger": HamburgerConfig,
     "self_attention": SelfAttentionConfig,
@@ -245,5 +321,6 @@ CONTEXT_CONFIGS: dict[str, type[ContextConfig]] = {
     "global_context": GlobalContextConfig,
     "pyramid_pooling": PyramidPoolingConfig,
     "squeeze_excitation": SqueezeExcitationConfig,
+    "segmentation_hamburger": SegmentationHamburgerConfig,
 }
 """The config class of each context module by name."""

@@ -92,3 +92,13 @@ class ExperimentConfig:
     augmentation: AugmentationConfig = AugmentationConfig()
     regularization: RegularizationConfig = RegularizationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        """Checks the settings of the networks against those of training."""
+        for name, network in (("generator", self.model.generator), ("discriminator", self.model.discriminator)):
+            for index, module in enumerate(network.context):
+                require(
+                    self.train.accumulation == 1 or not module.differs_in_training,
+                    f"model.{name}.context.{index}, {module.module}, has bases or steps of its own in training and "
+                    f"needs train.accumulation=1, found {self.train.accumulation}",
+                )

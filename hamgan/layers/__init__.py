@@ -13,6 +13,7 @@ from hamgan.layers.context import (
     MultiHeadAttention,
     NonLocal,
     PyramidPooling,
+    SegmentationContext,
     SelfAttention,
     SqueezeExcitation,
 )
@@ -20,6 +21,7 @@ from hamgan.layers.fixed_bases import fix_bases
 from hamgan.layers.hamburger import Hamburger
 from hamgan.layers.hams import NMF, ConceptDecomposition, VectorQuantization
 from hamgan.layers.nmf import nmf
+from hamgan.layers.segmentation_hamburger import SegmentationHamburger
 from hamgan.layers.spectral_normalization import SNConv2D, SNDense, SNEmbedding, spectral_norm
 from hamgan.layers.spherical_k_means import concept_decomposition, vector_quantization
 
@@ -42,6 +44,8 @@ __all__ = [
     "SNConv2D",
     "SNDense",
     "SNEmbedding",
+    "SegmentationContext",
+    "SegmentationHamburger",
     "SelfAttention",
     "SqueezeExcitation",
     "VectorQuantization",

@@ -5,20 +5,16 @@ coefficients is differentiated. The backward pass then stores nothing from the i
 on their number. The last update consists of plain TensorFlow operations, so derivatives of every order are exact.
 """
 
-from typing import Literal, get_args
-
 import tensorflow as tf
 
+from hamgan.architecture import HAM_GRADIENTS
 from hamgan.layers.precision import accumulation_dtype
-
-Gradient = Literal["one_step", "unrolled"]
-"""Part of the computation that is differentiated: the last update alone, or all iterations."""
 
 
 def check_gradient(gradient: str) -> None:
-    """Raises ValueError unless ``gradient`` is one of :data:`Gradient`."""
-    if gradient not in get_args(Gradient):
-        raise ValueError(f"gradient must be one of {get_args(Gradient)}, received {gradient!r}")
+    """Raises ValueError unless ``gradient`` is one of the known ones."""
+    if gradient not in HAM_GRADIENTS:
+        raise ValueError(f"gradient must be one of {HAM_GRADIENTS}, received {gradient!r}")
 
 
 def checked_operands(

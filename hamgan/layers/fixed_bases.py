@@ -60,19 +60,25 @@ def fix_bases(model: keras.Model, *, seed: int = 0) -> keras.Model:
 
 
 def fixed_initial_bases(model: keras.Model, *, seed: int = 0) -> list[np.ndarray]:
-    """Returns the bases that :func:`fix_bases` gives to a model with random evaluation bases.
+    """Returns the bases that :func:`fix_bases` gives to the layers of a model with random evaluation bases.
 
     Args:
         model: Keras model; it may have no matrix decompositions.
         seed: integer seed of the bases.
 
     Returns:
-        An array of shape ``(num_sections, latent_dim, rank)`` for each matrix decomposition, in the model's order.
+        An array of shape ``(num_sections, latent_dim, rank)`` for each matrix decomposition whose evaluation bases are
+        random, in the model's order.
     """
-    if not decompositions(model):
+    originals = decompositions(model)
+    if not originals:
         return []
-    stored = [layer.fixed_bases for layer in decompositions(fix_bases(model, seed=seed))]
-    return [keras.ops.convert_to_numpy(bases) for bases in stored]
+    copies = decompositions(fix_bases(model, seed=seed))
+    return [
+        keras.ops.convert_to_numpy(copy.fixed_bases)
+        for copy, original in zip(copies, originals, strict=True)
+        if original.evaluation_bases == "random"
+    ]
 
 
 def decompositions(model: keras.Model) -> list[MatrixDecomposition]:

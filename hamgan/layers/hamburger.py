@@ -5,24 +5,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hamgan import random_streams
 from hamgan.architecture import HAMBURGER_VERSIONS
 from hamgan.layers.activation import relu
-from hamgan.layers.batch_normalization import (
-    BatchNormalization,
-    ConditionalBatchNormalization,
-    EvaluationStatistics,
-)
-from hamgan.layers.context.module import ContextModule
-from hamgan.layers.hams import HAMS
+from hamgan.layers.batch_normalization import EvaluationStatistics
+from hamgan.layers.context.normalized import NormalizedContext
+from hamgan.layers.hams import make_ham
 from hamgan.layers.input_shapes import image_channels
+from hamgan.layers.sections import decompose_sections
 from hamgan.layers.spectral_normalization import SNConv2D
-
-BATCH_NORMALIZATIONS = (None, "plain", "conditional")
 
 
 @keras.saving.register_keras_serializable(package="hamgan")
-class Hamburger(ContextModule):
+class Hamburger(NormalizedContext):
     """Adds global context to images by matrix decomposition: ``x + sigma * upper_bread(ham(lower_bread(x)))``.
 
     Inputs and outputs have shape ``(batch, height, width, channels)``; height and width may be unknown. The two
@@ -72,7 +66,6 @@ class Hamburger(ContextModule):
         TensorShape([2, 8, 8, 16])
     """
 
-    has_batch_norm = True
     has_bases = True
 
     def __init__(
@@ -99,28 +92,17 @@ class Hamburger(ContextModule):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.autocast = False  # Autocast would round float labels; call() casts the images.
-        for name, value, known in (
-            ("ham", ham, tuple(HAMS)),
-            ("version", version, HAMBURGER_VERSIONS),
-            ("batch_norm", batch_norm, BATCH_NORMALIZATIONS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {known}, received {value!r}")
+        super().__init__(
+            batch_norm=batch_norm, num_classes=num_classes, batch_norm_momentum=batch_norm_momentum, **kwargs
+        )
+        if version not in HAMBURGER_VERSIONS:
+            raise ValueError(f"version must be one of {HAMBURGER_VERSIONS}, received {version!r}")
         if latent_dim < 1 or num_sections < 1:
             raise ValueError(f"latent_dim and num_sections must be positive, received {latent_dim} and {num_sections}")
-        if (batch_norm == "conditional") != (num_classes is not None):
-            raise ValueError(
-                f"num_classes goes with batch_norm='conditional', received {num_classes} with {batch_norm!r}"
-            )
         self.latent_dim = latent_dim
         self.num_sections = num_sections
         self.ham_name = ham
         self.version = version
-        self.batch_norm = batch_norm
-        self.num_classes = num_classes
-        self.batch_norm_momentum = batch_norm_momentum
         # Settings that only some hams have; None means the ham's default.
         self.ham_settings: dict[str, Any] = {
             "rectify": rectify,
@@ -128,13 +110,9 @@ class Hamburger(ContextModule):
             "inverse_temperature": inverse_temperature,
             "ridge": ridge,
         }
-        given = {name: value for name, value in self.ham_settings.items() if value is not None}
-        for name in given:
-            if name not in HAMS[ham].settings:
-                raise ValueError(
-                    f"{name} is not a setting of ham {ham!r}, which has {' and '.join(HAMS[ham].settings)}"
-                )
-        self.ham = HAMS[ham](
+        self.ham = make_ham(
+            ham,
+            self.ham_settings,
             rank=rank,
             num_steps=num_steps,
             evaluation_steps=evaluation_steps,
@@ -146,7 +124,6 @@ class Hamburger(ContextModule):
             seed=seed,
             name="ham",
             dtype=self.dtype_policy,
-            **given,
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -164,19 +141,12 @@ class Hamburger(ContextModule):
         if self.version == "v2":
             self.cheese = conv("cheese", inner, channels)
         self.upper_bread = conv("upper_bread", channels if self.version == "v2" else inner, channels)
-        common: dict[str, Any] = {
-            "momentum": self.batch_norm_momentum,
-            "name": "batch_norm",
-            "dtype": self.dtype_policy,
-        }
-        self.normalization: BatchNormalization | None = None
-        if self.num_classes is not None:
-            self.normalization = ConditionalBatchNormalization(self.num_classes, **common)
-        elif self.batch_norm is not None:
-            self.normalization = BatchNormalization(**common)
-        if self.normalization is not None:
-            self.normalization.build((None, None, None, channels))
+        self.build_normalization(channels)
         self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
+
+    def has_random_bases(self, training: bool) -> bool:
+        """Whether the source of bases in this mode is "random"; see :class:`ContextModule`."""
+        return (self.ham.bases if training else self.ham.evaluation_bases) == "random"
 
     def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int) -> tf.Tensor:
         """Draws the initial bases of images ``first`` to ``first + count - 1``; see :class:`ContextModule`.
@@ -189,14 +159,7 @@ class Hamburger(ContextModule):
         Returns:
             Tensor of shape ``(count * num_sections, latent_dim, rank)``.
         """
-        bases = random_streams.draw(
-            self.ham.initial_distribution,
-            key,
-            first=first,
-            count=count,
-            shape=(self.num_sections, self.latent_dim, self.ham.rank),
-        )
-        return tf.reshape(bases, (count * self.num_sections, self.latent_dim, self.ham.rank))
+        return self.ham.draw_initial_bases(key, first=first, count=count, latent_dim=self.latent_dim)
 
     def call(
         self,
@@ -228,43 +191,20 @@ class Hamburger(ContextModule):
         Raises:
             ValueError: if labels are missing or not accepted, or the bases have the wrong shape.
         """
-        norm_arguments: dict[str, Any] = {"training": training, "statistics": statistics}
-        if self.batch_norm == "conditional":
-            norm_arguments.update(labels=labels, class_weights=class_weights)
-        elif labels is not None or class_weights is not None:
-            raise ValueError(
-                f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels or class_weights; "
-                "call it without them"
-            )
+        norm_arguments = self.normalization_arguments(labels, class_weights, training, statistics)
         inputs = tf.cast(inputs, self.compute_dtype)
         latent = self.lower_bread(inputs, training=training)
-        context = self._decompose(latent, initial_bases=initial_bases, training=training)
+        context = decompose_sections(
+            self.ham, latent, self.num_sections, initial_bases=initial_bases, training=training
+        )
         if self.version == "v2":
             context = self.cheese(context, training=training)
-            context = relu(self._normalize(context, **norm_arguments))
+            context = relu(self.normalize(context, **norm_arguments))
             context = self.upper_bread(context, training=training)
         else:
             context = self.upper_bread(context, training=training)
-            context = self._normalize(context, **norm_arguments)
+            context = self.normalize(context, **norm_arguments)
         return inputs + tf.cast(self.sigma, inputs.dtype) * context
-
-    def _decompose(self, latent: tf.Tensor, **arguments: Any) -> tf.Tensor:
-        """Applies the ham to each section of ``(batch, height, width, sections * latent_dim)``."""
-        shape, sections = tf.shape(latent), self.num_sections
-        batch, positions = shape[0], shape[1] * shape[2]
-
-        def exchange_positions_and_sections(values: tf.Tensor, *lengths: tf.Tensor | int) -> tf.Tensor:
-            if sections == 1:
-                return values
-            return tf.transpose(tf.reshape(values, (batch, *lengths, self.latent_dim)), (0, 2, 1, 3))
-
-        latent = exchange_positions_and_sections(latent, positions, sections)
-        latent = tf.reshape(latent, (batch * sections, positions, self.latent_dim))
-        context = exchange_positions_and_sections(self.ham(latent, **arguments), sections, positions)
-        return tf.reshape(context, (batch, shape[1], shape[2], sections * self.latent_dim))
-
-    def _normalize(self, inputs: tf.Tensor, **arguments: Any) -> tf.Tensor:
-        return inputs if self.normalization is None else self.normalization(inputs, **arguments)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -277,9 +217,6 @@ class Hamburger(ContextModule):
             "num_sections": self.num_sections,
             "ham": self.ham_name,
             "version": self.version,
-            "batch_norm": self.batch_norm,
-            "num_classes": self.num_classes,
-            "batch_norm_momentum": self.batch_norm_momentum,
             "bases": self.ham.bases,
             "evaluation_bases": self.ham.evaluation_bases,
             "bases_momentum": self.ham.bases_momentum,

@@ -1,10 +1,12 @@
 """Matrix decomposition layers ("hams"): NMF, concept decomposition and vector quantisation."""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from hamgan.architecture import HAM_SETTINGS
 from hamgan.layers.matrix_decomposition import MatrixDecomposition
 from hamgan.layers.nmf import nmf_and_bases
 from hamgan.layers.spherical_k_means import (
@@ -41,7 +43,7 @@ class NMF(MatrixDecomposition):
     """
 
     initial_distribution = "uniform"
-    settings = ("rectify", "normalize_bases")
+    settings = HAM_SETTINGS["nmf"]
 
     def __init__(self, *, rectify: bool = True, normalize_bases: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -77,7 +79,6 @@ class SphericalKMeans(MatrixDecomposition):
     """
 
     initial_distribution = "normal"
-    settings: ClassVar[tuple[str, ...]] = ("inverse_temperature",)
 
     def __init__(self, *, inverse_temperature: float = INVERSE_TEMPERATURE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -114,7 +115,7 @@ class ConceptDecomposition(SphericalKMeans):
         TensorShape([2, 64, 16])
     """
 
-    settings = ("inverse_temperature", "ridge")
+    settings = HAM_SETTINGS["cd"]
 
     def __init__(self, *, ridge: float = RIDGE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -163,6 +164,8 @@ class VectorQuantization(SphericalKMeans):
         TensorShape([2, 64, 16])
     """
 
+    settings = HAM_SETTINGS["vq"]
+
     def decompose(
         self, inputs: tf.Tensor, initial_bases: tf.Tensor, *, num_steps: int, can_be_exported: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -178,3 +181,25 @@ class VectorQuantization(SphericalKMeans):
 
 HAMS: dict[str, type[MatrixDecomposition]] = {"nmf": NMF, "cd": ConceptDecomposition, "vq": VectorQuantization}
 """The hams by name."""
+
+
+def make_ham(name: str, settings: Mapping[str, Any], /, **arguments: Any) -> MatrixDecomposition:
+    """Creates a ham.
+
+    Args:
+        name: name of the ham in :data:`HAMS`.
+        settings: settings that only some hams have; None means the ham's default.
+        arguments: arguments of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`.
+
+    Raises:
+        ValueError: if the ham is unknown, a setting does not apply to it, or an argument is out of range.
+    """
+    if name not in HAMS:
+        raise ValueError(f"ham must be one of {tuple(HAMS)}, received {name!r}")
+    given = {setting: value for setting, value in settings.items() if value is not None}
+    for setting in given:
+        if setting not in HAMS[name].settings:
+            raise ValueError(
+                f"{setting} is not a setting of ham {name!r}, which has {' and '.join(HAMS[name].settings)}"
+            )
+    return HAMS[name](**arguments, **given)

@@ -11,18 +11,16 @@ Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 202
 
 import random
 import zlib
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import keras
 import tensorflow as tf
 
 from hamgan import random_streams
+from hamgan.architecture import BASES_SOURCES
 from hamgan.layers.decomposition_inputs import check_gradient, checked_operands, num_images
 from hamgan.layers.precision import accumulation_dtype
 from hamgan.layers.replica_sum import sum_over_replicas
-
-Bases = Literal["random", "fixed", "running"]
-"""Source of the initial bases; see :class:`MatrixDecomposition`."""
 
 
 class MatrixDecomposition(keras.Layer):
@@ -30,6 +28,9 @@ class MatrixDecomposition(keras.Layer):
 
     The non-trainable weights ``fixed_bases`` and ``running_bases``, shape ``(num_sections, D, rank)``, exist only if
     ``bases`` or ``evaluation_bases`` selects them. Half precision is computed in float32, which the denominators need.
+
+    A layer built with unknown D keeps no bases: it draws fixed bases from the seed at each call, for the D at hand, and
+    refuses running ones.
 
     Args:
         rank: number of bases R.
@@ -75,8 +76,8 @@ class MatrixDecomposition(keras.Layer):
         if num_sections < 1:
             raise ValueError(f"num_sections must be positive, received {num_sections}")
         for name, value in (("bases", bases), ("evaluation_bases", evaluation_bases)):
-            if value not in get_args(Bases):
-                raise ValueError(f"{name} must be one of {get_args(Bases)}, received {value!r}")
+            if value not in BASES_SOURCES:
+                raise ValueError(f"{name} must be one of {BASES_SOURCES}, received {value!r}")
         if not 0 <= bases_momentum < 1:
             raise ValueError(f"bases_momentum must be in [0, 1), received {bases_momentum}")
         check_gradient(gradient)
@@ -99,10 +100,15 @@ class MatrixDecomposition(keras.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Checks the input shape, and creates the fixed and running bases that the arguments select."""
-        if len(input_shape) != 3 or input_shape[-1] is None:
-            raise ValueError(
-                f"{self.name} expects (batch, positions, latent_dim) with latent_dim known, received {input_shape}"
-            )
+        if len(input_shape) != 3:
+            raise ValueError(f"{self.name} expects (batch, positions, latent_dim), received {input_shape}")
+        if input_shape[-1] is None:
+            if "running" in (self.bases, self.evaluation_bases):
+                raise ValueError(
+                    f"{self.name} has running bases and expects a known latent_dim, received {input_shape}"
+                )
+            self.input_spec = keras.InputSpec(ndim=3)
+            return
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: input_shape[-1]})
         self.fixed_bases, self.running_bases = (
             self.add_weight(
@@ -167,28 +173,57 @@ class MatrixDecomposition(keras.Layer):
 
     def _default_bases(self, inputs: tf.Tensor, kind: str) -> tf.Tensor:
         batch = tf.shape(inputs)[0]
+        latent_dim = tf.shape(inputs)[-1] if inputs.shape[-1] is None else inputs.shape[-1]
         if kind == "random":
-            return self.draw_bases(batch, inputs.shape[-1])
-        stored = tf.convert_to_tensor(self.fixed_bases if kind == "fixed" else self.running_bases)
+            return self.draw_bases(batch, latent_dim)
+        weight = self.fixed_bases if kind == "fixed" else self.running_bases
+        if weight is None:
+            stored = self._draw_stored_bases((self.num_sections, latent_dim, self.rank))
+        else:
+            stored = tf.convert_to_tensor(weight)
         images = num_images(inputs, self.num_sections)
         # XLA drops the assertion on the number of rows; the reshape still fails on a mismatch.
-        return tf.reshape(tf.tile(stored, (images, 1, 1)), (batch, *stored.shape[1:]))
+        return tf.reshape(tf.tile(stored, (images, 1, 1)), (batch, latent_dim, self.rank))
 
-    def draw_bases(self, batch: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
+    def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int, latent_dim: int) -> tf.Tensor:
+        """Draws the initial bases of images ``first`` to ``first + count - 1``.
+
+        Args:
+            key: key of a random stream, from :func:`hamgan.random_streams.fold`.
+            first: index of the first image.
+            count: number of images.
+            latent_dim: number of dimensions D.
+
+        Returns:
+            Tensor of shape ``(count * num_sections, latent_dim, rank)``, with adjacent rows for the sections of an
+            image.
+        """
+        bases = random_streams.draw(
+            self.initial_distribution, key, first=first, count=count, shape=(self.num_sections, latent_dim, self.rank)
+        )
+        return tf.reshape(bases, (count * self.num_sections, latent_dim, self.rank))
+
+    def draw_bases(self, batch: tf.Tensor | int, latent_dim: int | tf.Tensor) -> tf.Tensor:
         """Draws random bases of shape ``(batch, latent_dim, rank)``, different for each call and replica."""
         replica = tf.distribute.get_replica_context()
         replica_id = 0 if replica is None else replica.replica_id_in_sync_group
         state = tf.cast(self.seed_generator.next(), tf.int32)
         return self._draw(random_streams.fold(state, self._path_digest(), replica_id), batch, latent_dim)
 
-    def _draw_stored_bases(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
-        """Draws the initial value of fixed and running bases, a function of seed, path and shape."""
+    def _draw_stored_bases(self, shape: tuple[Any, ...], dtype: Any = None) -> tf.Tensor:
+        """Draws fixed bases, and the initial value of running ones, a function of seed, path and shape."""
         purpose = random_streams.Purpose.STORED_BASES
         sections, latent_dim, _ = shape
         bases = self._draw(random_streams.fold(self._stream_seed, self._path_digest(), purpose), sections, latent_dim)
-        return tf.cast(bases, dtype)
+        return bases if dtype is None else tf.cast(bases, dtype)
 
-    def _draw(self, key: tf.Tensor, count: tf.Tensor | int, latent_dim: int) -> tf.Tensor:
+    def _draw(self, key: tf.Tensor, count: tf.Tensor | int, latent_dim: int | tf.Tensor) -> tf.Tensor:
+        if not self.input_spec.axes:
+            # A stream has a fixed number of values per example, so here each row is one.
+            rows = random_streams.draw(
+                self.initial_distribution, key, first=0, count=count * latent_dim, shape=(self.rank,)
+            )
+            return tf.reshape(rows, (count, latent_dim, self.rank))
         return random_streams.draw(self.initial_distribution, key, first=0, count=count, shape=(latent_dim, self.rank))
 
     def _path_digest(self) -> int:

@@ -17,6 +17,7 @@ from hamgan.layers import (
     MultiHeadAttention,
     NonLocal,
     PyramidPooling,
+    SegmentationContext,
     SelfAttention,
     SqueezeExcitation,
 )
@@ -36,6 +37,7 @@ CONTEXT_MODULES: dict[str, type[ContextModule]] = {
     "global_context": GlobalContext,
     "pyramid_pooling": PyramidPooling,
     "squeeze_excitation": SqueezeExcitation,
+    "segmentation_hamburger": SegmentationContext,
 }
 """The classes of context modules by name."""
 

@@ -155,6 +155,7 @@ class Generator(Network):
         labels: tf.Tensor | None = None,
         class_counts: Sequence[int] | None = None,
         truncation: float | tf.Tensor | None = None,
+        training: bool = False,
     ) -> GeneratorInputs:
         """Draws the inputs of images ``first`` to ``first + count - 1``.
 
@@ -169,6 +170,7 @@ class Generator(Network):
                 classes equally often.
             truncation: bound t of the truncated normal distribution of z, which has values in [-t, t]; None does not
                 truncate.
+            training: mode of the call that the inputs are for; initial bases that are not random in it are left out.
 
         Returns:
             The positional arguments of ``call``.
@@ -184,7 +186,7 @@ class Generator(Network):
         )
         if labels is None:
             labels = self.draw_labels(key, first=first, count=count, class_counts=class_counts)
-        bases = self.draw_initial_bases(key, Purpose.GENERATOR_BASES, first=first, count=count)
+        bases = self.draw_initial_bases(key, Purpose.GENERATOR_BASES, first=first, count=count, training=training)
         return GeneratorInputs(z, labels, bases)
 
     def draw_labels(

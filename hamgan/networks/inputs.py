@@ -11,7 +11,7 @@ class GeneratorInputs(NamedTuple):
     Args:
         z: latent vectors, float, shape ``(batch, z_dim)``.
         labels: class labels, int32, shape ``(batch,)``.
-        initial_bases: initial bases, one tensor for each context module with bases.
+        initial_bases: initial bases, one tensor for each context module whose bases are random.
     """
 
     z: tf.Tensor

@@ -15,7 +15,10 @@ from hamgan.random_streams import Purpose
 
 Shape = tuple[int | None, ...]
 Bases: TypeAlias = Any
-"""Sequence with a tensor for each context module that has bases, or the tensor of a single module."""
+"""Sequence with a tensor for each context module that has bases, or the tensor of a single module.
+
+Modules whose bases are not random in the mode of the call may be left out, all together.
+"""
 
 
 class Network(keras.Model):
@@ -78,7 +81,7 @@ class Network(keras.Model):
         self, hidden: tf.Tensor, *, training: bool | None, initial_bases: Bases | None, **conditions: Any
     ) -> tf.Tensor:
         """Applies blocks and context modules; blocks, and modules with batch normalisation, take ``conditions``."""
-        bases = self._bases_by_index(initial_bases)
+        bases = self._bases_by_index(initial_bases, bool(training))
         for block, following in zip(self.blocks, self._context_after, strict=True):
             hidden = block(hidden, training=training, **conditions)
             for index in following:
@@ -89,11 +92,14 @@ class Network(keras.Model):
                 hidden = module(hidden, training=training, **arguments)
         return hidden
 
-    def _bases_by_index(self, initial_bases: Bases | None) -> dict[int, tf.Tensor]:
+    def _bases_by_index(self, initial_bases: Bases | None, training: bool) -> dict[int, tf.Tensor]:
         if initial_bases is None:
             return {}
         indices = [index for index, module in enumerate(self.context) if module.has_bases]
         each = list(initial_bases) if isinstance(initial_bases, list | tuple) else [initial_bases]
+        random = [index for index in indices if self.context[index].has_random_bases(training)]
+        if len(each) == len(random):
+            indices = random
         if len(each) != len(indices):
             raise ValueError(
                 f"{self.name} has {len(indices)} context modules with bases and expects initial_bases for each, "
@@ -102,18 +108,27 @@ class Network(keras.Model):
         return dict(zip(indices, each, strict=True))
 
     def draw_initial_bases(
-        self, key: tf.Tensor, purpose: Purpose, *, first: int | tf.Tensor, count: int | tf.Tensor
+        self,
+        key: tf.Tensor,
+        purpose: Purpose,
+        *,
+        first: int | tf.Tensor,
+        count: int | tf.Tensor,
+        training: bool = False,
     ) -> tuple[tf.Tensor, ...]:
         """Draws the initial bases of images ``first`` to ``first + count - 1``.
+
+        Modules with fixed or running bases in this mode are left out, and use those.
 
         Args:
             key: key of a random stream, from :func:`hamgan.random_streams.fold`.
             purpose: purpose of the bases, which selects a substream of the key.
             first: index of the first image.
             count: number of images.
+            training: mode of the call that the bases are for.
 
         Returns:
-            The ``initial_bases`` argument of ``call``: a tensor for each context module that has bases.
+            The ``initial_bases`` argument of ``call``: a tensor for each context module whose bases are random.
         """
         keys = (
             # The first module keeps the stream of versions that had a single module.
@@ -123,6 +138,7 @@ class Network(keras.Model):
         drawn = [
             module.draw_initial_bases(key, first=first, count=count)
             for module, key in zip(self.context, keys, strict=True)
+            if module.has_random_bases(training)
         ]
         return tuple(bases for bases in drawn if bases is not None)
 

@@ -105,7 +105,7 @@ class DiscriminatorLoss:
         fake_images = self.augmented(fakes[0], key, Purpose.AUGMENTATION_FAKE, first=first)
         seen, seen_labels = [images, fake_images], [labels, fakes[1]]
         of_reals, of_fakes = (
-            self._discriminator.draw_initial_bases(key, purpose, first=first, count=count)
+            self._discriminator.draw_initial_bases(key, purpose, first=first, count=count, training=True)
             for purpose in (Purpose.DISCRIMINATOR_BASES_REAL, Purpose.DISCRIMINATOR_BASES_FAKE)
         )
         bases = [of_reals, of_fakes]
@@ -114,7 +114,11 @@ class DiscriminatorLoss:
         if weights.r1:
             # Before the other passes update the singular vectors, as for every part of a batch.
             is_due = number % weights.r1_interval == 0
-            penalties["r1_penalty"], r1_gradients = self._r1_gradients(images, labels, of_reals, is_due, divisor)
+            # Without training: other modules than those above may have random bases.
+            r1_bases = self._discriminator.draw_initial_bases(
+                key, Purpose.DISCRIMINATOR_BASES_REAL, first=first, count=count
+            )
+            penalties["r1_penalty"], r1_gradients = self._r1_gradients(images, labels, r1_bases, is_due, divisor)
             seen[0] = computed_after(images, tf.linalg.global_norm(r1_gradients))
         if "consistency_penalty" in self.penalties:
             seen.append(self._perturbed(images, key, Purpose.CONSISTENCY_REAL, first))

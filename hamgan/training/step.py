@@ -143,7 +143,7 @@ class TrainStep:
 
     def _fake(self, key: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         inputs = self.state.generator.draw_inputs(
-            key, first=first, count=self.part_size, class_counts=self.class_counts
+            key, first=first, count=self.part_size, class_counts=self.class_counts, training=True
         )
         return self._generate(*inputs), inputs.labels
 

@@ -48,10 +48,10 @@ def cd_bases(x, bases, num_steps, inverse_temperature=100):
     return a
 
 
-def cd(x, bases, num_steps):
+def cd(x, bases, num_steps, ridge=0.01):
     a = cd_bases(x, bases, num_steps)
-    ridge = transpose(a) @ a + 0.01 * np.eye(a.shape[-1])
-    return a @ transpose(transpose(np.asarray(x, np.float64)) @ a @ np.linalg.inv(ridge))
+    gram = transpose(a) @ a + ridge * np.eye(a.shape[-1])
+    return a @ transpose(transpose(np.asarray(x, np.float64)) @ a @ np.linalg.inv(gram))
 
 
 def vq_bases(x, bases, num_steps, inverse_temperature=100):

@@ -27,6 +27,7 @@ SETTINGS = {
     "global_context": {"reduction": 2},
     "pyramid_pooling": {},
     "squeeze_excitation": {"reduction": 2},
+    "segmentation_hamburger": {"latent_dim": 4, "rank": 2, "num_sections": 2, "evaluation_bases": "random"},
 }
 BATCH_NORM = {"batch_norm": "conditional", "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9}
 

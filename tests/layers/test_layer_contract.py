@@ -23,6 +23,8 @@ from hamgan.layers import (
     MultiHeadAttention,
     NonLocal,
     PyramidPooling,
+    SegmentationContext,
+    SegmentationHamburger,
     SelfAttention,
     SNConv2D,
     SNDense,
@@ -68,6 +70,7 @@ def decomposition_inputs(ham):
 
 
 HAMBURGER = {"latent_dim": 6, "rank": 2, "num_steps": 2, "seed": 5, "batch_norm_momentum": 0.9}
+SEGMENTATION_HAMBURGER = {"latent_dim": 6, "rank": 2, "num_steps": 2, "seed": 5}
 
 # Name: class, arguments (with values other than the defaults where possible), tensors of the call.
 CASES = {
@@ -75,6 +78,11 @@ CASES = {
     "cd": (ConceptDecomposition, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("cd")),
     "vq": (VectorQuantization, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("vq")),
     "batch_norm": (BatchNormalization, {"momentum": 0.9, "epsilon": 1e-2}, {"inputs": images()}),
+    "batch_norm_of_unbiased_variance": (
+        BatchNormalization,
+        {"momentum": 0.9, "epsilon": 1e-2, "unbiased_variance": True},
+        {"inputs": images()},
+    ),
     "conditional_batch_norm": (
         ConditionalBatchNormalization,
         {"num_classes": NUM_CLASSES, "momentum": 0.9, "epsilon": 1e-2},
@@ -154,6 +162,31 @@ CASES = {
     ),
     "pyramid_pooling": (PyramidPooling, {"scales": (1, 3), "branch_channels": 2}, {"inputs": images()}),
     "squeeze_excitation": (SqueezeExcitation, {"reduction": 2, "use_bias": True}, {"inputs": images()}),
+    "segmentation_hamburger_v1_cd": (
+        SegmentationHamburger,
+        {**SEGMENTATION_HAMBURGER, "version": "v1", "ham": "cd", "batch_norm_momentum": 0.9},
+        {"inputs": images(), "initial_bases": bases("cd", 6, 2)},
+    ),
+    "segmentation_hamburger_v2_channel": (
+        SegmentationHamburger,
+        {**SEGMENTATION_HAMBURGER, "form": "channel", "num_sections": 2, "batch_norm_momentum": 0.9},
+        {"inputs": images(), "initial_bases": bases("nmf", 24, 2, num_sections=2)},
+    ),
+    "segmentation_hamburger_v2plus": (
+        SegmentationHamburger,
+        {**SEGMENTATION_HAMBURGER, "version": "v2plus", "num_sections": 2, "zero_ham": False},
+        {"inputs": images(), "initial_bases": bases("nmf", 6, 2, num_sections=2)},
+    ),
+    "segmentation_hamburger_v2plus_dual": (
+        SegmentationHamburger,
+        {**SEGMENTATION_HAMBURGER, "version": "v2plus", "form": "dual", "num_sections": 2, "bases": "fixed"},
+        {"inputs": images()},
+    ),
+    "segmentation_context": (
+        SegmentationContext,
+        {**SEGMENTATION_HAMBURGER, "ham": "vq", "batch_norm": "conditional", "num_classes": NUM_CLASSES},
+        {"inputs": images(), "labels": labels(), "initial_bases": bases("vq", 6, 2)},
+    ),
     "generator_block": (
         GeneratorBlock,
         {"channels": 3, "num_classes": NUM_CLASSES, "batch_norm_momentum": 0.9},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hamgan import random_streams
-from hamgan.config import to_json
+from hamgan.config import override, to_json
 from hamgan.layers import fix_bases
 from hamgan.layers.batch_normalization import batch_normalization_layers
 from hamgan.networks.build import build_generator
@@ -302,3 +302,15 @@ def test_grid_classes_are_evenly_spaced():
     assert grid_classes(10) == list(range(10))
     assert grid_classes(3) == [0, 1, 2]
     assert grid_classes(1000) == list(range(0, 1000, 100))
+
+
+def test_stored_bases_are_those_of_the_generator(tiny):
+    names = ("bases", "evaluation_bases")
+    config = override(tiny, [f"model.generator.context.0.{name}=running" for name in names])
+    generator = build_generator(config.model)
+    generator.context[0].sigma.assign(1.0)
+    images = _samples(generator)
+    np.testing.assert_array_equal(_samples(generator, bases="fixed"), images)
+    running = generator.context[0].ham.running_bases
+    running.assign(running[:, ::-1])
+    assert abs(_samples(generator) - images).max() > 1e-5

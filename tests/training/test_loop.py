@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import hamgan
 from hamgan import random_streams
 from hamgan.config import override, to_json
 from hamgan.data.dataset import ClassificationDataset
@@ -25,6 +26,7 @@ from hamgan.training.state import TrainState
 from hamgan.training.step import METRIC_NAMES, TrainStep
 from hamgan.training.train_function import StepsTaken, make_train_function
 
+BASES = ("bases", "evaluation_bases")
 TRAINING_BATCHES = ClassificationDataset.training_batches
 
 
@@ -115,6 +117,34 @@ def test_augmentation_penalties_and_parts_of_a_batch_are_exact_after_a_resume(ti
     _train(tiny, parts, "train.steps=2", *settings)
     _assert_same_weights(whole, _train(tiny, parts, "train.steps=4", *settings))
     assert any("logit_averages" in name for name in _values(whole))
+
+
+@pytest.mark.slow
+def test_a_run_with_stored_bases_resumes_and_samples_with_them(tiny, tmp_path):
+    sources = {"generator": "running", "discriminator": "fixed"}
+    settings = [
+        *(f"model.{network}.context.0.{name}={sources[network]}" for network in sources for name in BASES),
+        *("train.ema_decay=0.9", "regularization.r1=0.1", "regularization.r1_interval=1"),
+    ]
+    whole = _train(tiny, tmp_path / "whole", "train.steps=4", *settings)
+    _train(tiny, tmp_path / "parts", "train.steps=2", *settings)
+    _assert_same_weights(whole, _train(tiny, tmp_path / "parts", "train.steps=4", *settings))
+    reader = tf.train.load_checkpoint(latest_checkpoint(whole.checkpoints))
+    state = TrainState(whole.read_config())
+    for network in (state.generator, state.discriminator):
+        source = sources[network.name]
+        initial = getattr(network.context[0].ham, f"{source}_bases")
+        (name,) = [name for name in _values(whole) if name.startswith(network.name + ".") and f"{source}_bases" in name]
+        moved = np.abs(reader.get_tensor(name) - initial).max() > 1e-3
+        assert moved == (source == "running")
+
+    run = hamgan.load(whole.path)
+    run.generator.context[0].sigma.assign(1.0)
+    ham = run.generator.context[0].ham
+    images = run.sample(classes=[3, 3], per_class=1, seed=1)
+    np.testing.assert_array_equal(run.sample(classes=[3, 3], per_class=1, seed=1), images)
+    ham.running_bases.assign(ham.running_bases[:, ::-1])
+    assert (run.sample(classes=[3, 3], per_class=1, seed=1) != images).any()
 
 
 KILLED_AFTER_LOGGING_STEP = """

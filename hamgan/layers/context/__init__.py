@@ -12,6 +12,7 @@ from hamgan.layers.context.multi_head_attention import MultiHeadAttention
 from hamgan.layers.context.non_local import NonLocal
 from hamgan.layers.context.pyramid_pooling import PyramidPooling
 from hamgan.layers.context.residual import ResidualContext
+from hamgan.layers.context.segmentation_block import SegmentationContext
 from hamgan.layers.context.self_attention import SelfAttention
 from hamgan.layers.context.squeeze_excitation import SqueezeExcitation
 
@@ -28,6 +29,7 @@ __all__ = [
     "NonLocal",
     "PyramidPooling",
     "ResidualContext",
+    "SegmentationContext",
     "SelfAttention",
     "SqueezeExcitation",
 ]

@@ -28,8 +28,8 @@ class ChannelAttention(ResidualContext):
 
     Cost: 2 N C^2 multiply-adds per image of N positions.
 
-    Reference: Fu et al., Dual Attention Network for Scene Segmentation (CVPR 2019), section 3.3. The paper has the
-    opposite sign, softmax(x^T x). The published code has the sign used here, which its authors chose against diverging
+    Reference: Fu et al., Dual Attention Network for Scene Segmentation (CVPR 2019). The paper has the opposite
+    sign, softmax(x^T x). The published code has the sign used here, which its authors chose against diverging
     losses: a channel attends most to the channels that are least like it.
 
     Example:

@@ -53,8 +53,8 @@ class EMAttention(ResidualContext):
 
     Cost: (2 T + 1) N C K + 2 N C^2 multiply-adds per image of N positions.
 
-    Reference: Li et al., Expectation-Maximization Attention Networks for Semantic Segmentation (ICCV 2019), sections
-    3.2 to 3.4. The published unit applies relu after the sum; context modules do not, so that they start as the
+    Reference: Li et al., Expectation-Maximization Attention Networks for Semantic Segmentation (ICCV 2019). The
+    published unit applies relu after the sum; context modules do not, so that they start as the
     identity. "none" keeps what its authors report: conv_in keeps its initial weights.
 
     Example:

@@ -35,8 +35,8 @@ class ExternalAttention(ResidualContext):
 
     Cost: 2 N C S, with convolutions + 2 N C^2, multiply-adds per image of N positions.
 
-    Reference: Guo et al., Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks (2021),
-    section 3. The paper's networks apply relu after the sum; context modules do not, so that they start as the
+    Reference: Guo et al., Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks (2021).
+    The paper's networks apply relu after the sum; context modules do not, so that they start as the
     identity. Their memories start as each other's transposes; here they are drawn independently.
 
     Example:

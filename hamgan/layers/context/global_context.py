@@ -44,8 +44,8 @@ class GlobalContext(ResidualContext):
 
     Cost: 2 N C (without mask, N C less) + 2 C^2 / reduction per transform, multiply-adds per image of N positions.
 
-    Reference: Cao et al., GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond (ICCV 2019), section
-    3.3. Published blocks start with a last layer of zeros; here sigma is zero, and a second zero would stop all
+    Reference: Cao et al., GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond (ICCV 2019).
+    Published blocks start with a last layer of zeros; here sigma is zero, and a second zero would stop all
     training. The published multiplication replaces the input by the scaled one and starts at half of it; here the
     scaled input is the branch.
 

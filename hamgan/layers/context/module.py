@@ -23,6 +23,14 @@ class ContextModule(keras.Layer):
     has_bases: ClassVar[bool] = False
     sigma: keras.Variable
 
+    def has_random_bases(self, training: bool) -> bool:
+        """Whether calls draw random bases unless they are given ``initial_bases``.
+
+        Args:
+            training: the mode of the call, as the sources of bases in training and evaluation may differ.
+        """
+        return False
+
     def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int) -> tf.Tensor | None:
         """Draws the initial bases of images ``first`` to ``first + count - 1``.
 

@@ -45,7 +45,7 @@ class PyramidPooling(ResidualContext):
     and interpolation are sparse, but computed as dense products: N C sum(s) + W C sum(s^2) and N c sum(s) + H c
     sum(s^2) more, for H rows and W columns.
 
-    Reference: Zhao et al., Pyramid Scene Parsing Network (CVPR 2017), section 3.2. There, a 3x3 convolution with
+    Reference: Zhao et al., Pyramid Scene Parsing Network (CVPR 2017). There, a 3x3 convolution with
     batch normalisation and relu follows the concatenation, and its output replaces the input. Here a 1x1 convolution
     leads back to C channels, so that the module has the shape of its input and starts as the identity.
 

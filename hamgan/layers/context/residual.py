@@ -1,33 +1,18 @@
-"""What context modules share: the residual sum, batch normalisation of the branch, and 1x1 convolutions."""
+"""What context modules share: the residual sum and 1x1 convolutions."""
 
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from hamgan.layers.batch_normalization import (
-    BatchNormalization,
-    ConditionalBatchNormalization,
-    EvaluationStatistics,
-)
-from hamgan.layers.context.module import ContextModule
+from hamgan.layers.batch_normalization import EvaluationStatistics
+from hamgan.layers.context.normalized import NormalizedContext
 from hamgan.layers.input_shapes import image_channels
-from hamgan.layers.precision import add_bias
+from hamgan.layers.plain_convolution import PlainConvolution
 from hamgan.layers.spectral_normalization import SNConv2D
 
-BATCH_NORMALIZATIONS = (None, "plain", "conditional")
 
-
-class PlainConvolution(keras.layers.Conv2D):
-    """A convolution that accumulates the gradient of its bias in float32 or wider."""
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Convolves images."""
-        outputs = self.convolution_op(inputs, self.kernel)
-        return add_bias(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
-
-
-class ResidualContext(ContextModule):
+class ResidualContext(NormalizedContext):
     """Base class of context modules: ``x + sigma * batch_norm(context(x))``.
 
     Subclasses create their weights in ``build_context`` and compute the branch in ``context``. Their 1x1 convolutions
@@ -36,54 +21,21 @@ class ResidualContext(ContextModule):
     Args:
         spectral_norm: whether to divide the kernels of the 1x1 convolutions by their spectral norm, as in Hamburger and
             SAGAN's self-attention. The published classifiers and segmentation networks do not.
-        batch_norm: batch normalisation of the branch: None, "plain", or "conditional" (calls then require labels).
-        num_classes: number of classes; only with conditional batch normalisation.
-        batch_norm_momentum: decay of the moving averages, in [0, 1).
+        kwargs: ``batch_norm``, ``num_classes`` and ``batch_norm_momentum`` of :class:`NormalizedContext`.
 
     Raises:
         ValueError: if an argument is out of range.
     """
 
-    has_batch_norm = True
-
-    def __init__(
-        self,
-        *,
-        spectral_norm: bool = True,
-        batch_norm: str | None = None,
-        num_classes: int | None = None,
-        batch_norm_momentum: float = 0.999,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, spectral_norm: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.autocast = False  # Autocast would round class weights; call() casts the images.
-        if batch_norm not in BATCH_NORMALIZATIONS:
-            raise ValueError(f"batch_norm must be one of {BATCH_NORMALIZATIONS}, received {batch_norm!r}")
-        if (batch_norm == "conditional") != (num_classes is not None):
-            raise ValueError(
-                f"num_classes goes with batch_norm='conditional', received {num_classes} with {batch_norm!r}"
-            )
         self.spectral_norm = spectral_norm
-        self.batch_norm = batch_norm
-        self.num_classes = num_classes
-        self.batch_norm_momentum = batch_norm_momentum
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of the branch, the batch normalisation and sigma."""
         channels = image_channels(self, input_shape)
         self.build_context(channels)
-        common: dict[str, Any] = {
-            "momentum": self.batch_norm_momentum,
-            "name": "batch_norm",
-            "dtype": self.dtype_policy,
-        }
-        self.normalization: BatchNormalization | None = None
-        if self.num_classes is not None:
-            self.normalization = ConditionalBatchNormalization(self.num_classes, **common)
-        elif self.batch_norm is not None:
-            self.normalization = BatchNormalization(**common)
-        if self.normalization is not None:
-            self.normalization.build((None, None, None, channels))
+        self.build_normalization(channels)
         self.sigma = self.add_weight(name="sigma", shape=(), initializer="zeros")
 
     def build_context(self, channels: int) -> None:
@@ -149,29 +101,14 @@ class ResidualContext(ContextModule):
         Raises:
             ValueError: if labels are missing or not accepted.
         """
-        if self.batch_norm != "conditional" and (labels is not None or class_weights is not None):
-            raise ValueError(
-                f"{self.name} has batch_norm={self.batch_norm!r} and expects no labels or class_weights; "
-                "call it without them"
-            )
+        arguments = self.normalization_arguments(labels, class_weights, training, statistics)
         inputs = tf.cast(inputs, self.compute_dtype)
-        context = self.context(inputs, training=training)
-        if self.normalization is not None:
-            arguments: dict[str, Any] = {"training": training, "statistics": statistics}
-            if self.batch_norm == "conditional":
-                arguments.update(labels=labels, class_weights=class_weights)
-            context = self.normalization(context, **arguments)
+        context = self.normalize(self.context(inputs, training=training), **arguments)
         return inputs + tf.cast(self.sigma, inputs.dtype) * context
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "spectral_norm": self.spectral_norm,
-            "batch_norm": self.batch_norm,
-            "num_classes": self.num_classes,
-            "batch_norm_momentum": self.batch_norm_momentum,
-        }
+        return {**super().get_config(), "spectral_norm": self.spectral_norm}
 
 
 def require_positive(**values: int | None) -> None:

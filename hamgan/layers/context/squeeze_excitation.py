@@ -32,7 +32,7 @@ class SqueezeExcitation(ResidualContext):
 
     Cost: 2 C^2 / reduction multiply-adds per image.
 
-    Reference: Hu et al., Squeeze-and-Excitation Networks (CVPR 2018), section 3. There, the scaled channels replace the
+    Reference: Hu et al., Squeeze-and-Excitation Networks (CVPR 2018). There, the scaled channels replace the
     input, or are the branch of a residual block. Here they are the branch, so that the module starts as the identity,
     as all context modules do.
 

@@ -21,7 +21,6 @@ from hamgan.layers.execution import execution
 from hamgan.layers.fixed_bases import decompositions, fix_bases
 from hamgan.networks import Generator
 from hamgan.networks.build import build_generator
-from hamgan.networks.context import CONTEXT_MODULES
 from hamgan.random_streams import Purpose
 from hamgan.runs.checkpoints import checkpoint_sha256
 from hamgan.runs.directory import RunDirectory
@@ -139,8 +138,8 @@ def _chosen_formats(names: Sequence[str], bases: str, run: "Run") -> list[ModelF
         raise UserError(f"bases must be {' or '.join(BASES)}, found '{bases}'")
     chosen = [FORMATS[name] for name in dict.fromkeys(names)]
     fixed_only = [model_format.title for model_format in chosen if not model_format.takes_random_bases]
-    has_bases = any(CONTEXT_MODULES[module.module].has_bases for module in run.config.model.generator.context)
-    if bases == "random" and fixed_only and has_bases:
+    has_random_bases = any(module.has_random_bases(training=False) for module in run.generator.context)
+    if bases == "random" and fixed_only and has_random_bases:
         raise UserError(
             f"{' and '.join(fixed_only)} cannot draw random bases; use --bases fixed, or --formats savedmodel,keras"
         )

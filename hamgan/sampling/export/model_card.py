@@ -166,7 +166,8 @@ def _architecture(config: ExperimentConfig, generator: Generator, bases: str | N
         ("parameters of the generator", f"{generator.count_params():,}"),
     ]
     for module in config.model.generator.context:
-        settings = {name: value for name, value in dataclasses.asdict(module).items() if name != "module"}
+        fields = dataclasses.asdict(module).items()
+        settings = {name: value for name, value in fields if name != "module" and value is not None}
         rows.append((f"context: {module.module}", ", ".join(f"{name} {value}" for name, value in settings.items())))
     if not config.model.generator.context:
         rows.append(("context", "none"))

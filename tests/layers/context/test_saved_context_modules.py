@@ -11,6 +11,7 @@ from hamgan.layers import (
     ExternalAttention,
     GlobalContext,
     PyramidPooling,
+    SegmentationContext,
     SqueezeExcitation,
 )
 
@@ -25,6 +26,7 @@ def layers():
         ExternalAttention(num_memories=3),
         GlobalContext(reduction=2, fusion="both"),
         PyramidPooling(scales=(1, 2)),
+        SegmentationContext(4, 2, version="v2plus", batch_norm="plain"),
         SqueezeExcitation(reduction=2, spectral_norm=False),
     ]
 
