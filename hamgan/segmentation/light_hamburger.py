@@ -9,6 +9,7 @@ from hamgan import random_streams
 from hamgan.layers.activation import relu
 from hamgan.layers.hams import NMF
 from hamgan.layers.input_shapes import image_channels
+from hamgan.layers.sections import decompose_sections
 from hamgan.segmentation.chain import build_chain
 from hamgan.segmentation.convolution import Convolution
 from hamgan.segmentation.normalization import NUM_GROUPS, group_norm
@@ -122,10 +123,7 @@ class LightHamburger(keras.Layer):
         """
         inputs = tf.cast(inputs, self.compute_dtype)
         latent = relu(self.lower_bread(inputs))
-        shape, channels = tf.shape(latent), latent.shape[-1]
-        positions = tf.reshape(latent, (shape[0], shape[1] * shape[2], channels))
-        context = tf.reshape(self.ham(positions, initial_bases=initial_bases, training=training), shape)
-        context.set_shape(inputs.shape)
+        context = decompose_sections(self.ham, latent, 1, initial_bases=initial_bases, training=training)
         return relu(inputs + self.normalization(self.upper_bread(context)))
 
     def compute_output_shape(self, input_shape: Shape, *_: Shape) -> Shape:

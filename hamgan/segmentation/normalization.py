@@ -16,9 +16,7 @@ NUM_GROUPS = 32
 
 def batch_norm(name: str, momentum: float, dtype: Any) -> BatchNormalization:
     """Creates batch normalisation with PyTorch's epsilon and unbiased moving variance."""
-    return BatchNormalization(
-        momentum=momentum, epsilon=NORM_EPSILON, unbiased_variance=True, name=name, dtype=dtype
-    )
+    return BatchNormalization(momentum=momentum, epsilon=NORM_EPSILON, unbiased_variance=True, name=name, dtype=dtype)
 
 
 def group_norm(name: str, groups: int, dtype: Any) -> keras.layers.GroupNormalization:

@@ -44,8 +44,8 @@ def load_official_weights(model: keras.Model, arrays: Mapping[str, np.ndarray]) 
     if missing or unexpected:
         raise UserError(
             f"expected the {len(form.tensors)} weights of {model.name} by their names in {form.source}, found "
-            f"{len(missing)} missing{_examples(missing)} and {len(unexpected)} others{_examples(unexpected)}; check the "
-            "architecture and the file"
+            f"{len(missing)} missing{_examples(missing)} and {len(unexpected)} others{_examples(unexpected)}; "
+            "check the architecture and the file"
         )
     for name, tensor in form.tensors.items():
         array = np.asarray(arrays[name])

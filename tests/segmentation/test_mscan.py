@@ -35,7 +35,10 @@ def test_stages_match_the_published_code():
 def test_strides(size):
     backbone = small()
     shapes = backbone.compute_output_shape((2, *size, 3))
-    assert shapes == [(2, *(math.ceil(each / stride) for each in size), width) for stride, width in zip((4, 8, 16, 32), WIDTHS, strict=True)]
+    assert shapes == [
+        (2, *(math.ceil(each / stride) for each in size), width)
+        for stride, width in zip((4, 8, 16, 32), WIDTHS, strict=True)
+    ]
     assert [tuple(stage.shape) for stage in backbone(images(*size))] == shapes
 
 
@@ -122,7 +125,7 @@ def test_saved_models_and_checkpoints_keep_everything(tmp_path):
 
 
 def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="variant must be one of .*, received 'huge'"):
+    with pytest.raises(ValueError, match=r"variant must be one of .*, received 'huge'"):
         MSCAN("huge")
     with pytest.raises(ValueError, match="widths must be four positive numbers"):
         MSCAN(widths=(4, 8, 12))

@@ -171,7 +171,7 @@ def test_every_weight_has_a_gradient():
 
 
 def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="variant must be one of .*, received 'resnet18'"):
+    with pytest.raises(ValueError, match=r"variant must be one of .*, received 'resnet18'"):
         ResNet("resnet18")
     with pytest.raises(ValueError, match=r"output_stride must be one of \(8, 16\), received 32"):
         ResNet(output_stride=32)

@@ -54,7 +54,9 @@ def test_depthwise_convolutions_filter_each_channel(kernel):
     layer.bias.assign([1.0, 2.0, 3.0])
     outputs = layer(x)
     for channel in range(3):
-        one = float64_convolution.convolution(x[..., channel : channel + 1], layer.kernel.numpy()[..., channel, None, :])
+        one = float64_convolution.convolution(
+            x[..., channel : channel + 1], layer.kernel.numpy()[..., channel, None, :]
+        )
         np.testing.assert_allclose(outputs[..., channel], one[..., 0] + channel + 1, rtol=1e-12, atol=1e-12)
 
 
