@@ -95,7 +95,7 @@ class SpatialDropout(_Dropout):
     Raises:
         ValueError: if ``rate`` is out of range.
 
-    Reference: Tompson et al., Efficient Object Localization Using Convolutional Networks (CVPR 2015), section 3.2.
+    Reference: Tompson et al., Efficient Object Localization Using Convolutional Networks (CVPR 2015).
 
     Example:
         >>> import tensorflow as tf

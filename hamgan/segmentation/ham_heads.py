@@ -164,7 +164,7 @@ class LightHamHead(_NMFHead):
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: Guo et al., SegNeXt (NeurIPS 2022), section 3.2. Its NMF starts from random bases in evaluation, too:
+    Reference: Guo et al., SegNeXt (NeurIPS 2022). Its NMF starts from random bases in evaluation, too:
     ``evaluation_bases="random"``.
 
     Example:

@@ -53,7 +53,7 @@ class HamNet(SegmentationNetwork):
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 4.2 and appendix.
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021).
 
     Example:
         >>> import tensorflow as tf

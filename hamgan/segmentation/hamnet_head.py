@@ -74,7 +74,7 @@ class HamNetHead(SegmentationHead):
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), appendix.
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021).
 
     Example:
         >>> import tensorflow as tf

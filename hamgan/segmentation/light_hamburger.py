@@ -39,8 +39,8 @@ class LightHamburger(keras.Layer):
     Raises:
         ValueError: if an argument is out of range.
 
-    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021), section 2; Guo et al., SegNeXt
-    (NeurIPS 2022), section 3.2.
+    Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021); Guo et al., SegNeXt
+    (NeurIPS 2022).
 
     Example:
         >>> import tensorflow as tf

@@ -57,7 +57,7 @@ class StripAttention(keras.Layer):
     and then k x 1 convolution of a. The projections and mix are 1x1 convolutions. All have biases. Inputs and outputs
     have shape ``(batch, height, width, channels)``.
 
-    Reference: Guo et al., SegNeXt (NeurIPS 2022), section 3.1.
+    Reference: Guo et al., SegNeXt (NeurIPS 2022).
     """
 
     def build(self, input_shape: Shape) -> None:
@@ -101,7 +101,7 @@ class ConvolutionalMLP(keras.Layer):
     Args:
         ratio: factor of the number of channels inside.
 
-    Reference: Guo et al., SegNeXt (NeurIPS 2022), section 3.1.
+    Reference: Guo et al., SegNeXt (NeurIPS 2022).
     """
 
     def __init__(self, ratio: int, **kwargs: Any) -> None:
@@ -142,7 +142,7 @@ class MSCANBlock(keras.Layer):
         drop_rate: probability of dropping a branch in training, for each image.
         batch_norm_momentum: decay of the moving averages, in [0, 1).
 
-    Reference: Guo et al., SegNeXt (NeurIPS 2022), section 3.1.
+    Reference: Guo et al., SegNeXt (NeurIPS 2022).
     """
 
     def __init__(

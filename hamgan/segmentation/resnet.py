@@ -41,7 +41,7 @@ class Bottleneck(keras.Layer):
         has_projection: whether the shortcut is a 1x1 convolution with batch normalisation, instead of the identity.
         batch_norm_momentum: decay of the moving averages, in [0, 1).
 
-    Reference: He et al., Deep Residual Learning for Image Recognition (CVPR 2016), section 4.1, which has the stride in
+    Reference: He et al., Deep Residual Learning for Image Recognition (CVPR 2016), which has the stride in
     the first convolution.
     """
 
@@ -152,8 +152,8 @@ class ResNet(keras.Model):
         ValueError: if an argument is out of range.
 
     Reference: He et al., Deep Residual Learning for Image Recognition (CVPR 2016); Chen et al., Rethinking Atrous
-    Convolution for Semantic Image Segmentation (2017), section 3.2; Geng et al., Is Attention Better Than Matrix
-    Decomposition? (ICLR 2021), appendix. The moving variance is the unbiased one.
+    Convolution for Semantic Image Segmentation (2017); Geng et al., Is Attention Better Than Matrix
+    Decomposition? (ICLR 2021). The moving variance is the unbiased one.
 
     Example:
         >>> import tensorflow as tf

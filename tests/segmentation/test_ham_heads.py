@@ -110,6 +110,7 @@ def test_dropout_precedes_the_classifier():
     assert relative_error(head(features(golden), initial_bases=golden["bases0"]), golden["logits_eval"]) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_heads_work_in_functional_models_that_can_be_saved(name, tmp_path):
     golden = load(name)
