@@ -39,6 +39,16 @@ def features(golden):
     return stages[1:] if len(stages) == 4 else stages
 
 
+@pytest.fixture(scope="module")
+def golden():
+    return load("lighthead")
+
+
+@pytest.fixture(scope="module")
+def light_head(golden):
+    return golden_head(golden, "lighthead")[0]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_heads_match_the_published_code(name):
     golden = load(name)
@@ -58,16 +68,15 @@ def test_heads_match_the_published_code(name):
         assert relative_error(gradient, reference) < 1e-4
 
 
-def test_the_steps_differ_between_training_and_evaluation():
-    golden = load("lighthead")
+def test_the_steps_differ_between_training_and_evaluation(golden):
     head, _ = golden_head(golden, "lighthead", evaluation_steps=None)
     evaluated = head(features(golden), initial_bases=golden["bases0"])
     np.testing.assert_array_equal(evaluated, head(features(golden), training=True, initial_bases=golden["bases0"]))
     assert relative_error(evaluated, golden["logits_eval"]) > 1e-4
 
 
-def test_the_published_gradient_is_not_the_one_step_gradient():
-    golden = load("lighthead")
+@pytest.mark.slow
+def test_the_published_gradient_is_not_the_one_step_gradient(golden):
     head, tensors = golden_head(golden, "lighthead", gradient="one_step")
     kernel = tensors["hamburger.ham_in.conv.weight"]
     with tf.GradientTape() as tape:
@@ -76,30 +85,30 @@ def test_the_published_gradient_is_not_the_one_step_gradient():
     assert relative_error(gradient, golden["g:hamburger.ham_in.conv.weight"]) > 0.1
 
 
-def test_evaluation_is_deterministic_and_training_is_not():
-    golden = load("lighthead")
-    head, _ = golden_head(golden, "lighthead")
-    np.testing.assert_array_equal(head(features(golden)), head(features(golden)))
-    assert (head(features(golden), training=True).numpy() != head(features(golden), training=True).numpy()).any()
-    random, _ = golden_head(golden, "lighthead", evaluation_bases="random")
-    assert (random(features(golden)).numpy() != random(features(golden)).numpy()).any()
+def test_evaluation_is_deterministic_and_training_is_not(golden, light_head):
+    inputs = features(golden)
+    np.testing.assert_array_equal(light_head(inputs), light_head(inputs))
+    assert (light_head(inputs, training=True).numpy() != light_head(inputs, training=True).numpy()).any()
 
 
-def test_drawn_bases_depend_on_the_image_only():
-    golden = load("lighthead")
-    head, _ = golden_head(golden, "lighthead")
+@pytest.mark.slow
+def test_random_bases_in_evaluation_are_drawn_at_each_call(golden):
+    head, _ = golden_head(golden, "lighthead", evaluation_bases="random")
+    assert (head(features(golden)).numpy() != head(features(golden)).numpy()).any()
+
+
+def test_drawn_bases_depend_on_the_image_only(golden, light_head):
     key = random_streams.fold(3)
-    bases = head.draw_initial_bases(key, first=0, count=4).numpy()
+    bases = light_head.draw_initial_bases(key, first=0, count=4).numpy()
     assert bases.shape == (4, 8, 3)
     assert (bases >= 0).all()
-    np.testing.assert_array_equal(head.draw_initial_bases(key, first=2, count=2), bases[2:])
+    np.testing.assert_array_equal(light_head.draw_initial_bases(key, first=2, count=2), bases[2:])
     # The scale of the bases has no effect, because they are normalised.
-    logits = [head(features(golden), initial_bases=factor * bases[:2]) for factor in (1.0, 3.0)]
+    logits = [light_head(features(golden), initial_bases=factor * bases[:2]) for factor in (1.0, 3.0)]
     assert relative_error(*logits) < 1e-5
 
 
-def test_dropout_precedes_the_classifier():
-    golden = load("lighthead")
+def test_dropout_precedes_the_classifier(golden):
     head, _ = golden_head(golden, "lighthead", dropout_rate=0.5)
     arguments = {"training": True, "initial_bases": golden["bases0"]}
     first, again, other = (
@@ -132,8 +141,8 @@ def test_xla_computes_the_same(name):
     assert relative_error(compiled(*features(golden)), golden["logits_eval"]) < 1e-5
 
 
-def test_mixed_precision_is_close():
-    golden = load("lighthead")
+@pytest.mark.slow
+def test_mixed_precision_is_close(golden):
     head, _ = golden_head(golden, "lighthead", dtype="mixed_bfloat16")
     logits = head(features(golden), initial_bases=golden["bases0"])
     assert logits.dtype == "bfloat16"

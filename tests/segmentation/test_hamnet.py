@@ -5,7 +5,7 @@ import tensorflow as tf
 from published_arrays import load, probe, relative_error, weight_by_recipe
 
 from hamgan import random_streams
-from hamgan.layers import NonLocal, bilinear_resize
+from hamgan.layers import NonLocal, SegmentationHamburger, bilinear_resize
 from hamgan.segmentation import HamNet, HamNetHead, ResNet, SegmentationNetwork
 from hamgan.segmentation.dropout import Noise
 from hamgan.segmentation.names import name_forms
@@ -93,14 +93,16 @@ def test_hamnet50_matches_the_published_code(dtype):
 def test_outputs_align_the_corners_of_the_coarse_logits(network):
     x = images(33, 25)
     coarse, outputs = network.coarse_logits(x), network(x)
+    np.testing.assert_array_equal(outputs, network(x))
     assert coarse.shape == (2, 5, 4, 5)
     assert outputs.shape == (2, 33, 25, 5)
     np.testing.assert_allclose(outputs[:, ::8, ::8], coarse, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_any_size_of_images(network):
     assert network(images(30, 19)).shape == (2, 30, 19, 5)
-    np.testing.assert_array_equal(network(images(30, 19)), network(images(30, 19)))
+    assert network(images(1, 8)).shape == (2, 1, 8, 5)
 
 
 @pytest.mark.slow
@@ -143,13 +145,15 @@ def test_drawn_bases_depend_on_the_image_only(network):
 
 
 def test_bases_of_the_channel_form_have_a_row_for_each_position():
-    head = small(version="v2plus", form="dual").head
+    hamburger = SegmentationHamburger(8, 3, version="v2plus", form="dual")
+    head = HamNetHead(5, context=hamburger, channels=8, align_channels=4)
     with pytest.raises(ValueError, match="depend on the size of the features; pass size"):
         head.draw_initial_bases(random_streams.fold(1), first=0, count=2)
     spatial, channel = head.draw_initial_bases(random_streams.fold(1), first=0, count=2, size=(5, 4))
     assert (spatial.shape, channel.shape) == ((2, 8, 3), (2, 20, 3))
 
 
+@pytest.mark.slow
 def test_noise_determines_dropout(network):
     bases = network.draw_initial_bases(random_streams.fold(1), first=0, count=2)
     first, again, other = (

@@ -69,9 +69,14 @@ def expected_stages(weights, x, stages):
     return features
 
 
-@pytest.mark.parametrize("output_stride", [8, 16])
-def test_stages_equal_the_definition(output_stride):
-    backbone, weights = with_recipe(small(output_stride))
+@pytest.fixture(scope="module")
+def small_and_weights():
+    return with_recipe(small())
+
+
+@pytest.mark.parametrize("output_stride", [8, pytest.param(16, marks=pytest.mark.slow)])
+def test_stages_equal_the_definition(output_stride, small_and_weights):
+    backbone, weights = small_and_weights if output_stride == 8 else with_recipe(small(output_stride))
     found = backbone(images())
     expected = expected_stages(weights, images().astype(np.float64), STAGES[output_stride])
     for own, reference in zip(found, expected, strict=True):
@@ -103,6 +108,7 @@ def test_strides(output_stride, size, expected):
     assert shapes == [(None, *each, 8 * 2**stage) for stage, each in enumerate(expected)]
 
 
+@pytest.mark.slow
 def test_stem_channels_and_multi_grid_can_be_set():
     """As in the ResNetV1c of HamNet on ADE20K."""
     backbone = ResNet(depths=(1, 1, 1, 3), base_channels=2, stem_channels=(2, 2, 4), multi_grid=(1, 1, 1))
@@ -110,9 +116,9 @@ def test_stem_channels_and_multi_grid_can_be_set():
     assert [block.dilation for block in backbone.stages[3]] == [2, 4, 4]
 
 
-def test_training_moves_the_statistics_as_published():
+def test_training_moves_the_statistics_as_published(small_and_weights):
     """By 3e-4, with the unbiased variance of the batch."""
-    backbone, _ = with_recipe(shallow())
+    backbone, weights = small_and_weights
     conv, norm = backbone.stem[0]
     before_mean, before_variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
     backbone(images(), training=True)
@@ -120,6 +126,7 @@ def test_training_moves_the_statistics_as_published():
     np.testing.assert_allclose(norm.moving_mean - before_mean, 3e-4 * (x.mean(0) - before_mean), rtol=1e-9)
     expected = 3e-4 * (x.var(0, ddof=1) - before_variance)
     np.testing.assert_allclose(norm.moving_variance - before_variance, expected, rtol=1e-9)
+    load_official_weights(backbone, weights)
 
 
 @pytest.mark.slow
