@@ -22,6 +22,7 @@ FLOW = (
     "evaluation",
     "explorer",
     "published",
+    "segmentation",
     "tpu_check",
     "cli",
 )

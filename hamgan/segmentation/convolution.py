@@ -139,9 +139,9 @@ class Convolution(_ImageConvolution):
         # Exported functions are not differentiated, and keep the operation that other runtimes know.
         if self.dilation > 1 and target() == "cpu" and is_differentiable():
             return self._with_bias(_convolution_by_phases(inputs, kernel, self.dilation))
-        padding = [[0, 0], *([size // 2 * self.dilation] * 2 for size in self.kernel_size), [0, 0]]
-        if self.stride == 1:
-            padding = "SAME"  # The same, for odd kernels.
+        padding: Any = "SAME"  # Symmetric for odd kernels, unless there is a stride.
+        if self.stride > 1:
+            padding = [[0, 0], *([size // 2] * 2 for size in self.kernel_size), [0, 0]]
         return self._with_bias(tf.nn.conv2d(inputs, kernel, self.stride, padding, dilations=self.dilation))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
