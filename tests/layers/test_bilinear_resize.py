@@ -51,7 +51,7 @@ def test_aligned_corners_keep_every_pixel_of_an_integral_scale():
     np.testing.assert_array_equal(resized[:, ::8, ::8], x)
 
 
-@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("align_corners", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_sizes_may_be_unknown_during_tracing(align_corners):
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float64), tf.TensorSpec((2,), tf.int32)])
     def resize(x, size):

@@ -49,6 +49,7 @@ def test_noise_determines_what_is_dropped(layer):
     np.testing.assert_array_equal(dropped("drop")[3:], dropped("drop", first=3)[:5])
 
 
+@pytest.mark.slow
 def test_without_noise_calls_and_replicas_differ(two_replicas):
     layer = SpatialDropout
     first, second = layer(0.5, seed=4, name="drop"), layer(0.5, seed=4, name="drop")

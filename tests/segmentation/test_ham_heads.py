@@ -68,6 +68,7 @@ def test_heads_match_the_published_code(name):
         assert relative_error(gradient, reference) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_steps_differ_between_training_and_evaluation(golden):
     head, _ = golden_head(golden, "lighthead", evaluation_steps=None)
     evaluated = head(features(golden), initial_bases=golden["bases0"])
@@ -108,6 +109,7 @@ def test_drawn_bases_depend_on_the_image_only(golden, light_head):
     assert relative_error(*logits) < 1e-5
 
 
+@pytest.mark.slow
 def test_dropout_precedes_the_classifier(golden):
     head, _ = golden_head(golden, "lighthead", dropout_rate=0.5)
     arguments = {"training": True, "initial_bases": golden["bases0"]}

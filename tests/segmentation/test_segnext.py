@@ -46,6 +46,7 @@ def test_the_backbone_matches_the_published_code(network, golden):
         assert relative_error(stage, golden[f"stage{index}_eval"]) < 1e-5
 
 
+@pytest.mark.slow
 def test_outputs_have_the_size_of_the_images(network, golden):
     logits = network.coarse_logits(golden["image"], initial_bases=golden["bases0"])
     outputs = network(golden["image"], initial_bases=golden["bases0"])
