@@ -25,6 +25,7 @@ from hamgan.cli.options import (
 from hamgan.config import ExperimentConfig, to_json
 from hamgan.config.protocols import PROTOCOLS, describe
 from hamgan.errors import UserError
+from hamgan.pretrained import find_run
 from hamgan.program import import_tensorflow_quietly
 from hamgan.training.preemption import PreemptionWatch
 
@@ -77,6 +78,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     truncations = _truncations(arguments.truncation)
+    if find_run(arguments.run) != arguments.run:
+        raise UserError(
+            f"--run expects the folder of a run, which keeps the scores, found '{arguments.run}', a generator of the "
+            f"package; hamgan score --fakes {arguments.run} --reference tfds:{arguments.run}:validation scores it"
+        )
     if arguments.timeout is not None and not arguments.watch:
         raise UserError("--timeout requires --watch")
     if arguments.watch and (arguments.truncation or arguments.checkpoint != "latest"):

@@ -21,7 +21,7 @@ class NetworkInitialization:
     taken: tuple[str, ...]
     """Names of the weights that were copied. Class weights may be copied in another order of classes."""
     adapted: tuple[str, ...]
-    """Names of the class weights in which at least one class has the mean of the source's classes."""
+    """Names of the class weights in which at least one class has the weights of another class."""
     fresh: tuple[str, ...]
     """Names of the weights that kept their random values."""
     parameters: int
@@ -47,7 +47,7 @@ class NetworkInitialization:
         )
 
 
-COLUMNS = ("network", "from", "weights taken", "with averaged classes", "parameters taken", "not taken")
+COLUMNS = ("network", "from", "weights taken", "with other classes", "parameters taken", "not taken")
 """Columns of :meth:`NetworkInitialization.cells`."""
 
 
@@ -63,8 +63,8 @@ class Initialization:
     """SHA-256 of the checkpoint, see :func:`hamgan.runs.checkpoints.checkpoint_sha256`."""
     taken_classes: tuple[str, ...]
     """Names of the run's classes whose weights were copied."""
-    averaged_classes: tuple[str, ...]
-    """Names of the run's classes that started from the mean of the source's classes."""
+    substituted_classes: tuple[tuple[str, str], ...]
+    """Names of the run's classes that the source does not have, each with that of the class whose weights it has."""
     networks: tuple[NetworkInitialization, ...]
 
     def to_values(self) -> dict[str, Any]:
@@ -84,8 +84,9 @@ class Initialization:
         """
         try:
             networks = tuple(NetworkInitialization(**_with_tuples(network)) for network in values["networks"])
-            return cls(**{**_with_tuples(values), "networks": networks})
-        except (AttributeError, KeyError, TypeError) as error:
+            substituted = tuple((name, other) for name, other in values["substituted_classes"])
+            return cls(**{**_with_tuples(values), "networks": networks, "substituted_classes": substituted})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged (expected a record of initial weights); delete it") from error
 
     def lines(self) -> list[str]:
@@ -93,18 +94,19 @@ class Initialization:
         lines = [f"Initial weights from {self.checkpoint} (step {self.step:,}):"]
         for network in self.networks:
             name, source, weights, adapted, parameters, fresh = network.cells()
-            averaged = f" ({adapted} with averaged classes)" if network.adapted else ""
-            lines.append(f"  {name} from {source}: {weights} weights{averaged}, {parameters} parameters")
+            others = f" ({adapted} with other classes)" if network.adapted else ""
+            lines.append(f"  {name} from {source}: {weights} weights{others}, {parameters} parameters")
             if network.fresh:
                 lines[-1] += f"; not taken: {fresh}"
         return [*lines, f"  {self.describe_classes()}"]
 
     def describe_classes(self) -> str:
         """Returns a sentence about the weights of the classes."""
-        total = len(self.taken_classes) + len(self.averaged_classes)
+        total = len(self.taken_classes) + len(self.substituted_classes)
         text = f"{len(self.taken_classes):,} of {total:,} classes have the weights of the source's class"
-        if self.averaged_classes:
-            text += f"; these start from the mean of the source's classes: {shortened(self.averaged_classes)}"
+        if self.substituted_classes:
+            pairs = [f"{name} (from {other})" for name, other in self.substituted_classes]
+            text += f"; these start from other classes of the source: {shortened(pairs)}"
         return text
 
 

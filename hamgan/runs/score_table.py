@@ -89,7 +89,10 @@ def shown(result: dict[str, Any], name: str, form: str) -> str:
     if value is None:
         return "-"
     error = result["spread"].get(name, result["standard_errors"].get(name))
-    return form.format(value) + (f" ± {form.format(error)}" if error is not None else "")
+    text = form.format(value)
+    if text.startswith("-") and float(text.rstrip("%")) == 0:
+        text = text[1:]  # Rounding errors can make the FID of equal images slightly negative.
+    return text + (f" ± {form.format(error)}" if error is not None else "")
 
 
 def one_line(result: dict[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """Correspondence between the classes of two runs."""
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 
 from hamgan.config.class_lists import class_list_name
 
@@ -18,6 +20,10 @@ class Classes:
     dataset: str
     count: int
     names: tuple[str, ...] | None
+
+    def name(self, label: int) -> str:
+        """Returns the name of a class, or its label if the run did not record names."""
+        return str(label) if self.names is None else self.names[label]
 
     @property
     def are_numbered(self) -> bool:
@@ -46,3 +52,26 @@ def matching_labels(source: Classes, new: Classes) -> list[int | None]:
         return [None] * new.count
     labels = {name: label for label, name in enumerate(source.names)}
     return [labels.get(name) for name in new.names]
+
+
+def starting_labels(matches: Sequence[int | None], source_count: int) -> list[int]:
+    """Returns the source's label that each new class starts from.
+
+    A class that the source does not have starts from another class. Those that correspond to no new class come first,
+    in order; if they do not suffice, they are used again. Different classes keep the networks conditional from the
+    start: with one mean for all, the discriminator hardly distinguishes classes at first, because spectral
+    normalisation divides its embedding by the norm of that mean.
+
+    Args:
+        matches: result of :func:`matching_labels`.
+        source_count: number of classes of the source.
+
+    Example:
+        >>> from hamgan.training.class_mapping import starting_labels
+        >>> starting_labels([1, None, 0, None], source_count=3)
+        [1, 2, 0, 2]
+    """
+    matched = set(matches)
+    unmatched = [label for label in range(source_count) if label not in matched]
+    substitutes = itertools.cycle(unmatched or range(source_count))
+    return [next(substitutes) if label is None else label for label in matches]

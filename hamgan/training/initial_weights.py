@@ -28,7 +28,7 @@ from hamgan.runs.checkpoints import (
 )
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.initialization import Initialization, NetworkInitialization
-from hamgan.training.class_mapping import Classes, matching_labels
+from hamgan.training.class_mapping import Classes, matching_labels, starting_labels
 from hamgan.training.state import TrainState
 
 
@@ -89,8 +89,9 @@ def initialize(
 
     A network takes each module, such as a block or a context module, that the checkpoint has with the same name and
     weights of the same shapes. Other modules keep their weights. Weights with a row for each class are taken by class;
-    classes that the source does not have start from the mean of its classes. The moving average starts from the
-    source's, or from its generator. The optimizers and the step stay unchanged.
+    classes that the source does not have start from other classes, see
+    :func:`hamgan.training.class_mapping.starting_labels`. The moving average starts from the source's, or from its
+    generator. The optimizers and the step stay unchanged.
 
     Args:
         state: new training state.
@@ -105,30 +106,35 @@ def initialize(
         UserError: if the checkpoint is missing or damaged, or nothing of a network can be taken.
     """
     classes = Classes(config.data.dataset, config.model.num_classes, tuple(class_names))
-    labels = matching_labels(source.classes, classes)
+    matches = matching_labels(source.classes, classes)
+    labels = starting_labels(matches, source.classes.count)
     try:
-        networks = _initialize_all(state, source, labels)
+        networks = _initialize_all(state, source, labels, [label is not None for label in matches])
     except DamagedCheckpointError as error:
         raise UserError(f"train.init_from: {error}; choose another checkpoint") from error
     return Initialization(
         checkpoint=source.path,
         step=source.step,
         checkpoint_sha256=checkpoint_sha256(source.path),
-        taken_classes=tuple(name for name, label in zip(class_names, labels, strict=True) if label is not None),
-        averaged_classes=tuple(name for name, label in zip(class_names, labels, strict=True) if label is None),
+        taken_classes=tuple(name for name, match in zip(class_names, matches, strict=True) if match is not None),
+        substituted_classes=tuple(
+            (name, source.classes.name(label))
+            for name, match, label in zip(class_names, matches, labels, strict=True)
+            if match is None
+        ),
         networks=networks,
     )
 
 
 def _initialize_all(
-    state: TrainState, source: Source, labels: Sequence[int | None]
+    state: TrainState, source: Source, labels: Sequence[int], is_match: Sequence[bool]
 ) -> tuple[NetworkInitialization, ...]:
     shapes = variable_shapes(source.path)
     has_average = any(name.startswith(f"{EMA_NAME}/") for name in shapes)
     networks: list[tuple[Network, str]] = [(state.generator, "generator"), (state.discriminator, "discriminator")]
     if state.ema_generator is not None:
         networks.append((state.ema_generator, EMA_NAME if has_average else "generator"))
-    return tuple(_initialize(network, part, source, shapes, labels) for network, part in networks)
+    return tuple(_initialize(network, part, source, shapes, labels, is_match) for network, part in networks)
 
 
 def _initialize(
@@ -136,9 +142,13 @@ def _initialize(
     part: str,
     source: Source,
     shapes: Mapping[str, tuple[int, ...]],
-    labels: Sequence[int | None],
+    labels: Sequence[int],
+    is_match: Sequence[bool],
 ) -> NetworkInitialization:
-    """Assigns the weights of one network, which the checkpoint calls ``part``."""
+    """Assigns the weights of one network, which the checkpoint calls ``part``.
+
+    Class i starts from the source's class ``labels[i]``, which is the same one if ``is_match[i]``.
+    """
     variables = network_variables(network)
     # Name in the checkpoint of each variable.
     names = {name: part + name.removeprefix(network.name) for name in variables}
@@ -165,12 +175,12 @@ def _initialize(
     for name in fitting:
         variable, value = variables[name], values[names[name]]
         if name in tables:
-            taken_parameters += value[0].size * sum(label is not None for label in labels)
-            value = _rows_of_classes(value, labels)
+            taken_parameters += value[0].size * sum(is_match)
+            value = value[list(labels)]
         else:
             taken_parameters += value.size
         variable.assign(value.astype(variable.dtype.as_numpy_dtype))
-    adapted = tables if None in labels else set()
+    adapted = set() if all(is_match) else tables
     return NetworkInitialization(
         network=network.name,
         source=part,
@@ -193,9 +203,3 @@ def _class_tables(network: Network) -> set[str]:
     embeddings = [layer for layer in spectrally_normalized_layers(network) if isinstance(layer, SNEmbedding)]
     tables = [table for norm in norms for table in (norm.gamma, norm.beta)] + [layer.kernel for layer in embeddings]
     return {table.path for table in tables}
-
-
-def _rows_of_classes(table: np.ndarray, labels: Sequence[int | None]) -> np.ndarray:
-    """Rows of a class table at the given labels, with the mean of all rows in place of None."""
-    mean = np.mean(table, axis=0, dtype=np.float64).astype(table.dtype)
-    return np.stack([mean if label is None else table[label] for label in labels])

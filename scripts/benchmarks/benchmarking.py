@@ -299,6 +299,12 @@ def write_text(path: str, text: str) -> None:
     write_atomically(path, text.encode())
 
 
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def publish(
     results: Mapping[str, Any],
     path: str,

@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
 def prepare_digits(folder: str) -> None:
     """Prepares the digits and a classifier that was trained on all of them, in ``folder/data``."""
-    _run_hamgan(["prepare", "digits", "--data_dir", os.path.join(folder, "data")])
+    run_hamgan(["prepare", "digits", "--data_dir", os.path.join(folder, "data")])
 
 
 def prepare_subset(folder: str, name: str, *, labels: Sequence[int], per_class: int | None) -> None:
@@ -76,7 +76,7 @@ def prepare_subset(folder: str, name: str, *, labels: Sequence[int], per_class: 
                 pixels = tf.cast(tf.round((image + 1.0) * 127.5), tf.uint8)
                 tf.io.write_file(path, tf.io.encode_png(pixels))
                 counts[label] += 1
-    _run_hamgan(["prepare", "folder", "--source", source, "--name", name, "--resolution", "32", "--data_dir", data_dir])
+    run_hamgan(["prepare", "folder", "--source", source, "--name", name, "--resolution", "32", "--data_dir", data_dir])
 
 
 def scored(folder: str, runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
@@ -112,7 +112,7 @@ def _scored(folder: str, run: Run) -> list[dict[str, Any]]:
         # Precision and recall are not compared.
         "evaluation.neighbors_samples=0",
     ]
-    _run_hamgan(
+    run_hamgan(
         [
             *("train", "--run", path, "--preset", DIGITS, "--dataset", f"{run.dataset}/32", "--data_dir", data_dir),
             *run.options,
@@ -120,7 +120,7 @@ def _scored(folder: str, run: Run) -> list[dict[str, Any]]:
         ]
     )
     classifier = os.path.join(data_dir, CLASSIFIER)
-    _run_hamgan(["evaluate", "--run", path, "--checkpoint", "all", "--classifier", classifier])
+    run_hamgan(["evaluate", "--run", path, "--checkpoint", "all", "--classifier", classifier])
     return [
         {"step": result["step"], "fid": result["scores"]["fid"], "real_fid": result["real"]["fid"]}
         for result in RunDirectory(path).own_evaluations()
@@ -186,7 +186,7 @@ def draw_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], flo
     plt.close(figure)
 
 
-def _run_hamgan(arguments: Sequence[str]) -> None:
+def run_hamgan(arguments: Sequence[str]) -> None:
     """Runs a command of HamGAN with one thread per operation, as ``hamgan quickstart`` does."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
     command = [sys.executable, "-m", "hamgan.cli.main", *arguments]

@@ -8,7 +8,7 @@ figures; "python scripts/benchmarks/NAME.py --redraw" also draws the figure of a
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import benchmarking
@@ -16,11 +16,14 @@ import context
 import context_page
 import data
 import eval as scoring
+import fine_tuning
 import image_folder
 import layers
 import small_data
 import step_cost
 import train
+from benchmarking import table
+from context_modules import VARIANTS
 
 from hamgan.config.presets import get_preset
 
@@ -39,26 +42,13 @@ PAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "eval": scoring.page,
     "image_folder": image_folder.page,
     "small_data": small_data.page,
+    "fine_tuning": fine_tuning.page,
 }
 FORMS = {
     "plain": "as in the paper: resampling and convolution",
     "strided": "strided 4x4 and 2x2 kernels instead of resampling",
     "auto": "fastest form per layer, on a CPU",
 }
-MODULES = {
-    "nmf": "Hamburger, NMF",
-    "cd": "Hamburger, CD",
-    "vq": "Hamburger, VQ",
-    "self_attention": "self-attention of SAGAN",
-    "attention": "self-attention without pooling",
-    "wide_attention": "self-attention of full width, no pooling",
-}
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def steps(results: Mapping[str, Any], columns: Mapping[str, str]) -> str:
@@ -110,19 +100,18 @@ def convolutions(results: Mapping[str, Any]) -> str:
 def modules(results: Mapping[str, Any]) -> tuple[int, str]:
     """Returns the reference size, and time and memory of training each context module at that size as a table."""
     size = context_page.reference_size(results["measurements"])
-    rows = {row["variant"]: row for row in results["measurements"] if (row["size"], row["mode"]) == (size, "training")}
-    measured = {name: row for name, row in rows.items() if "skipped" not in row and row["extra_bytes"]}
+    rows = [row for row in results["measurements"] if (row["size"], row["mode"]) == (size, "training")]
     exponents = results["exponents"]["training"]
+    fields = ("seconds", "extra_bytes")
     return size, table(
-        ["module", "time", "extra memory", "time grows as", "memory grows as"],
+        ["module", "time", "memory", "time grows as", "memory grows as"],
         [
             [
-                MODULES[name],
-                f"{row['seconds']['median']:.2f} s",
-                f"{row['extra_bytes']['median'] / 1e6:,.0f} MB",
-                *(f"N^{exponents[name][quantity]:.2f}" for quantity in ("seconds", "extra_bytes")),
+                VARIANTS[row["variant"]].title,
+                *(context_page.median(row, field) for field in fields),
+                *(context_page.growth(exponents[row["variant"]][field]) for field in fields),
             ]
-            for name, row in measured.items()
+            for row in rows
         ],
     )
 
@@ -214,7 +203,7 @@ fastest forms. [Details](benchmarks/layers.md).
 
 {convolutions(results["layers"])}
 
-## Hamburger and attention
+## Context modules
 
 Training on an input of 1 x {size} x {size} x {results["context"]["config"]["channels"]}; N is the number of positions.
 [Details](benchmarks/context.md).

@@ -201,6 +201,7 @@ def test_the_preset_may_be_repeated_without_the_data_folder(run_path):
         (["tpu-check", "--preset", "digits", "--topology", "v5e"], "expected CHIP:SHAPE"),
         (["tpu-check", "--preset", "digits", "--topology", "v5x:2x2"], "unknown chip 'v5x'"),
         (["evaluate", "--run", "{tmp}/x"], "no run in"),
+        (["evaluate", "--run", "digits"], "hamgan score --fakes digits --reference"),
         (["evaluate", "--run", "{run}", "--checkpoint", "7"], "found '7'; run has 0, 2, 4, 6"),
         (["evaluate", "--run", "{run}", "--classifier", "{tmp}/none"], "cannot be loaded"),
         (["evaluate", "--run", "{run}", "--override", "model.num_classes=3"], "data. and evaluation. fields only"),

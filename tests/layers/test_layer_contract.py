@@ -78,11 +78,6 @@ CASES = {
     "cd": (ConceptDecomposition, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("cd")),
     "vq": (VectorQuantization, {"rank": 2, "num_steps": 3, "seed": 5}, decomposition_inputs("vq")),
     "batch_norm": (BatchNormalization, {"momentum": 0.9, "epsilon": 1e-2}, {"inputs": images()}),
-    "batch_norm_of_unbiased_variance": (
-        BatchNormalization,
-        {"momentum": 0.9, "epsilon": 1e-2, "unbiased_variance": True},
-        {"inputs": images()},
-    ),
     "conditional_batch_norm": (
         ConditionalBatchNormalization,
         {"num_classes": NUM_CLASSES, "momentum": 0.9, "epsilon": 1e-2},
@@ -171,11 +166,6 @@ CASES = {
         SegmentationHamburger,
         {**SEGMENTATION_HAMBURGER, "form": "channel", "num_sections": 2, "batch_norm_momentum": 0.9},
         {"inputs": images(), "initial_bases": bases("nmf", 24, 2, num_sections=2)},
-    ),
-    "segmentation_hamburger_v2plus": (
-        SegmentationHamburger,
-        {**SEGMENTATION_HAMBURGER, "version": "v2plus", "num_sections": 2, "zero_ham": False},
-        {"inputs": images(), "initial_bases": bases("nmf", 6, 2, num_sections=2)},
     ),
     "segmentation_hamburger_v2plus_dual": (
         SegmentationHamburger,

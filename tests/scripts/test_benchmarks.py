@@ -12,8 +12,6 @@ import tensorflow as tf
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"))
 
 import benchmarking
-import context_modules
-import context_page
 import report
 import step_cost
 import train
@@ -153,49 +151,6 @@ def test_wrong_memory_statistics_are_refused(factor, is_valid, monkeypatch):
             benchmarking.BenchmarkError, match=rf"the 4,000 bytes of a known call, found {extra:,}; memory cannot"
         ):
             benchmarking.check_extra_memory()
-
-
-def products(graph):
-    """Multiply-adds of convolutions and batched products; spectral norms use unbatched products."""
-    total = 0
-    for op in graph.get_operations():
-        if op.type == "BatchMatMulV2":
-            shape = op.inputs[0].shape
-            total += op.outputs[0].shape.num_elements() * int(shape[-2] if op.get_attr("adj_x") else shape[-1])
-        elif op.type == "Conv2D":
-            total += op.outputs[0].shape.num_elements() * int(op.inputs[0].shape[-1])
-    return total
-
-
-@pytest.mark.parametrize("variant", context_modules.VARIANTS)
-def test_multiply_adds_match_the_graph(variant):
-    size, channels = 6, 32
-    layer = context_modules.build_layer(variant, channels)  # also checks the number of parameters
-    run = tf.function(lambda x: layer(x, training=False))
-    graph = run.get_concrete_function(tf.TensorSpec((1, size, size, channels))).graph
-    expected = context_modules.multiply_adds(variant, size**2, channels)
-    if variant == "cd":
-        rank = channels // context_modules.RANK_DIVISOR
-        expected -= channels * rank**2 + rank**3 // 6  # the linear solver
-    assert products(graph) == expected
-
-
-def test_exponents_are_fitted_to_the_three_largest_sizes():
-    rows = [
-        {
-            "variant": "nmf",
-            "size": size,
-            "positions": size**2,
-            "mode": "training",
-            "seconds": {"median": 1.0 if size == 2 else 3e-6 * size**4},
-            "extra_bytes": {"median": 5.0 * size**2},
-        }
-        for size in (16, 2, 8, 4)
-    ]
-    rows.append({"variant": "nmf", "size": 32, "positions": 1024, "mode": "training", "skipped": "needs 1 GB"})
-    fitted = context_page.exponents(rows)
-    assert fitted["training"]["nmf"] == pytest.approx({"seconds": 2.0, "extra_bytes": 1.0})
-    assert fitted["inference"]["nmf"] == {"seconds": None, "extra_bytes": None}
 
 
 def multiplications(network, *inputs):

@@ -1,6 +1,6 @@
 import pytest
 
-from hamgan.training.class_mapping import Classes, matching_labels
+from hamgan.training.class_mapping import Classes, matching_labels, starting_labels
 
 NUMBERS = ("0", "1", "2")
 
@@ -31,3 +31,16 @@ def _classes(dataset, names, count=None):
 )
 def test_classes_correspond_by_names_that_mean_something(source, new, expected):
     assert matching_labels(source, new) == expected
+
+
+@pytest.mark.parametrize(
+    ("matches", "count", "expected"),
+    [
+        ([2, None, 0], 3, [2, 1, 0]),
+        ([None, 1, None, None], 3, [0, 1, 2, 0]),
+        ([1, None, 0, None, None], 2, [1, 0, 0, 1, 0]),
+        ([None, None], 1000, [0, 1]),
+    ],
+)
+def test_other_classes_start_from_classes_of_their_own_as_far_as_they_suffice(matches, count, expected):
+    assert starting_labels(matches, count) == expected
