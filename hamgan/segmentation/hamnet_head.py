@@ -11,7 +11,7 @@ from hamgan import random_streams
 from hamgan.layers.activation import relu
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.segmentation_hamburger import SegmentationHamburger
-from hamgan.segmentation.chain import build_chain
+from hamgan.segmentation.chain import build_chain, unbuilt_layer
 from hamgan.segmentation.convolution import Convolution
 from hamgan.segmentation.dropout import Noise
 from hamgan.segmentation.head import SegmentationHead, Shape, feature_tensors, single_feature_shape
@@ -195,7 +195,4 @@ class HamNetHead(SegmentationHead):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HamNetHead":
         """Creates a head from its config."""
-        context = config["context"]
-        if isinstance(context, dict):
-            context = keras.saving.deserialize_keras_object(context)
-        return super().from_config({**config, "context": context})
+        return super().from_config({**config, "context": unbuilt_layer(config["context"])})

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hamgan.layers.bilinear_resize import bilinear_resize
 from hamgan.layers.input_shapes import image_channels
 from hamgan.layers.precision import accumulation_dtype
+from hamgan.segmentation.chain import unbuilt_layer
 from hamgan.segmentation.dropout import Noise
 from hamgan.segmentation.head import SegmentationHead, feature_shapes
 
@@ -169,9 +170,5 @@ class SegmentationNetwork(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SegmentationNetwork":
         """Creates a network from its config."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("backbone", "head")
-            if isinstance(config.get(name), dict)
-        }
+        parts = {name: unbuilt_layer(config[name], custom_objects) for name in ("backbone", "head") if name in config}
         return super().from_config({**config, **parts}, custom_objects)
