@@ -170,5 +170,7 @@ class SegmentationNetwork(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SegmentationNetwork":
         """Creates a network from its config."""
-        parts = {name: unbuilt_layer(config[name], custom_objects) for name in ("backbone", "head") if name in config}
+        parts: dict[str, Any] = {
+            name: unbuilt_layer(config[name], custom_objects) for name in ("backbone", "head") if name in config
+        }
         return super().from_config({**config, **parts}, custom_objects)
