@@ -1,6 +1,7 @@
 """Keras 3 layers of HamGAN: Hamburger, matrix decompositions, context modules and normalised layers."""
 
 from hamgan.layers.batch_normalization import BatchNormalization, ConditionalBatchNormalization
+from hamgan.layers.bilinear_resize import bilinear_resize
 from hamgan.layers.context import (
     ChannelAttention,
     CrissCrossAttention,
@@ -48,6 +49,7 @@ __all__ = [
     "SelfAttention",
     "SqueezeExcitation",
     "VectorQuantization",
+    "bilinear_resize",
     "concept_decomposition",
     "fix_bases",
     "nmf",

@@ -253,6 +253,25 @@ def test_training_updates_the_moving_averages(conditional, momentum):
     np.testing.assert_allclose(layer.moving_variance, expected_variance, rtol=1e-5)
 
 
+@both_forms
+def test_the_moving_variance_can_be_unbiased(conditional):
+    layer = built_layer(conditional, unbiased_variance=True)
+    x = images().astype(np.float64)
+    expected_mean = 0.999 * layer.moving_mean.numpy() + 0.001 * x.mean((0, 1, 2))
+    expected_variance = 0.999 * layer.moving_variance.numpy() + 0.001 * x.var((0, 1, 2), ddof=1)
+    expected = reference.batch_norm(x, *affine(layer, conditional))
+    assert reference.relative_error(call(layer, conditional, training=True), expected) < 1e-5
+    np.testing.assert_allclose(layer.moving_mean, expected_mean, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(layer.moving_variance, expected_variance, rtol=1e-6)
+    assert type(layer).from_config(layer.get_config()).unbiased_variance
+
+
+def test_the_unbiased_variance_of_one_position_is_zero():
+    layer = BatchNormalization(momentum=0.5, unbiased_variance=True)
+    layer(np.ones((1, 1, 1, 3), np.float32), training=True)
+    np.testing.assert_array_equal(layer.moving_variance, [0.5] * 3)
+
+
 def test_labels_select_gamma_and_beta_but_not_statistics():
     layer = built_layer(conditional=True)
     one, other = (layer(images(), np.full(4, label), training=True).numpy() for label in (0, 1))

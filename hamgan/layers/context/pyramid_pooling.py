@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from hamgan.layers.activation import relu
+from hamgan.layers.bilinear_resize import interpolation_matrix, resample
 from hamgan.layers.context.residual import ResidualContext
 from hamgan.layers.precision import accumulation_dtype
 
@@ -99,11 +100,11 @@ class PyramidPooling(ResidualContext):
         wide = tf.cast(inputs, dtype)
         features = [inputs]
         for index, scale in enumerate(self.scales, start=1):
-            pooled = _resample(wide, _pooling_matrix(height, scale, dtype), _pooling_matrix(width, scale, dtype))
+            pooled = resample(wide, _pooling_matrix(height, scale, dtype), _pooling_matrix(width, scale, dtype))
             outputs = getattr(self, f"branch_{index}")(tf.cast(pooled, inputs.dtype), training=training)
             outputs = tf.cast(relu(outputs) if self.activation == "relu" else outputs, dtype)
-            rows, columns = _interpolation_matrix(height, scale, dtype), _interpolation_matrix(width, scale, dtype)
-            features.append(tf.cast(_resample(outputs, rows, columns), inputs.dtype))
+            rows, columns = (interpolation_matrix(size, scale, dtype, align_corners=False) for size in (height, width))
+            features.append(tf.cast(resample(outputs, rows, columns), inputs.dtype))
         return tf.concat(features, axis=-1)
 
     def context(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -132,19 +133,3 @@ def _pooling_matrix(size: tf.Tensor, cells: int, dtype: tf.DType) -> tf.Tensor:
     start, end = cell * size // cells, -(-(cell + 1) * size // cells)
     inside = tf.cast((position >= start) & (position < end), dtype)
     return inside / tf.cast(end - start, dtype)
-
-
-def _interpolation_matrix(size: tf.Tensor, cells: int, dtype: tf.DType) -> tf.Tensor:
-    """Weights of the cells in the bilinear interpolation at each of ``size`` positions, shape ``(size, cells)``."""
-    position = (tf.cast(tf.range(size), dtype) + 0.5) * cells / tf.cast(size, dtype) - 0.5
-    # Linear between cells and constant outside their centres, as clamped neighbours are.
-    position = tf.clip_by_value(position, 0, cells - 1)[:, tf.newaxis]
-    return tf.nn.relu(1 - tf.abs(position - tf.range(cells, dtype=dtype)[tf.newaxis]))
-
-
-def _resample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Multiplies rows by ``(new_height, height)`` and columns by ``(new_width, width)``."""
-    shape, channels = tf.shape(images), images.shape[-1]
-    by_row = tf.reshape(images, (shape[0], shape[1], shape[2] * channels))
-    outputs = tf.reshape(tf.matmul(rows, by_row), (shape[0], tf.shape(rows)[0], shape[2], channels))
-    return tf.matmul(columns, outputs)
