@@ -33,6 +33,7 @@ groups=(
   "tests/training tests/runs tests/distribution"
   "tests/cli tests/sampling"
   "tests/evaluation tests/explorer"
+  "tests/segmentation tests/data_prep"
 )
 failed=0
 rest=(tests)
