@@ -282,6 +282,14 @@ def test_compiled_functions_agree_with_eager_execution(case, jit_compile):
         np.testing.assert_allclose(state, expected_value, rtol=1e-5, atol=1e-6)
 
 
+def test_layer_is_built_by_its_first_call_inside_a_function(case):
+    cls, arguments, tensors = case
+    layer = cls(**arguments)
+    outputs = tf.function(lambda given: call(layer, given))({name: tf.constant(x) for name, x in tensors.items()})
+    assert layer.built
+    assert np.isfinite(outputs).all()
+
+
 def test_functional_model_accepts_any_batch_size(case):
     layer, tensors = built_layer(case), case[2]
     inputs = {name: keras.Input(value.shape[1:], dtype=str(value.dtype), name=name) for name, value in tensors.items()}

@@ -93,7 +93,7 @@ class EMAttention(ResidualContext):
         self.running_bases = self.add_weight(
             name="running_bases",
             shape=(channels, self.num_bases),
-            initializer=_unit_columns,
+            initializer=_UnitColumns(),
             trainable=False,
             autocast=False,
             dtype=accumulation_dtype(self.variable_dtype).name,
@@ -138,8 +138,12 @@ class EMAttention(ResidualContext):
         }
 
 
-def _unit_columns(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
-    return keras.ops.normalize(keras.random.normal(shape, dtype=dtype), axis=0)
+class _UnitColumns(keras.initializers.RandomNormal):
+    """Columns of unit norm with random directions. Like Keras's own initializers, it works inside a ``tf.function``."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        """Returns a matrix of the given shape."""
+        return keras.ops.normalize(super().__call__(shape, dtype=dtype), axis=0)
 
 
 def _iterate(features: tf.Tensor, bases: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
