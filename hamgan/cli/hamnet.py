@@ -14,7 +14,7 @@ COMMANDS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command line."""
-    return parser_of("hamnet", "Train and evaluate segmentation networks with Hamburgers.", COMMANDS)
+    return parser_of("hamnet", "Prepare data for segmentation networks with Hamburgers.", COMMANDS)
 
 
 def main(argv: list[str]) -> int:
