@@ -34,7 +34,7 @@ def images(height=33, width=26):
 def loss_per_image(logits, labels):
     """Cross-entropy of all pixels, 0 where the label is 255."""
     known = labels != 255
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(np.where(known, labels, 0), logits)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(np.where(known, labels, 0).astype(np.int32), logits)
     return tf.reduce_mean(tf.where(known, losses, tf.zeros_like(losses)), (1, 2))
 
 
