@@ -50,6 +50,8 @@ def fix_bases(model: keras.Model, *, seed: int = 0) -> keras.Model:
             f"get_config() of {model.name} does not describe {', '.join(unknown) or 'all its layers'}: "
             "build the model with evaluation_bases='fixed' and copy the weights"
         )
+    for copy, original in zip(copies, originals, strict=True):
+        copy.had_random_bases = original.evaluation_bases == "random"
     added = {
         id(copy.fixed_bases) for copy, original in zip(copies, originals, strict=True) if original.fixed_bases is None
     }

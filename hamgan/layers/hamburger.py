@@ -148,6 +148,11 @@ class Hamburger(NormalizedContext):
         """Whether the source of bases in this mode is "random"; see :class:`ContextModule`."""
         return (self.ham.bases if training else self.ham.evaluation_bases) == "random"
 
+    @property
+    def had_random_bases(self) -> bool:
+        """Whether evaluation drew random bases before :func:`hamgan.layers.fix_bases`."""
+        return self.ham.had_random_bases
+
     def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int) -> tf.Tensor:
         """Draws the initial bases of images ``first`` to ``first + count - 1``; see :class:`ContextModule`.
 

@@ -100,6 +100,8 @@ class MatrixDecomposition(keras.Layer):
         self.seed_generator = keras.random.SeedGenerator(self._stream_seed)
         self.fixed_bases: keras.Variable | None = None
         self.running_bases: keras.Variable | None = None
+        self.had_random_bases = False
+        """Whether evaluation drew random bases before :func:`hamgan.layers.fix_bases`."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Checks the input shape, and creates the fixed and running bases that the arguments select."""

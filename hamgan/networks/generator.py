@@ -156,6 +156,7 @@ class Generator(Network):
         class_counts: Sequence[int] | None = None,
         truncation: float | tf.Tensor | None = None,
         training: bool = False,
+        as_trained: bool = False,
     ) -> GeneratorInputs:
         """Draws the inputs of images ``first`` to ``first + count - 1``.
 
@@ -171,6 +172,7 @@ class Generator(Network):
             truncation: bound t of the truncated normal distribution of z, which has values in [-t, t]; None does not
                 truncate.
             training: mode of the call that the inputs are for; initial bases that are not random in it are left out.
+            as_trained: whether modules whose bases :func:`hamgan.layers.fix_bases` fixed get random ones, as before.
 
         Returns:
             The positional arguments of ``call``.
@@ -186,7 +188,9 @@ class Generator(Network):
         )
         if labels is None:
             labels = self.draw_labels(key, first=first, count=count, class_counts=class_counts)
-        bases = self.draw_initial_bases(key, Purpose.GENERATOR_BASES, first=first, count=count, training=training)
+        bases = self.draw_initial_bases(
+            key, Purpose.GENERATOR_BASES, first=first, count=count, training=training, as_trained=as_trained
+        )
         return GeneratorInputs(z, labels, bases)
 
     def draw_labels(

@@ -115,6 +115,7 @@ class Network(keras.Model):
         first: int | tf.Tensor,
         count: int | tf.Tensor,
         training: bool = False,
+        as_trained: bool = False,
     ) -> tuple[tf.Tensor, ...]:
         """Draws the initial bases of images ``first`` to ``first + count - 1``.
 
@@ -126,6 +127,7 @@ class Network(keras.Model):
             first: index of the first image.
             count: number of images.
             training: mode of the call that the bases are for.
+            as_trained: whether modules whose bases :func:`hamgan.layers.fix_bases` fixed get random ones, as before.
 
         Returns:
             The ``initial_bases`` argument of ``call``: a tensor for each context module whose bases are random.
@@ -138,7 +140,7 @@ class Network(keras.Model):
         drawn = [
             module.draw_initial_bases(key, first=first, count=count)
             for module, key in zip(self.context, keys, strict=True)
-            if module.has_random_bases(training)
+            if module.has_random_bases(training) or (as_trained and module.had_random_bases)
         ]
         return tuple(bases for bases in drawn if bases is not None)
 

@@ -31,6 +31,11 @@ class ContextModule(keras.Layer):
         """
         return False
 
+    @property
+    def had_random_bases(self) -> bool:
+        """Whether evaluation drew random bases before :func:`hamgan.layers.fix_bases`."""
+        return False
+
     def draw_initial_bases(self, key: tf.Tensor, *, first: int | tf.Tensor, count: int) -> tf.Tensor | None:
         """Draws the initial bases of images ``first`` to ``first + count - 1``.
 

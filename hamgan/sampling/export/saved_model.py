@@ -62,7 +62,9 @@ class SavedModelFormat(ModelFormat):
         labels = np.arange(_CHECKED_IMAGES, dtype=np.int32) % generator.num_classes
         key = random_streams.fold(_CHECKED_SEED, Purpose.SAMPLES)
         for truncation in _CHECKED_TRUNCATIONS:
-            inputs = generator.draw_inputs(key, count=len(labels), labels=labels, truncation=truncation)
+            inputs = generator.draw_inputs(
+                key, count=len(labels), labels=labels, truncation=truncation, as_trained=True
+            )
             expected = to_uint8(generator(*inputs, training=False).numpy())
             found = loaded.sample(labels, _CHECKED_SEED, np.inf if truncation is None else truncation)
             difference = int(np.abs(found.astype(int) - expected).max())
@@ -122,6 +124,8 @@ def _sample(generator: Generator, labels: tf.Tensor, seed: tf.Tensor, truncation
     tf.debugging.assert_non_negative(seed, "sample expects a seed that is not negative")
     tf.debugging.assert_positive(truncation, "sample expects a positive truncation; infinity means none")
     key = random_streams.fold(tf.stack([seed, 0]), Purpose.SAMPLES)
-    inputs = generator.draw_inputs(key, count=tf.shape(labels)[0], labels=labels, truncation=truncation)
+    inputs = generator.draw_inputs(
+        key, count=tf.shape(labels)[0], labels=labels, truncation=truncation, as_trained=True
+    )
     images = tf.cast(generator(*inputs, training=False), tf.float32)
     return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0, 255), tf.uint8)
