@@ -164,7 +164,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Trains and measures all runs; returns the results."""
     given = options.override if options.override is not None else SHORT_DIGITS if options.preset == DIGITS else ()
     options.folder = os.path.abspath(options.folder)
-    if options.preset == DIGITS and options.data_dir is None:
+    is_own_data = options.preset == DIGITS and options.data_dir is None
+    if is_own_data:
         options.data_dir = os.path.join(options.folder, "data")
         options.classifier = options.classifier or os.path.join(options.data_dir, "digits_classifier")
     places = {"data.dataset": options.dataset, "data.data_dir": options.data_dir}
@@ -174,7 +175,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     runs = jobs(planned, options, common)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     processes = options.processes or cores
-    if options.preset == DIGITS:
+    if is_own_data:
         prepare_digits(options.data_dir)
     results = job_queue.results(runs, os.path.abspath(__file__), processes)
     import_tensorflow_quietly()  # Not before: the processes have the memory until here.

@@ -387,9 +387,9 @@ def test_folder_is_needed_to_measure(monkeypatch):
 
 
 @pytest.mark.slow
-def test_comparison_runs_and_resumes_without_training(tmp_path):
+def test_comparison_runs_and_resumes_without_training(digits_dir, classifier_path, tmp_path):
     command = [sys.executable, str(CHECKOUT / "scripts" / "compare_context.py"), "--folder", str(tmp_path / "lab")]
-    command += ["--modules", "none", "nmf", "--seeds", "0"]
+    command += ["--modules", "none", "nmf", "--seeds", "0", "--data_dir", digits_dir, "--classifier", classifier_path]
     command += ["--out", str(tmp_path / "lab.json"), "--page", str(tmp_path / "lab.md")]
     command += ["--override", "model.generator.base_channels=4", "model.discriminator.base_channels=4"]
     command += ["train.steps=2", "train.global_batch=4", "evaluation.num_samples=32", "evaluation.neighbors_samples=0"]
