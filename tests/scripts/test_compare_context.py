@@ -413,3 +413,12 @@ def test_comparison_runs_and_resumes_without_training(digits_dir, classifier_pat
     assert none["spectra"]["generator"]["before"] == none["spectra"]["generator"]["after"]
     assert (tmp_path / "lab.md").read_text().startswith("# Context modules, compared on digits\n")
     assert (tmp_path / "images" / "lab_samples.png").exists()
+
+
+def test_committed_page_matches_the_committed_results():
+    results = json.loads((CHECKOUT / "docs" / "context_digits.json").read_text())
+    figures = {name: f"images/context_digits_{name}.png" for name in compare_context.FIGURES}
+    assert (CHECKOUT / "docs" / "context_digits.md").read_text() == lab_page.page(results, figures)
+    assert all((CHECKOUT / "docs" / path).exists() for path in figures.values())
+    used = {item.partition("module=")[2] for arm in results["arms"].values() for item in arm["overrides"]}
+    assert set(CONTEXT_MODULES) <= used  # No module is left out.
