@@ -21,18 +21,19 @@ SCALE = 2
 
 
 def draw_scores(results: Mapping[str, Any], path: str) -> None:
-    """Draws the FID of each run as a dot, with mean and confidence interval of each arm."""
+    """Draws the FID of each run as a dot, with the mean of each arm, and its confidence interval with enough seeds."""
     found = {name: arm for name, arm in results["arms"].items() if values(arm, "fid")}
     figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.25 * len(found)), layout="constrained")
     for row, arm in enumerate(found.values()):
         fids = list(values(arm, "fid").values())
         summary = seed_statistics.summary(fids)
         axes.plot(fids, [row] * len(fids), "o", color="tab:blue", alpha=0.5, markersize=4)
-        if summary.count > 1:
-            axes.errorbar(summary.mean, row, xerr=summary.margin, fmt="|", color="black", capsize=3, markersize=10)
+        # The interval of very few runs says nothing and would determine the scale.
+        margin = summary.margin if summary.count >= seed_statistics.SMALLEST_TEST else None
+        axes.errorbar(summary.mean, row, xerr=margin, fmt="|", color="black", capsize=3, markersize=10)
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
-    axes.set_xlabel(f"FID of each run, and mean with its {seed_statistics.CONFIDENCE:.0%} confidence interval")
+    axes.set_xlabel(f"FID of each run, mean, and {seed_statistics.CONFIDENCE:.0%} interval of the arms with most seeds")
     axes.grid(alpha=0.3)
     figure.savefig(path)
     plt.close(figure)
