@@ -58,9 +58,8 @@ def starting_labels(matches: Sequence[int | None], source_count: int) -> list[in
     """Returns the source's label that each new class starts from.
 
     A class that the source does not have starts from another class. Those that correspond to no new class come first,
-    in order; if they do not suffice, they are used again. Different classes keep the networks conditional from the
-    start: with one mean for all, the discriminator hardly distinguishes classes at first, because spectral
-    normalisation divides its embedding by the norm of that mean.
+    in order; if they do not suffice, they are used again. A mean for all of them would give the discriminator no
+    information about their classes at the start.
 
     Args:
         matches: result of :func:`matching_labels`.
