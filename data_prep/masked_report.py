@@ -1,7 +1,5 @@
 """Sections of the report about images with masks: the classes, and some images beside their masks, as written."""
 
-import base64
-import html
 import io
 from collections.abc import Mapping, Sequence
 
@@ -12,14 +10,9 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from data_prep.masked_images import MaskValues
 from hamgan.html_page import html_table
-from hamgan.segmentation.palette import overlay, voc_palette
+from hamgan.segmentation.overlay_figure import overlay_figure
 
 IMAGES_PER_SPLIT = 8
-_SIDE = 320
-"""Longer side of the shown images, in pixels."""
-_GAP = 6
-_QUALITY = 85
-_OPACITY = 0.6
 
 
 def masked_sections(
@@ -64,25 +57,5 @@ def overlay_grid(class_names: Sequence[str], records: Sequence[str]) -> str:
 
 
 def _figure(class_names: Sequence[str], image_data: bytes, mask_data: bytes, name: str) -> str:
-    with Image.open(io.BytesIO(image_data)) as opened, Image.open(io.BytesIO(mask_data)) as opened_mask:
-        factor = _SIDE / max(opened.size)
-        size = tuple(max(1, round(side * factor)) for side in opened.size)
-        image = opened.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-        present = np.unique(np.asarray(opened_mask)).tolist()
-        mask = np.asarray(opened_mask.resize(size, Image.Resampling.NEAREST))
-    pair = Image.new("RGB", (2 * size[0] + _GAP, size[1]), "white")
-    pair.paste(image, (0, 0))
-    pair.paste(Image.fromarray(overlay(np.asarray(image), mask, opacity=_OPACITY)), (size[0] + _GAP, 0))
-    buffer = io.BytesIO()
-    pair.save(buffer, "JPEG", quality=_QUALITY)
-    source = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    legend = ", ".join(_legend(class_names, label) for label in present if label < len(class_names))
-    caption = f"{html.escape(name)}: {legend or 'nothing'}"
-    return f'<figure><img src="{source}" alt="{html.escape(name)}"><figcaption>{caption}</figcaption></figure>'
-
-
-def _legend(class_names: Sequence[str], label: int) -> str:
-    if label == 0:
-        return html.escape(class_names[label])
-    color = bytes(voc_palette()[label].tolist()).hex()
-    return f'<span style="color:#{color}">■</span> {html.escape(class_names[label])}'
+    with Image.open(io.BytesIO(image_data)) as image, Image.open(io.BytesIO(mask_data)) as mask:
+        return overlay_figure(np.asarray(image.convert("RGB")), [np.asarray(mask)], class_names, name)

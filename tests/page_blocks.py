@@ -18,8 +18,8 @@ def blocks(page, language, section=None):
     return [code for found, code in FENCE.findall(text) if found == language]
 
 
-def hamgan_commands(page, section=None):
-    """Returns the arguments of the hamgan commands in the shell blocks of a page or of a section."""
+def hamgan_commands(page, section=None, program="hamgan"):
+    """Returns the arguments of the commands of a program in the shell blocks of a page or of a section."""
     lines = [line for code in blocks(page, "sh", section) for line in code.replace("\\\n", " ").splitlines()]
     words = [shlex.split(line, comments=True) for line in lines]
-    return [line[line.index("hamgan") + 1 :] for line in words if "hamgan" in line]
+    return [line[line.index(program) + 1 :] for line in words if program in line]

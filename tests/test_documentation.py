@@ -8,6 +8,7 @@ import shutil
 import pytest
 from page_blocks import CHECKOUT, FENCE, blocks, hamgan_commands
 
+from hamgan.cli import hamnet
 from hamgan.cli.main import build_parser
 from hamgan.config import override
 from hamgan.config.presets import PRESETS
@@ -76,6 +77,12 @@ def test_commands_and_their_overrides_are_valid(page):
         override(PRESETS[getattr(arguments, "preset", None) or "digits"](), getattr(arguments, "override", None) or [])
 
 
+@named([page for page in PAGES if hamgan_commands(page, program="hamnet")])
+def test_commands_of_hamnet_are_valid(page):
+    for words in hamgan_commands(page, program="hamnet"):
+        hamnet.build_parser().parse_args(words)
+
+
 @named(PAGES)
 def test_settings_exist(page):
     for path in SETTING.findall(page.read_text()):
@@ -101,6 +108,18 @@ def test_layer_and_fixed_bases_examples_run():
     exec(blocks(CHECKOUT / "README.md", "python")[1], names)
     exec(blocks(CHECKOUT / "docs" / "bases_and_export.md", "python")[0], names)
     assert names["fixed"].output_shape == names["model"].output_shape == (None, 10)
+
+
+@pytest.mark.slow
+def test_segmentation_examples_run():
+    names: dict = {}
+    for code in blocks(CHECKOUT / "docs" / "segmentation.md", "python"):
+        exec(code, names)
+    assert names["logits"].shape == (2, 65, 97, 3)
+    assert names["masks"].shape == names["better"].shape == (2, 60, 90)
+    assert names["large"].shape == (60, 90)
+    assert names["evaluation"].mean_iou == 1
+    assert sorted(names["of_steps"]) == [1, 3, 6]
 
 
 def test_readme_tables_are_narrow():

@@ -3,18 +3,21 @@
 import argparse
 from typing import NoReturn
 
-from hamgan.cli import prepare_masks
+from hamgan.cli import convert_network, export_network, predict, prepare_masks
 from hamgan.cli.command_line import parser_of, run_command
 from hamgan.program import run_program
 
 COMMANDS = {
     "prepare": prepare_masks,
+    "predict": predict,
+    "export": export_network,
+    "convert": convert_network,
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command line."""
-    return parser_of("hamnet", "Prepare data for segmentation networks with Hamburgers.", COMMANDS)
+    return parser_of("hamnet", "Train and use segmentation networks with Hamburgers.", COMMANDS)
 
 
 def main(argv: list[str]) -> int:

@@ -172,3 +172,14 @@ def with_assignments(
     """Returns the config with the options that are not None, and then the overrides, applied."""
     given = [f"{path}={value}" for path, value in assignments.items() if value is not None]
     return override(config, [*given, *overrides])
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--run`` and ``--checkpoint`` of a segmentation network."""
+    parser.add_argument("--run", required=True, metavar="PATH", help="run folder, or a .keras file")
+    parser.add_argument(
+        "--checkpoint",
+        default="latest",
+        metavar="WHICH",
+        help="checkpoint of a run: latest, best, or a step (default: latest)",
+    )

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import io
 import logging
-import os
 import warnings
 from typing import Any
 
@@ -14,13 +13,12 @@ from PIL import Image
 
 from hamgan.errors import UserError, reason_of
 from hamgan.evaluation.feature_extractor import FeatureExtractor
+from hamgan.evaluation.image_files import find_image_files, readable_formats
 from hamgan.evaluation.image_sources import ImageSource, unlabelled
 from hamgan.evaluation.stored_features import Batches
 
 _logger = logging.getLogger(__name__)
 
-_REFUSED_FORMATS = ("EPS",)
-"""Formats that Pillow opens by starting another program."""
 _EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 
@@ -37,7 +35,10 @@ class ImageFolder(ImageSource):
     """
 
     def __init__(self, path: str) -> None:
-        self._paths, ignored = _image_files(path)
+        self._paths, ignored = find_image_files(path)
+        if not self._paths:
+            found = f"{ignored} other files" if ignored else "no files"
+            raise UserError(f"{path}: expected images such as .png or .jpg, or a run with config.json; found {found}")
         super().__init__(path, len(self._paths))
         if ignored:
             _logger.info("%s: files that are not images, ignored: %s", path, f"{ignored:,}")
@@ -80,7 +81,7 @@ def read_rgb(path: str) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata
-            with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
                 image.load()
                 mode = image.mode
                 has_alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
@@ -100,39 +101,6 @@ def read_rgb(path: str) -> np.ndarray:
 def _is_opaque(image: Image.Image) -> bool:
     alpha = image.convert("LA" if image.mode in ("LA", "La", "L") else "RGBA").getchannel("A")
     return bool(alpha.getextrema()[0] == 255)
-
-
-def _image_files(folder: str) -> tuple[list[str], int]:
-    """Returns the paths of the images of a folder, sorted by relative path, and the number of other files."""
-    suffixes = _suffixes()
-    images: list[tuple[str, str]] = []
-    ignored = 0
-    try:
-        for parent, _, names in tf.io.gfile.walk(folder):
-            for name in names:
-                path = os.path.join(parent, name)
-                if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
-                    images.append((os.path.relpath(path, folder).replace(os.sep, "/"), path))
-                else:
-                    ignored += 1
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"cannot read the folder {folder}: {reason_of(error)}") from error
-    if not images:
-        found = f"{ignored} other files" if ignored else "no files"
-        raise UserError(f"{folder}: expected images such as .png or .jpg, or a run with config.json; found {found}")
-    return [path for _, path in sorted(images)], ignored
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in Image.OPEN if name not in _REFUSED_FORMATS)
-
-
-@functools.cache
-def _suffixes() -> frozenset[str]:
-    known = _formats()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
 
 
 def _read(path: str) -> bytes:

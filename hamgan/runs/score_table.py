@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hamgan.text_table import text_table
+
 COLUMNS = (
     ("FID", "fid", "{:.2f}"),
     ("FID train", "fid_train", "{:.2f}"),
@@ -35,7 +37,7 @@ def table(results: list[dict[str, Any]]) -> str:
         rows.append(
             ["real", *(["-"] if has_truncation else []), *(shown(real, name, form) for _, name, form in columns)]
         )
-    lines = _aligned(rows)
+    lines = [text_table(rows)]
     for result in results:
         at = f"step {_step(result)}" + ("" if _truncation(result) == "-" else f", truncation {_truncation(result)}")
         lines += [f"{name}, {at}: {value:.2f}" for name, value in extra_scores(result)]
@@ -54,12 +56,7 @@ def comparison_table(result: dict[str, Any]) -> str:
             count = result["card"][side]["images"]
             images = "-" if count is None else f"{count:,}"
             rows.append([side, images, *(shown(of_side, name, form) for _, name, form in columns)])
-    return "\n".join(_aligned(rows))
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return text_table(rows)
 
 
 def real_of(result: dict[str, Any]) -> dict[str, Any]:

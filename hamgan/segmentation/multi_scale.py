@@ -1,14 +1,11 @@
-"""Logits of whole images: at one scale, at several scales and flipped, or in sliding windows.
+"""Logits of whole images: at one scale, or at several scales and flipped.
 
 A network is any function that maps images, shape ``(batch, height, width, channels)``, to logits, shape ``(batch,
-height, width, num_classes)``. The functions here combine: sliding windows at several scales are
-``multi_scale_logits(partial(sliding_window_logits, network, window=513, step=342), images)``. The class of a pixel is
-the argmax of its logits.
+height, width, num_classes)``. The class of a pixel is the argmax of its logits.
 """
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from hamgan.segmentation.resizing import resize_aligned
@@ -21,36 +18,45 @@ RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 STRIDE = 8
 """Output stride of HamNet. Images are padded to sizes that are 1 modulo the stride, where its convolutions align."""
 
+REMAINDER = 1
+"""Remainder of the padded sizes. mmsegmentation pads to multiples of 32 for SegNeXt, a remainder of 0."""
+
 COMBINATIONS = ("logits", "probabilities")
 """Ways to combine scales: the sum of the logits (HamNet), or the mean of the softmax (SegNeXt)."""
 
 
-def pad_to_stride(images: tf.Tensor, stride: int = STRIDE, value: float = 0) -> tf.Tensor:
-    """Pads images at the bottom and right to the next size that is 1 modulo ``stride``.
+def pad_to_stride(
+    images: tf.Tensor, stride: int = STRIDE, value: float = 0, *, remainder: int = REMAINDER
+) -> tf.Tensor:
+    """Pads images at the bottom and right to the next size that is ``remainder`` modulo ``stride``.
 
     Args:
         images: normalised images or masks, shape ``(batch, height, width, channels)``.
         stride: output stride of the network.
         value: value of the padding: 0, the mean color, for normalised images, 255 for masks.
+        remainder: remainder of the padded sizes.
     """
     height, width = tf.unstack(tf.shape(images)[1:3])
-    padding = [(0, 0), (0, (1 - height) % stride), (0, (1 - width) % stride), (0, 0)]
+    padding = [(0, 0), (0, (remainder - height) % stride), (0, (remainder - width) % stride), (0, 0)]
     return tf.pad(images, padding, constant_values=tf.cast(value, images.dtype))
 
 
-def single_scale_logits(network: Network, images: tf.Tensor, *, stride: int = STRIDE) -> tf.Tensor:
+def single_scale_logits(
+    network: Network, images: tf.Tensor, *, stride: int = STRIDE, remainder: int = REMAINDER
+) -> tf.Tensor:
     """Returns the logits of whole images at their own size, padded for the network.
 
     Args:
         network: function from images to logits of the same size.
         images: normalised images, shape ``(batch, height, width, channels)``. The published evaluation has batch 1.
         stride: output stride of the network.
+        remainder: remainder of the padded sizes, see :func:`pad_to_stride`.
 
     Returns:
         Logits, shape ``(batch, height, width, num_classes)``.
     """
     height, width = tf.unstack(tf.shape(images)[1:3])
-    return network(pad_to_stride(images, stride))[:, :height, :width]
+    return network(pad_to_stride(images, stride, remainder=remainder))[:, :height, :width]
 
 
 def multi_scale_logits(
@@ -61,6 +67,7 @@ def multi_scale_logits(
     flip: bool = True,
     combination: str = "logits",
     stride: int = STRIDE,
+    remainder: int = REMAINDER,
 ) -> tf.Tensor:
     """Combines the logits of images at several scales, as they are and flipped horizontally.
 
@@ -74,6 +81,7 @@ def multi_scale_logits(
         flip: whether to add the flipped images.
         combination: one of ``COMBINATIONS``.
         stride: output stride of the network.
+        remainder: remainder of the padded sizes, see :func:`pad_to_stride`.
 
     Returns:
         Sum of the logits, or mean of the softmax probabilities, float32, shape ``(batch, height, width, num_classes)``.
@@ -99,7 +107,7 @@ def multi_scale_logits(
         oriented = images[:, :, ::-1] if flipped else images
         for ratio in ratios:
             scaled = resize_aligned(oriented, scaled_size(size, ratio))
-            logits = tf.cast(single_scale_logits(network, scaled, stride=stride), tf.float32)
+            logits = tf.cast(single_scale_logits(network, scaled, stride=stride, remainder=remainder), tf.float32)
             logits = resize_aligned(logits, size)
             values = tf.nn.softmax(logits) if combination == "probabilities" else logits
             values = values[:, :, ::-1] if flipped else values
@@ -118,44 +126,3 @@ def scaled_size(size: tf.Tensor, ratio: float | tf.Tensor) -> tf.Tensor:
     # In float64, like Python's numbers in the published code: 0.7 * 90 is below 63 there, but 63 in float32.
     scaled = tf.floor(tf.cast(size, tf.float64) * tf.cast(ratio, tf.float64))
     return tf.maximum(tf.cast(scaled, tf.int32), 1)
-
-
-def sliding_window_logits(network: Network, images: tf.Tensor, *, window: int, step: int) -> np.ndarray:
-    """Returns the mean of the logits of overlapping windows, for images that are too large to process whole.
-
-    The last window of each row and column ends at the border. An image smaller than a window is one window. Memory
-    beyond that of one window is that of the result, in main memory.
-
-    Args:
-        network: function from images to logits of the same size, such as :func:`single_scale_logits` of one.
-        images: normalised images, shape ``(batch, height, width, channels)``; needs eager execution.
-        window: height and width of a window, in pixels.
-        step: distance between windows, in pixels, at most ``window``.
-
-    Returns:
-        Mean logits, float32, shape ``(batch, height, width, num_classes)``.
-
-    Raises:
-        ValueError: the windows would not cover the image.
-    """
-    if not 0 < step <= window:
-        raise ValueError(f"step must be from 1 to the window, received {step} and {window}")
-    _, height, width, _ = images.shape
-    total, count = None, np.zeros((height, width, 1), np.float32)
-    for top in _starts(height, window, step):
-        for left in _starts(width, window, step):
-            rows, columns = slice(top, min(top + window, height)), slice(left, min(left + window, width))
-            logits = np.asarray(network(images[:, rows, columns]), np.float32)
-            if total is None:
-                total = np.zeros((len(logits), height, width, logits.shape[-1]), np.float32)
-            total[:, rows, columns] += logits
-            count[rows, columns] += 1
-    assert total is not None
-    total /= count
-    return total
-
-
-def _starts(size: int, window: int, step: int) -> list[int]:
-    """Returns the first pixel of each window along one side."""
-    last = max(size - window, 0)
-    return [*range(0, last, step), last]

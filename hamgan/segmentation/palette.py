@@ -69,3 +69,15 @@ def overlay(image: np.ndarray, mask: np.ndarray, *, opacity: float = 0.5) -> np.
     """
     colored = (1 - opacity) * image + opacity * voc_palette()[mask].astype(np.float32)
     return np.where(mask[..., np.newaxis] == 0, image, np.round(colored).astype(np.uint8))
+
+
+def side_by_side(*images: np.ndarray, gap: int = 6) -> np.ndarray:
+    """Returns images of equal height beside each other, on white.
+
+    Args:
+        images: uint8, shape ``(height, width, 3)``.
+        gap: pixels between two images.
+    """
+    space = np.full((len(images[0]), gap, 3), 255, np.uint8)
+    parts = [part for image in images for part in (space, image)]
+    return np.concatenate(parts[1:], axis=1)

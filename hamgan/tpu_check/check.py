@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from hamgan.config import ExperimentConfig, override
 from hamgan.distribution.strategies import share_of_batch
+from hamgan.text_table import text_table
 from hamgan.tpu_check.chips import GIB, Topology
 from hamgan.tpu_check.compiler import Compiled, compile_for_tpu
 from hamgan.tpu_check.lowering import lower_train_step
@@ -146,8 +147,7 @@ def table(estimates: Sequence[Estimate]) -> list[str]:
         ("largest batch per core, estimate", lambda e: "-" if e.largest_batch is None else f"{e.largest_batch}")
     )
     cells = [[name, *(value(estimate) for estimate in estimates)] for name, value in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return text_table(cells, left=len(cells[0])).splitlines()
 
 
 def errors(estimates: Sequence[Estimate]) -> list[str]:

@@ -10,9 +10,9 @@ from hamgan.segmentation.multi_scale import (
     multi_scale_logits,
     pad_to_stride,
     single_scale_logits,
-    sliding_window_logits,
 )
 from hamgan.segmentation.resizing import resize_aligned
+from hamgan.segmentation.sliding_windows import sliding_window_logits
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,10 @@
 """Export of a run's generator to a folder: the files, their verification, a picture and a model card."""
 
-import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import sys
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from hamgan import random_streams
-from hamgan.errors import UserError, did_you_mean, reason_of
-from hamgan.files import TEMPORARY_SUFFIX, check_writable, is_pattern
+from hamgan.errors import UserError
 from hamgan.layers.execution import execution
 from hamgan.layers.fixed_bases import decompositions, fix_bases
 from hamgan.networks import Generator
@@ -24,6 +20,8 @@ from hamgan.networks.build import build_generator
 from hamgan.random_streams import Purpose
 from hamgan.runs.checkpoints import checkpoint_sha256
 from hamgan.runs.directory import RunDirectory
+from hamgan.sampling.export.export_folder import check_folder, new_folder, write_text
+from hamgan.sampling.export.file_format import formats_by_name
 from hamgan.sampling.export.keras_file import KerasFormat
 from hamgan.sampling.export.model_card import model_card
 from hamgan.sampling.export.model_format import GenerateFunction, ModelFormat
@@ -69,7 +67,7 @@ def export(
     """Exports a run's generator; see :meth:`hamgan.Run.export`."""
     chosen = check_export(run, out, formats=formats, bases=bases)
     _ = run.generator  # Loaded on the device of the run, which may be a GPU.
-    with _new_folder(out) as folder, tf.device("CPU"):
+    with new_folder(out) as folder, tf.device("CPU"):
         generator = exportable_generator(run, bases)
         progress = tqdm(chosen, unit="file", leave=False, disable=not sys.stderr.isatty())
         exported = []
@@ -92,9 +90,9 @@ def export(
             "bases": bases,
             "files": [dataclasses.asdict(each) for each in exported],
         }
-        _write_text(os.path.join(folder, CLASS_NAMES_NAME), json.dumps(run.class_names, indent=1) + "\n")
-        _write_text(os.path.join(folder, REPORT_NAME), json.dumps(report, indent=1) + "\n")
-        _write_text(os.path.join(folder, CARD_NAME), card)
+        write_text(os.path.join(folder, CLASS_NAMES_NAME), json.dumps(run.class_names, indent=1) + "\n")
+        write_text(os.path.join(folder, REPORT_NAME), json.dumps(report, indent=1) + "\n")
+        write_text(os.path.join(folder, CARD_NAME), card)
     return exported
 
 
@@ -107,7 +105,7 @@ def check_export(run: "Run", out: str, *, formats: Sequence[str], bases: str) ->
     chosen = _chosen_formats(formats, bases, run)
     for model_format in chosen:
         model_format.check_packages()
-    _check_folder(out)
+    check_folder(out)
     return chosen
 
 
@@ -129,14 +127,9 @@ def exportable_generator(run: "Run", bases: str) -> Generator:
 
 
 def _chosen_formats(names: Sequence[str], bases: str, run: "Run") -> list[ModelFormat]:
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
-        found = f"'{unknown[0]}'" if unknown else "none"
-        hint = did_you_mean(unknown[0], FORMATS) if unknown else ""
-        raise UserError(f"formats are {', '.join(FORMATS)}, found {found}{hint}")
+    chosen = formats_by_name(names, FORMATS)
     if bases not in BASES:
         raise UserError(f"bases must be {' or '.join(BASES)}, found '{bases}'")
-    chosen = [FORMATS[name] for name in dict.fromkeys(names)]
     fixed_only = [model_format.title for model_format in chosen if not model_format.takes_random_bases]
     has_random_bases = any(module.has_random_bases(training=False) for module in run.generator.context)
     if bases == "random" and fixed_only and has_random_bases:
@@ -191,35 +184,3 @@ def _evaluations(run: "Run") -> list[dict[str, Any]]:
         and result["weights"] == run.weights
         and (result["checkpoint"] == checkpoint or (result["checkpoint"] is None and result["source"] is None))
     ]
-
-
-def _write_text(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _check_folder(path: str) -> None:
-    if "://" in path or is_pattern(path):
-        raise UserError(
-            f"--out {path}: expected a local folder without * ? [ or \\ in its name, because TensorFlow cannot load "
-            "models from others; choose another folder"
-        )
-    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
-        raise UserError(f"--out {path}: expected a new or an empty folder, found other files; choose another folder")
-    try:
-        check_writable(os.path.dirname(os.path.abspath(path)))
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"--out {path}: cannot create the folder: {reason_of(error)}") from error
-
-
-@contextlib.contextmanager
-def _new_folder(path: str) -> Iterator[str]:
-    """Yields a temporary folder, which moves to ``path`` at the end and is deleted on an error."""
-    path = os.path.abspath(path)
-    temporary = f"{path}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
-    os.makedirs(temporary)
-    try:
-        yield temporary
-        os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

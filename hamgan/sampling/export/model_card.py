@@ -12,7 +12,7 @@ from hamgan.config.protocols import by_card, card_id, flat_card, has_score
 from hamgan.networks import Generator
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.score_table import COLUMNS, extra_scores, real_of, shown
-from hamgan.sampling.export.report import HEADER, ExportedFile
+from hamgan.sampling.export.report import ExportedFile, header
 from hamgan.sampling.export.verification import TOLERANCE
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _files(files: Sequence[ExportedFile]) -> str:
-    table = markdown_table(HEADER, [file.cells() for file in files])
+    table = markdown_table(header(files), [file.cells() for file in files])
     text = (
         "The difference is the largest one from the images in [-1, 1] of the Keras model, for random inputs in several "
         f"batch sizes; the export accepts at most {TOLERANCE:g}. Times are medians on the CPU that exported the model."

@@ -1,49 +1,27 @@
 """Base class of the formats of exported generators."""
 
 import abc
-import importlib.util
 from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from hamgan.errors import UserError
 from hamgan.networks import Generator
+from hamgan.sampling.export.file_format import FileFormat
 
 GenerateFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Maps z, float32 ``(batch, z_dim)``, and labels, int32 ``(batch,)``, to float32 images in [-1, 1]."""
 
 
-class ModelFormat(abc.ABC):
+class ModelFormat(FileFormat):
     """A format of exported generators.
 
     Attributes:
-        title: name of the format in tables.
-        file_name: name of the exported file or folder.
-        packages: packages, beyond those of hamgan, that writing and verification import.
-        extra: optional dependency of hamgan that installs the packages.
         takes_random_bases: whether the format can draw random bases.
     """
 
-    title: ClassVar[str]
-    file_name: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]] = ()
-    extra: ClassVar[str] = ""
     takes_random_bases: ClassVar[bool] = True
-
-    def check_packages(self) -> None:
-        """Checks that the packages are installed.
-
-        Raises:
-            UserError: if one is missing; the message names the extra.
-        """
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
-        if missing:
-            raise UserError(
-                f"{self.title} needs the packages {', '.join(self.packages)}, found no {', '.join(missing)}; "
-                f"pip install 'hamgan[{self.extra}]'"
-            )
 
     @abc.abstractmethod
     def write(self, generator: Generator, path: str) -> None:

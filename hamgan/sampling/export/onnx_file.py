@@ -1,9 +1,36 @@
 """Export to ONNX."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
 
 from hamgan.networks import Generator
 from hamgan.sampling.export.model_format import GenerateFunction, ModelFormat, draw_inputs_code, images_comment
+
+
+def export_to_onnx(model: keras.Model, path: str, input_signature: Sequence[tf.TensorSpec] | None = None) -> None:
+    """Writes a Keras model as an ONNX file.
+
+    Args:
+        model: model.
+        path: local path of the file.
+        input_signature: shapes, dtypes and names of the inputs; by default, those of the model.
+    """
+    with warnings.catch_warnings():
+        # Keras 3.15 makes tf2onnx work with NumPy 2, which warns about a name that it looks up for this.
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        arguments = {} if input_signature is None else {"input_signature": input_signature}
+        model.export(path, format="onnx", verbose=False, **arguments)
+
+
+def onnx_session(path: str) -> Any:
+    """Returns an ``onnxruntime.InferenceSession`` of an ONNX file on the CPU."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 class ONNXFormat(ModelFormat):
@@ -17,16 +44,11 @@ class ONNXFormat(ModelFormat):
 
     def write(self, generator: Generator, path: str) -> None:
         """Converts the generator; see :meth:`ModelFormat.write`."""
-        with warnings.catch_warnings():
-            # Keras 3.15 makes tf2onnx work with NumPy 2, which warns about a name that it looks up for this.
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            generator.export(path, format="onnx", verbose=False)
+        export_to_onnx(generator, path)
 
     def load(self, path: str, generator: Generator) -> GenerateFunction:
         """Loads the model in ONNX Runtime; see :meth:`ModelFormat.load`."""
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = onnx_session(path)
         return lambda z, labels: session.run(None, {"z": z, "labels": labels})[0]
 
     def usage(self, generator: Generator) -> str:

@@ -3,7 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 
-HEADER = ("format", "file", "MB", "largest difference", "ms/image, batch 1", "ms/image, batch 8")
+from hamgan.text_table import text_table
+
+_HEADER = ("format", "file", "MB", "largest difference")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +16,7 @@ class ExportedFile:
         format: title of the format.
         file: name of the file or folder, in the exported folder.
         bytes: size.
-        difference: largest difference from the images of the Keras model, for images in [-1, 1].
+        difference: largest difference from the outputs of the Keras model.
         seconds_per_image: CPU time per image in seconds, by batch size.
     """
 
@@ -30,14 +32,11 @@ class ExportedFile:
         return (self.format, self.file, f"{self.bytes / 1e6:.2f}", f"{self.difference:.1e}", *times)
 
 
+def header(exported: Sequence[ExportedFile]) -> tuple[str, ...]:
+    """Returns the header of a table of exported files, whose times are for the same batch sizes."""
+    return (*_HEADER, *(f"ms/image, batch {batch}" for batch in exported[0].seconds_per_image))
+
+
 def table(exported: Sequence[ExportedFile]) -> str:
     """Returns an aligned text table."""
-    rows = [HEADER, *(each.cells() for each in exported)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
+    return text_table([header(exported), *(each.cells() for each in exported)], left=2)

@@ -3,6 +3,7 @@
 import os
 import statistics
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -42,15 +43,20 @@ def largest_difference(generate: GenerateFunction, generator: Generator) -> floa
     return float(np.max(differences))
 
 
-def check_difference(difference: float, title: str) -> None:
+def check_difference(difference: float, title: str, what: str = "images") -> None:
     """Checks that a difference is small enough.
+
+    Args:
+        difference: largest difference.
+        title: title of the format.
+        what: what the model computes, in the plural.
 
     Raises:
         FailedError: if it is not.
     """
     if not difference <= TOLERANCE:
         raise FailedError(
-            f"{title}: images differ from those of the Keras model by {difference:.2g}, expected at most "
+            f"{title}: {what} differ from those of the Keras model by {difference:.2g}, expected at most "
             f"{TOLERANCE:g}; nothing was written"
         )
 
@@ -59,14 +65,19 @@ def seconds_per_image(generate: GenerateFunction, generator: Generator) -> dict[
     """Returns the time per image in seconds by batch size: the median of several calls after a first one."""
     seconds = {}
     for z, labels in _inputs(generator, TIMED_BATCHES):
-        generate(z, labels)
-        times = []
-        for _ in range(TIMED_CALLS):
-            begun = time.perf_counter()
-            generate(z, labels)
-            times.append(time.perf_counter() - begun)
-        seconds[len(z)] = statistics.median(times) / len(z)
+        seconds[len(z)] = median_seconds(lambda z=z, labels=labels: generate(z, labels)) / len(z)  # type: ignore[misc]
     return seconds
+
+
+def median_seconds(call: Callable[[], object]) -> float:
+    """Returns the median time of several calls of a function, after a first one, in seconds."""
+    call()
+    times = []
+    for _ in range(TIMED_CALLS):
+        begun = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
 
 
 def _inputs(generator: Generator, batches: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,0 +1,150 @@
+"""A trained segmentation network and what one does with it, wherever its weights come from."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from hamgan.errors import UserError
+from hamgan.segmentation.convert import KERAS_ENDING, read_model
+from hamgan.segmentation.evaluate import Pairs, SegmentationEvaluation, evaluate_network
+from hamgan.segmentation.inference import SINGLE_SCALE, InferenceSettings, MaskPredictor
+from hamgan.segmentation.network import SegmentationNetwork
+from hamgan.segmentation.predict import Predictions, predict_files
+from hamgan.segmentation.prediction_folder import DEFAULT_KINDS
+
+if TYPE_CHECKING:
+    from hamgan.sampling.export.report import ExportedFile
+
+
+class TrainedNetwork:
+    """A trained network with the names of its classes.
+
+    Args:
+        network: segmentation network.
+        class_names: name of each class; by default, the labels as text.
+
+    Raises:
+        UserError: the number of names is not that of the network's classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.segmentation import HamNet, ResNet
+        >>> from hamgan.segmentation.trained_network import TrainedNetwork
+        >>> network = HamNet(ResNet(depths=(1, 1, 1, 1), base_channels=8), num_classes=2, head_channels=16, rank=4)
+        >>> TrainedNetwork(network, ["ground", "sky"]).predict(np.zeros((48, 64, 3), np.uint8)).shape
+        (48, 64)
+    """
+
+    def __init__(self, network: SegmentationNetwork, class_names: Sequence[str] | None = None) -> None:
+        count = network.head.num_classes
+        self.network = network
+        self.class_names = [str(label) for label in range(count)] if class_names is None else list(class_names)
+        if len(self.class_names) != count:
+            raise UserError(f"expected names of {count} classes, found {len(self.class_names)}; name each class")
+        self._predictors: dict[InferenceSettings, MaskPredictor] = {}
+
+    def predict(
+        self, images: np.ndarray | Sequence[np.ndarray], settings: InferenceSettings = SINGLE_SCALE
+    ) -> np.ndarray | list[np.ndarray]:
+        """Returns the class of each pixel.
+
+        Args:
+            images: an RGB image, uint8, shape ``(height, width, 3)``; a batch of images, shape
+                ``(batch, height, width, 3)``; or a list of images of any sizes.
+            settings: how to apply the network, such as
+                :data:`hamgan.segmentation.inference.MULTI_SCALE_FLIP`.
+
+        Returns:
+            Classes, uint8: a mask of shape ``(height, width)``, masks of shape ``(batch, height, width)``, or a list of
+            masks.
+
+        Raises:
+            UserError: an image has another shape or dtype, or does not fit into memory.
+        """
+        if not isinstance(images, np.ndarray):
+            return [np.asarray(self.predict(np.asarray(image), settings)) for image in images]
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3:
+            raise UserError(
+                "expected uint8 images of shape (height, width, 3) or (batch, height, width, 3), found "
+                f"{images.dtype} of {images.shape}; convert them"
+            )
+        predictor = self._predictor(settings)
+        return predictor(images) if images.ndim == 4 else predictor(images[np.newaxis])[0]
+
+    def predict_files(
+        self,
+        source: str,
+        out: str,
+        *,
+        settings: InferenceSettings = SINGLE_SCALE,
+        kinds: Sequence[str] = DEFAULT_KINDS,
+        names_file: str | None = None,
+    ) -> Predictions:
+        """Predicts a picture, or all pictures of a folder; see :func:`hamgan.segmentation.predict.predict_files`."""
+        return predict_files(
+            self._predictor(settings),
+            source,
+            out,
+            class_names=self.class_names,
+            kinds=kinds,
+            names_file=names_file,
+        )
+
+    def _predictor(self, settings: InferenceSettings) -> MaskPredictor:
+        if settings not in self._predictors:
+            self._predictors[settings] = MaskPredictor(self.network, settings)
+        return self._predictors[settings]
+
+    def evaluate_pairs(
+        self,
+        pairs: Pairs,
+        *,
+        settings: InferenceSettings = SINGLE_SCALE,
+        batch: int = 1,
+        total: int | None = None,
+        keep_worst: int = 0,
+    ) -> SegmentationEvaluation:
+        """Scores the network on images with masks; see :func:`hamgan.segmentation.evaluate.evaluate_network`."""
+        return evaluate_network(
+            self.network,
+            pairs,
+            class_names=self.class_names,
+            settings=settings,
+            batch=batch,
+            total=total,
+            keep_worst=keep_worst,
+        )
+
+    def export(
+        self,
+        out: str,
+        *,
+        formats: Sequence[str] = ("savedmodel", "keras", "tflite", "onnx"),
+        size: tuple[int, int] = (513, 513),
+    ) -> "list[ExportedFile]":
+        """Exports the network; see :func:`hamgan.segmentation.export.export_network`."""
+        from hamgan.segmentation.export import export_network
+
+        return export_network(self.network, out, class_names=self.class_names, formats=formats, size=size)
+
+
+def load_network_file(path: str) -> TrainedNetwork:
+    """Loads a segmentation network from a Keras file, as ``hamnet convert`` and ``hamnet export`` write it.
+
+    Args:
+        path: local path of a ``.keras`` file.
+
+    Raises:
+        UserError: the file cannot be read, or has another model.
+    """
+    model: keras.Model = read_model(path)
+    if not isinstance(model, SegmentationNetwork):
+        raise UserError(f"{path}: expected a network that segments images, found {model.name}; choose another file")
+    return TrainedNetwork(model)
+
+
+def is_network_file(path: str) -> bool:
+    """Whether a path is that of a Keras file, by its ending."""
+    return path.lower().endswith(KERAS_ENDING)
