@@ -3,18 +3,19 @@
 import argparse
 from typing import NoReturn
 
-from hamgan.cli import prepare_masks
+from hamgan.cli import prepare_masks, train_segmentation
 from hamgan.cli.command_line import parser_of, run_command
 from hamgan.program import run_program
 
 COMMANDS = {
     "prepare": prepare_masks,
+    "train": train_segmentation,
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command line."""
-    return parser_of("hamnet", "Prepare data for segmentation networks with Hamburgers.", COMMANDS)
+    return parser_of("hamnet", "Train segmentation networks with Hamburgers.", COMMANDS)
 
 
 def main(argv: list[str]) -> int:
