@@ -19,6 +19,12 @@ BASES_SOURCES = ("random", "fixed", "running")
 HAMBURGER_VERSIONS = ("v1", "v2")
 SEGMENTATION_VERSIONS = ("v1", "v2", "v2plus")
 HAM_FORMS = ("spatial", "channel", "dual")
+RESNETS = ("resnet50", "resnet101", "resnet152")
+MSCANS = ("tiny", "small", "base", "large")
+OUTPUT_STRIDES = (8, 16)
+"""Strides of the last stage of a dilated ResNet."""
+LOGIT_COMBINATIONS = ("logits", "probabilities")
+"""Ways to combine the logits of several scales: their sum (HamNet), or the mean of the softmax (SegNeXt)."""
 EM_GRADIENTS = ("none", "one_step", "unrolled")
 """Parts of the iterations of expectation-maximisation attention that can be differentiated."""
 GLOBAL_CONTEXT_POOLINGS = ("attention", "average")

@@ -42,6 +42,9 @@ class Purpose(enum.IntEnum):
     DIRECTIONS = 17
     INVERSION = 18
     SEGMENTATION_AUGMENTATION = 19
+    SEGMENTATION_BASES = 20
+    SEGMENTATION_DROPOUT = 21
+    SEGMENTATION_COLORS = 22
 
 
 def non_negative(number: int) -> int:

@@ -17,8 +17,9 @@ import keras
 import pytest
 import tensorflow as tf
 
-from hamgan.config import ExperimentConfig, override
+from hamgan.config import ExperimentConfig, SegmentationConfig, override
 from hamgan.config.presets import digits
+from hamgan.config.segmentation_presets import scenes
 
 # Four virtual CPU devices for tests with several replicas; must precede any TensorFlow operation.
 tf.config.set_logical_device_configuration(
@@ -156,6 +157,49 @@ def tiny_run(shared_folder: SharedFolder, digits_dir: str) -> str:
             assert main(arguments) == 0
 
     return shared_folder("run", make)
+
+
+TINY_SCENES = (
+    "model.backbone.base_channels=2",
+    "model.head.channels=8",
+    "model.head.align_channels=8",
+    "model.head.rank=2",
+    "model.head.num_steps=2",
+    "augmentation.crop=33",
+    "train.global_batch=4",
+    "train.steps=6",
+    "train.steps_per_loop=2",
+    "train.checkpoint_every=2",
+    "train.image_every=6",
+    "train.warmup_steps=2",
+    "data.shuffle_buffer=50",
+)
+
+
+@pytest.fixture(scope="session")
+def scenes_dir(shared_folder: SharedFolder) -> str:
+    from hamgan.segmentation.scenes import prepare_scenes
+
+    return shared_folder("scenes", prepare_scenes)
+
+
+@pytest.fixture(scope="session")
+def tiny_scenes(scenes_dir: str) -> SegmentationConfig:
+    """The scenes preset with a tiny network."""
+    return override(scenes(), [*TINY_SCENES, f"data.data_dir={scenes_dir}"])
+
+
+@pytest.fixture(scope="session")
+def tiny_segmentation_run(shared_folder: SharedFolder, scenes_dir: str) -> str:
+    """A run of six steps with checkpoints at 0, 2, 4 and 6 and pictures at 0 and 6. Copy it before changes."""
+    from hamgan.cli.hamnet import main
+
+    def make(path: str) -> None:
+        with _log_levels_restored():
+            arguments = ["train", "--run", path, "--preset", "scenes", "--data_dir", scenes_dir]
+            assert main([*arguments, "--override", *TINY_SCENES]) == 0
+
+    return shared_folder("segmentation_run", make)
 
 
 @pytest.fixture

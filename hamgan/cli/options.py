@@ -3,11 +3,13 @@
 import argparse
 import os
 import tempfile
-from typing import Any
+from typing import Any, TypeVar
 
-from hamgan.config import ExperimentConfig, override
+from hamgan.config import ExperimentConfig, SegmentationConfig, override
 from hamgan.errors import UserError
 from hamgan.pretrained import find_run
+
+Config = TypeVar("Config", ExperimentConfig, SegmentationConfig)
 
 
 def positive_integer(text: str) -> int:
@@ -166,11 +168,9 @@ def add_checkpoint(parser: argparse.ArgumentParser, choices: str) -> None:
     )
 
 
-def with_assignments(
-    config: ExperimentConfig, assignments: dict[str, object], overrides: list[str]
-) -> ExperimentConfig:
+def with_assignments(config: Config, assignments: dict[str, object], overrides: list[str]) -> Config:
     """Returns the config with the options that are not None, and then the overrides, applied."""
-    given = [f"{path}={value}" for path, value in assignments.items() if value is not None]
+    given: list[str] = [f"{path}={value}" for path, value in assignments.items() if value is not None]
     return override(config, [*given, *overrides])
 
 

@@ -19,21 +19,40 @@ from hamgan.config.context import (
     SqueezeExcitationConfig,
 )
 from hamgan.config.fields import FROM_DATASET
+from hamgan.config.loop import PRECISIONS, TPU_PRECISIONS, LoopConfig
 from hamgan.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
-from hamgan.config.overrides import differences, experiment_from_json, override, to_dict, to_json
+from hamgan.config.overrides import AnyConfig, differences, experiment_from_json, override, to_dict, to_json
 from hamgan.config.schema import BATCH_NORM_MODES, DataConfig, EvaluationConfig, ExperimentConfig
-from hamgan.config.training import PRECISIONS, TPU_PRECISIONS, AugmentationConfig, RegularizationConfig, TrainConfig
+from hamgan.config.segmentation import (
+    SEGMENTATION,
+    BackboneConfig,
+    HamHeadConfig,
+    HamNetHeadConfig,
+    HeadConfig,
+    LightHamHeadConfig,
+    MSCANConfig,
+    ResNetConfig,
+    SegmentationConfig,
+    SegmentationEvaluationConfig,
+    SegmentationModelConfig,
+)
+from hamgan.config.segmentation_training import CropConfig, SegmentationTrainConfig
+from hamgan.config.training import AugmentationConfig, RegularizationConfig, TrainConfig
 
 __all__ = [
     "BATCH_NORM_MODES",
     "CONTEXT_CONFIGS",
     "FROM_DATASET",
     "PRECISIONS",
+    "SEGMENTATION",
     "TPU_PRECISIONS",
+    "AnyConfig",
     "AugmentationConfig",
+    "BackboneConfig",
     "ChannelAttentionConfig",
     "ContextConfig",
     "CrissCrossAttentionConfig",
+    "CropConfig",
     "DataConfig",
     "DiscriminatorConfig",
     "DoubleAttentionConfig",
@@ -44,13 +63,24 @@ __all__ = [
     "ExternalAttentionConfig",
     "GeneratorConfig",
     "GlobalContextConfig",
+    "HamHeadConfig",
+    "HamNetHeadConfig",
     "HamburgerConfig",
+    "HeadConfig",
+    "LightHamHeadConfig",
+    "LoopConfig",
+    "MSCANConfig",
     "ModelConfig",
     "MultiHeadAttentionConfig",
     "NonLocalConfig",
     "PyramidPoolingConfig",
     "RegularizationConfig",
+    "ResNetConfig",
+    "SegmentationConfig",
+    "SegmentationEvaluationConfig",
     "SegmentationHamburgerConfig",
+    "SegmentationModelConfig",
+    "SegmentationTrainConfig",
     "SelfAttentionConfig",
     "SqueezeExcitationConfig",
     "TrainConfig",

@@ -1,5 +1,6 @@
 """Validation of config fields, and fields that take their value from the data set."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, TypeVar
 
 from hamgan.errors import UserError
@@ -32,3 +33,16 @@ def require_positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         require(value is None or value > 0, f"{name} must be positive, found {value}")
+
+
+def require_one_of(config: Any, name: str, known: Collection[str]) -> None:
+    """Raises a ``UserError`` unless a field has one of the known values."""
+    value = getattr(config, name)
+    require(value in known, f"{name} must be one of {', '.join(known)}, found '{value}'")
+
+
+def require_fractions(config: Any, *names: str) -> None:
+    """Raises a ``UserError`` if one of these fields is not in [0, 1)."""
+    for name in names:
+        value = getattr(config, name)
+        require(0 <= value < 1, f"{name} must be in [0, 1), found {value}")

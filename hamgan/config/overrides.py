@@ -6,15 +6,20 @@ import logging
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from hamgan.config.context import CONTEXT_CONFIGS, ContextConfig
 from hamgan.config.fields import may_be_from_dataset
 from hamgan.config.legacy import current_assignment, current_values
 from hamgan.config.schema import ExperimentConfig
+from hamgan.config.segmentation import SEGMENTATION, SegmentationConfig
+from hamgan.config.variants import Variants, variants_of
 from hamgan.errors import UserError, did_you_mean
 
 _logger = logging.getLogger(__name__)
+
+AnyConfig = ExperimentConfig | SegmentationConfig
+Config = TypeVar("Config", ExperimentConfig, SegmentationConfig)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -32,10 +37,11 @@ def to_json(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def experiment_from_json(text: str, source: str) -> ExperimentConfig:
+def experiment_from_json(text: str, source: str) -> AnyConfig:
     """Parses the output of :func:`to_json`, from this version or an earlier one.
 
-    Fields that no longer exist are ignored and logged.
+    Its field "task" tells the kind of the experiment; the config of a GAN has none. Fields that no longer exist are
+    ignored and logged.
 
     Args:
         text: JSON text.
@@ -48,8 +54,7 @@ def experiment_from_json(text: str, source: str) -> ExperimentConfig:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise UserError(f"expected an object, found {type(values).__name__}")
-        values, ignored = current_values(values)
-        config = _from_dict(ExperimentConfig, values, "")
+        config, ignored = _experiment_from_dict(values)
     except (json.JSONDecodeError, UserError) as error:
         raise UserError(f"{source} is not a HamGAN config: {error}") from error
     if ignored:
@@ -57,7 +62,18 @@ def experiment_from_json(text: str, source: str) -> ExperimentConfig:
     return config
 
 
-def override(config: ExperimentConfig, assignments: Iterable[str]) -> ExperimentConfig:
+def _experiment_from_dict(values: dict[str, Any]) -> tuple[AnyConfig, list[str]]:
+    """Returns a config and the names of ignored fields."""
+    if "task" not in values:
+        values, ignored = current_values(values)
+        return _from_dict(ExperimentConfig, values, ""), ignored
+    _require(
+        values["task"] == SEGMENTATION, f"'task' expects '{SEGMENTATION}' or no such field, found {values['task']!r}"
+    )
+    return _from_dict(SegmentationConfig, values, ""), []
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
     """Returns a copy of a config with changed fields. All changes are validated together.
 
     Context modules are addressed by index, as in ``model.generator.context.0.rank=16``:
@@ -65,6 +81,9 @@ def override(config: ExperimentConfig, assignments: Iterable[str]) -> Experiment
     - ``context.N.module=NAME``, where N is the number of modules, appends a module.
     - The same for an existing index replaces a module of another name, and keeps its resolution.
     - ``context=none`` removes all modules.
+
+    A group of settings with variants takes the defaults of another one by its name, as in
+    ``model.head.kind=light_ham``. Commas separate the elements of a list, as in ``augmentation.ratios=0.5,1,2``.
 
     Args:
         config: config to start from.
@@ -87,17 +106,16 @@ def override(config: ExperimentConfig, assignments: Iterable[str]) -> Experiment
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         _require(bool(separator), f"expected an override of the form FIELD=VALUE, found '{assignment}'")
-        current = current_assignment(path)
+        current = current_assignment(path) if isinstance(config, ExperimentConfig) else path
         if current is None:
             _logger.info("--override %s: ignored; this field no longer exists", assignment)
         else:
-            _assign(values, current.split("."), text)
-    return _from_dict(ExperimentConfig, values, "")
+            _assign(type(config), values, current.split("."), text)
+    return _from_dict(type(config), values, "")
 
 
-def _assign(values: Any, path: list[str], text: str) -> None:
-    """Parses ``text`` and assigns it at a path of nested dictionaries and lists."""
-    kind: Any = ExperimentConfig
+def _assign(kind: Any, values: Any, path: list[str], text: str) -> None:
+    """Parses ``text`` and assigns it at a path of nested dictionaries and lists, the values of a config class."""
     for depth, name in enumerate(path):
         where, is_last = ".".join(path[:depth]), depth == len(path) - 1
         if _is_context_list(kind):
@@ -107,6 +125,12 @@ def _assign(values: Any, path: list[str], text: str) -> None:
             kind = CONTEXT_CONFIGS[values["module"]]
             continue
         _require(dataclasses.is_dataclass(kind), f"'{where}' is a value, it has no field '{name}'")
+        variants = variants_of(kind)
+        if variants is not None:
+            if is_last and name == variants.field:
+                _choose_variant(values, variants, text)
+                return
+            kind = variants.class_of(values[variants.field])
         hints = _field_types(kind)
         _check_known(name, hints, where)
         kind = hints[name]
@@ -114,6 +138,14 @@ def _assign(values: Any, path: list[str], text: str) -> None:
             values[name] = _parse(text, kind, ".".join(path))
         else:
             values = values[name]
+
+
+def _choose_variant(values: dict[str, Any], variants: Variants, name: str) -> None:
+    """Replaces the values of a group of settings by the defaults of another variant."""
+    chosen = variants.class_of(name)
+    if values[variants.field] != name:
+        values.clear()
+        values.update(to_dict(chosen()))
 
 
 def _is_context_list(kind: Any) -> bool:
@@ -162,6 +194,11 @@ def _options(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
 
 
+def _element_type(kind: Any) -> Any:
+    """Returns the type of the elements of a list of numbers, or None for another type."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple and not _is_context_list(kind) else None
+
+
 def _parse(text: str, kind: Any, path: str) -> Any:
     options = _options(kind)
     if _is_context_list(kind):
@@ -178,22 +215,40 @@ def _parse(text: str, kind: Any, path: str) -> Any:
             return booleans[text.lower()]
         if option is str:
             return text
-        if option in (int, float):
+        element = _element_type(option)
+        number = option if element is None else element
+        if number in (int, float):
+            parts = [text] if element is None else text.strip("[]()").split(",")
             try:
-                return option(text.replace("_", ""))
+                numbers = [number(part.replace("_", "")) for part in parts]
             except ValueError:
                 continue
+            return numbers[0] if element is None else numbers
     raise UserError(f"'{path}' expects {_describe(kind)}, found '{text}'")
 
 
 def _describe(kind: Any) -> str:
     if _is_context_list(kind):
         return "a list of context modules"
-    return " or ".join("none" if option is type(None) else option.__name__ for option in _options(kind))
+    return " or ".join(_describe_option(option) for option in _options(kind))
+
+
+def _describe_option(option: Any) -> str:
+    if option is type(None):
+        return "none"
+    element = _element_type(option)
+    return option.__name__ if element is None else f"{element.__name__}, {element.__name__}, ..."
 
 
 def _from_dict(kind: Any, values: Mapping[str, Any], where: str) -> Any:
     """Builds a dataclass from nested dictionaries with strict checks of fields and types."""
+    variants = variants_of(kind)
+    if variants is not None:
+        name = values.get(variants.field)
+        _require(
+            isinstance(name, str), f"'{where}.{variants.field}' expects {' or '.join(variants.classes)}, found {name!r}"
+        )
+        kind = variants.class_of(str(name))
     hints = _field_types(kind)
     arguments = {}
     for name, value in values.items():
@@ -219,6 +274,9 @@ def _checked(value: Any, kind: Any, path: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _from_dict(kind, value, path)
     for option in _options(kind):
+        element = _element_type(option)
+        if element is not None and isinstance(value, list | tuple):
+            return tuple(_checked(item, element, f"{path}.{index}") for index, item in enumerate(value))
         if option is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if type(value) is option:

@@ -2,24 +2,19 @@
 
 import dataclasses
 
-from hamgan.config.fields import require, require_positive
+from hamgan.config.fields import require, require_fractions, require_one_of, require_positive
+from hamgan.config.loop import LoopConfig
 
-TPU_PRECISIONS = ("float32", "mixed_bfloat16")
-PRECISIONS = (*TPU_PRECISIONS, "float64")
-ON_COLLAPSE = ("stop", "rollback")
 LABEL_DISTRIBUTIONS = ("uniform", "dataset")
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """Optimisation, logging and checkpoints."""
+class TrainConfig(LoopConfig):
+    """Optimisation of the GAN, logging and checkpoints."""
 
-    global_batch: int = 1024
-    """Number of images per update, summed over replicas."""
     accumulation: int = 1
     """Number of parts into which each replica divides its share of the batch, to save memory. Batch normalisation uses
     the statistics of a part."""
-    steps: int = 1_000_000
     discriminator_updates: int = 1
     """Number of discriminator updates per step, each with a new batch of real images."""
     generator_updates: int = 1
@@ -36,52 +31,18 @@ class TrainConfig:
     """Decay of the exponential moving average of the generator's weights; 0 disables the average."""
     ema_warmup: float = 10.0
     """Warm-up w of the average, to forget the initial weights: the decay at step t is at most (1 + t) / (w + t)."""
-    steps_per_loop: int = 100
-    """Number of steps per call of the compiled train function; also the logging interval."""
-    checkpoint_every: int = 1000
-    """Number of steps between checkpoints."""
-    max_to_keep: int = 100
-    """Maximum number of checkpoints to keep."""
-    image_every: int = 1000
-    """Number of steps between grids of samples; 0 disables them."""
-    init_from: str | None = None
-    """Run folder, or checkpoint of a run, whose weights a new run starts from; None for random weights."""
-    seed: int = 0
-    """Seed of the initial weights, the order of the data and all random inputs."""
-    deterministic: bool = True
-    """Whether TensorFlow uses only deterministic operations."""
-    precision: str = "float32"
-    """Dtype policy: "float32", "mixed_bfloat16" (activations and convolutions in bfloat16, weights and statistics in
-    float32) or "float64" (slow; distinguishes rounding errors from bugs)."""
-    on_collapse: str = "stop"
-    """Reaction to a non-finite loss or weight: "stop", or "rollback" to the last checkpoint."""
-    max_rollbacks: int = 3
-    """Maximum number of rollbacks of a run before it stops."""
 
     def __post_init__(self) -> None:
         """Validates the fields."""
-        for name, choices in (
-            ("precision", PRECISIONS),
-            ("on_collapse", ON_COLLAPSE),
-            ("label_distribution", LABEL_DISTRIBUTIONS),
-        ):
-            value = getattr(self, name)
-            require(value in choices, f"{name} must be one of {', '.join(choices)}, found '{value}'")
+        super().__post_init__()
+        require_one_of(self, "label_distribution", LABEL_DISTRIBUTIONS)
         require_positive(
             self,
-            *("global_batch", "accumulation", "steps", "discriminator_updates", "generator_updates", "steps_per_loop"),
+            *("accumulation", "discriminator_updates", "generator_updates"),
             *("generator_learning_rate", "discriminator_learning_rate", "adam_epsilon"),
-            *("checkpoint_every", "max_to_keep"),
         )
-        for name in ("adam_beta1", "adam_beta2", "ema_decay"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"{name} must be in [0, 1), found {value}")
-        for name in ("image_every", "max_rollbacks"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} must not be negative, found {value}")
+        require_fractions(self, "adam_beta1", "adam_beta2", "ema_decay")
         require(self.ema_warmup >= 1, f"ema_warmup must be at least 1, found {self.ema_warmup}")
-        require(self.init_from != "", "init_from must be a run folder or a checkpoint, found ''")
-        require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
 
 
 @dataclasses.dataclass(frozen=True)

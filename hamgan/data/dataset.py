@@ -1,30 +1,23 @@
 """Batches of images and labels from any prepared TFDS classification data set."""
 
-import contextlib
-import hashlib
-import json
 import logging
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from hamgan.config import DataConfig
 from hamgan.data.class_counts import cached_label_counts
 from hamgan.data.content_digest import cached_content_sha256
-from hamgan.data.examples import CHECKED_EXAMPLES, ExampleDecoder, check_label
-from hamgan.data.metadata import describe_subset, feature_keys, open_dataset, read_preparation_record
+from hamgan.data.examples import ExampleDecoder, check_label
+from hamgan.data.metadata import feature_keys
 from hamgan.data.parts_cache import DEFAULT_CACHE
-from hamgan.data.records import RecordPart, explain_read_error, first_records, missing_files, read_parts
-from hamgan.data.splits import with_splits
-from hamgan.data.streams import shuffled_records
+from hamgan.data.record_dataset import RecordDataset, batched
+from hamgan.data.records import first_records
 from hamgan.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
 
-class ClassificationDataset:
+class ClassificationDataset(RecordDataset):
     """A prepared TFDS data set with one image and at most one class label per example.
 
     A data set without labels has a single class, which is named like the data set.
@@ -46,60 +39,26 @@ class ClassificationDataset:
             feature.
     """
 
-    def __init__(self, config: DataConfig) -> None:
-        self.builder = open_dataset(config)
-        self.config = config = with_splits(config, self.builder.info.splits)
-        self.image_key, self.label_key = feature_keys(self.builder, config.dataset)
-        self.class_names: list[str] = [config.dataset]
+    def _open_features(self) -> None:
+        name = self.config.dataset
+        self.image_key, self.label_key = feature_keys(self.builder, name)
+        self.class_names = [name]
         if self.label_key is None:
-            _logger.info("Data set %s has no ClassLabel feature: all images are of one class", config.dataset)
+            _logger.info("Data set %s has no ClassLabel feature: all images are of one class", name)
         else:
             self.class_names = list(self.builder.info.features[self.label_key].names)
-        self.num_classes = len(self.class_names)
-        self._folder = os.fspath(self.builder.data_path)
-        self._decoder = ExampleDecoder(self.builder, self.image_key, self.label_key, config.dataset)
-        self._configured_splits = tuple(dict.fromkeys((config.train_split, config.validation_split)))
-        self._checked_splits: set[str] = set()
+        self._decoder = ExampleDecoder(self.builder, self.image_key, self.label_key, name)
         self._digests: dict[tuple[str, int], str] = {}
         self._class_counts: dict[str, list[int]] = {}
-        subset = describe_subset(read_preparation_record(self._folder))
-        if subset:
-            _logger.warning("Data set %s in %s is a subset: %s", config.dataset, self._folder, subset)
-        for split in self._configured_splits:
-            self._check_split(split)
+
+    def _check_examples(self, records: tf.data.Dataset, split: str) -> None:
+        self._decoder.check_first(records, split)
 
     @property
     def image_size(self) -> tuple[int | None, int | None]:
         """Height and width of the stored images; None if they differ."""
         height, width, _ = self.builder.info.features[self.image_key].shape
         return height, width
-
-    def num_examples(self, split: str) -> int:
-        """Returns the number of examples in a split.
-
-        Raises:
-            UserError: the split does not exist.
-        """
-        try:
-            return self.builder.info.splits[split].num_examples
-        except (KeyError, ValueError) as error:
-            known = ", ".join(self.builder.info.splits)
-            raise UserError(f"data set '{self.config.dataset}' has no split '{split}'; it has {known}") from error
-
-    def _check_split(self, split: str) -> None:
-        """Raises UserError if a split is empty or any of its files is missing."""
-        if self.num_examples(split) < 1:
-            raise UserError(
-                f"split '{split}' of data set '{self.config.dataset}' is empty; choose another split or "
-                "prepare the data set again"
-            )
-        with self.reading(split):
-            missing = missing_files(self._parts(split))
-        if missing:
-            raise UserError(
-                f"data set '{self.config.dataset}' is missing {len(missing)} record files of split '{split}', such as "
-                f"{missing[0]}; copy them again or prepare the data set again"
-            )
 
     def identity(self, split: str, count: int | None = None, cache_dir: str = DEFAULT_CACHE) -> dict[str, Any]:
         """Returns the identity of a split's content, which does not depend on where or how it was prepared.
@@ -153,29 +112,6 @@ class ClassificationDataset:
             self._class_counts[split] = [counts.get(label, 0) for label in range(self.num_classes)]
         return self._class_counts[split]
 
-    def provenance(self, split: str) -> dict[str, Any]:
-        """Returns where a split was read from, to record beside results. It is not part of the split's identity.
-
-        Returns:
-            "folder"; "record_files", the number of files; "preparation", the plan digest of ``hamgan prepare`` or None;
-            and "described_sha256", a digest of file names, sizes and preparation record, which earlier versions used
-            as the split's identity.
-        """
-        files = [(os.path.basename(part.path), part.skip, part.take) for part in self._parts(split)]
-        sizes = [self.builder.info.splits[name].num_bytes for name in sorted(self.builder.info.splits)]
-        record = read_preparation_record(self._folder)
-        description = json.dumps([files, sizes, record], sort_keys=True)
-        return {
-            "folder": self._folder,
-            "record_files": len(files),
-            "preparation": record and record["plan"],
-            "described_sha256": hashlib.sha256(description.encode()).hexdigest(),
-        }
-
-    def _parts(self, split: str) -> list[RecordPart]:
-        files = self.builder.info.splits[split].file_instructions
-        return [RecordPart(file.filename, file.skip, file.take) for file in files]
-
     def training_batches(
         self,
         *,
@@ -213,23 +149,15 @@ class ClassificationDataset:
                 resolution.
             ValueError: ``batch`` does not divide ``skip_examples``, or is not divisible by the number of parts.
         """
-        split = self.config.train_split
-        if skip_examples % batch or batch % (num_hosts * batches_per_host):
-            raise ValueError(
-                "skip_examples must be a multiple of batch, and batch a multiple of num_hosts * batches_per_host, "
-                f"received {skip_examples}, {batch}, {num_hosts} * {batches_per_host}"
-            )
-        records = shuffled_records(
-            self._parts(split),
+        records, share = self._training_records(
             batch=batch,
             seed=seed,
-            shuffle_buffer=self.config.shuffle_buffer,
             skip_examples=skip_examples,
             host=host,
             num_hosts=num_hosts,
+            batches_per_host=batches_per_host,
         )
-        share = batch // num_hosts // batches_per_host
-        return self._batches(records, split, resolution, channels, share, drop_remainder=True)
+        return self._batches(records, self.config.train_split, resolution, channels, share, drop_remainder=True)
 
     def evaluation_batches(
         self,
@@ -262,10 +190,7 @@ class ClassificationDataset:
             UserError: the split does not exist, its first examples have unexpected pixels or labels, or its images are
                 stored at another resolution.
         """
-        records = read_parts(self._parts(split))
-        size = self.num_examples(split)
-        count = (size if last is None else last) - first
-        records = records.repeat().skip(first).take(count).apply(tf.data.experimental.assert_cardinality(count))
+        records = self._stored_records(split, first, last)
         return self._batches(records, split, resolution, channels, batch, drop_remainder=False)
 
     def _batches(
@@ -284,49 +209,7 @@ class ClassificationDataset:
         def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return self._decoder.decode(record, split, resolution, channels)
 
-        # map() before batch(): with deterministic ops enabled, TensorFlow runs a map over batches on a single core.
-        dataset = records.map(prepare, tf.data.AUTOTUNE)
-        return dataset.batch(batch, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE)
-
-    def _check_first_examples(self, split: str) -> None:
-        """Checks the first pixels and labels of a split, once, before its batches are read."""
-        if split not in self._checked_splits:
-            with self.reading(split):
-                self._decoder.check_first(read_parts(first_records(self._parts(split), CHECKED_EXAMPLES)), split)
-            self._checked_splits.add(split)
-
-    @contextlib.contextmanager
-    def reading(self, *splits: str) -> Iterator[None]:
-        """Converts read errors of this data set, raised within the ``with`` block, to a UserError.
-
-        Wrap all code that iterates over :meth:`training_batches` or :meth:`evaluation_batches`, including a training
-        function that iterates inside a graph. Other errors pass through.
-
-        Args:
-            splits: names of the splits that are read; by default the configured ones. After an error, all their files
-                are read to find the damaged one.
-
-        Raises:
-            UserError: a record file is damaged or missing, an example cannot be decoded, or a label is out of range.
-        """
-        try:
-            yield
-        except (OSError, tf.errors.OpError) as error:
-            reason = self.explained(error, *splits)
-            if reason is None:
-                raise
-            raise UserError(reason) from error
-
-    def explained(self, error: Exception, *splits: str) -> str | None:
-        """Returns a one-line message if an error was caused by reading this data set, or None if it was not.
-
-        Args:
-            error: error raised by TensorFlow or Python.
-            splits: names of the splits that were read; by default the configured ones. All their files may be read to
-                find the damaged one.
-        """
-        parts = {split: self._parts(split) for split in splits or self._configured_splits}
-        return explain_read_error(error, self.config.dataset, self._folder, parts)
+        return batched(records, prepare, batch, drop_remainder=drop_remainder)
 
     def _check_resolution(self, resolution: int) -> None:
         name, stored = self.config.dataset, self.builder.info.features[self.image_key].shape[0]

@@ -26,7 +26,7 @@ from hamgan.files import write_atomically
 from hamgan.runs.checkpoints import restore, write_checkpoint
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.grids import image_grid
-from hamgan.training.start import check_classes, class_counts_of
+from hamgan.training.gan import check_classes, class_counts_of
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep
 from hamgan.training.train_function import make_train_function

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hamgan.config import ExperimentConfig, experiment_from_json, to_json
+from hamgan.config import AnyConfig, ExperimentConfig, SegmentationConfig, experiment_from_json, to_json
 from hamgan.config.protocols import most_comparable, with_card_ids
 from hamgan.errors import FailedError, UserError, reason_of
 from hamgan.files import check_remote, check_writable, read_json, read_text, write_atomically
@@ -79,7 +79,7 @@ class RunDirectory:
         except tf.errors.OpError as error:
             raise UserError(f"cannot read the run folder {self.path}: {reason_of(error)}") from error
 
-    def create(self, config: ExperimentConfig) -> None:
+    def create(self, config: AnyConfig) -> None:
         """Creates the folder and writes the config.
 
         Raises:
@@ -123,16 +123,41 @@ class RunDirectory:
         return all(_LEFT_BY_CREATE.fullmatch(name.rstrip("/")) for name in gfile.listdir(self.path))
 
     def read_config(self) -> ExperimentConfig:
+        """Returns the config of a run of a GAN.
+
+        Raises:
+            UserError: if the folder contains no such run or the config is damaged.
+        """
+        config = self.read_any_config()
+        if not isinstance(config, ExperimentConfig):
+            raise UserError(f"{self.path} is a run of a segmentation network, expected one of a GAN; use 'hamnet'")
+        return config
+
+    def read_segmentation_config(self) -> SegmentationConfig:
+        """Returns the config of a run of a segmentation network.
+
+        Raises:
+            UserError: if the folder contains no such run or the config is damaged.
+        """
+        config = self.read_any_config("hamnet")
+        if not isinstance(config, SegmentationConfig):
+            raise UserError(f"{self.path} is a run of a GAN, expected one of a segmentation network; use 'hamgan'")
+        return config
+
+    def read_any_config(self, program: str = "hamgan") -> AnyConfig:
         """Returns the run's config.
+
+        Args:
+            program: console command that creates runs, for the error message.
 
         Raises:
             UserError: if the folder contains no run or the config is damaged.
         """
         if not self.exists():
-            raise UserError(f"no run in {self.path} (no config.json); 'hamgan train --run {self.path}' creates one")
+            raise UserError(f"no run in {self.path} (no config.json); '{program} train --run {self.path}' creates one")
         return experiment_from_json(read_text(self.config_path), self.config_path)
 
-    def write_config(self, config: ExperimentConfig) -> None:
+    def write_config(self, config: AnyConfig) -> None:
         """Writes the run's config.
 
         Raises:

@@ -56,9 +56,9 @@ class Initialization:
     """The weights that a run started from."""
 
     checkpoint: str
-    """Path of the checkpoint, without suffix."""
-    step: int
-    """Training step of the checkpoint."""
+    """Path of the checkpoint, without suffix, or of a published file."""
+    step: int | None
+    """Training step of the checkpoint; None for a published file."""
     checkpoint_sha256: str | None
     """SHA-256 of the checkpoint, see :func:`hamgan.runs.checkpoints.checkpoint_sha256`."""
     taken_classes: tuple[str, ...]
@@ -91,18 +91,25 @@ class Initialization:
 
     def lines(self) -> list[str]:
         """Returns a description in several lines, for the log."""
-        lines = [f"Initial weights from {self.checkpoint} (step {self.step:,}):"]
+        lines = [f"Initial weights from {self.describe_source()}:"]
         for network in self.networks:
             name, source, weights, adapted, parameters, fresh = network.cells()
             others = f" ({adapted} with other classes)" if network.adapted else ""
             lines.append(f"  {name} from {source}: {weights} weights{others}, {parameters} parameters")
             if network.fresh:
                 lines[-1] += f"; not taken: {fresh}"
-        return [*lines, f"  {self.describe_classes()}"]
+        classes = self.describe_classes()
+        return [*lines, f"  {classes}"] if classes else lines
+
+    def describe_source(self) -> str:
+        """Returns the checkpoint and its step, or the published file."""
+        return self.checkpoint if self.step is None else f"{self.checkpoint} (step {self.step:,})"
 
     def describe_classes(self) -> str:
-        """Returns a sentence about the weights of the classes."""
+        """Returns a sentence about the weights of the classes; an empty one if they are not taken by class."""
         total = len(self.taken_classes) + len(self.substituted_classes)
+        if not total:
+            return ""
         text = f"{len(self.taken_classes):,} of {total:,} classes have the weights of the source's class"
         if self.substituted_classes:
             pairs = [f"{name} (from {other})" for name, other in self.substituted_classes]

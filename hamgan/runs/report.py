@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from hamgan.config import to_json
+from hamgan.config import ExperimentConfig, to_json
 from hamgan.config.protocols import by_card, card_id, card_labels, flat_card, has_score, is_finite, most_comparable
 from hamgan.files import write_atomically
 from hamgan.html_page import html_page, html_table
@@ -36,7 +36,8 @@ SCORE_FIGURES = {
 
 def write_report(run: RunDirectory) -> None:
     """Writes ``report.html`` from the files in the run's folder."""
-    config = run.read_config()
+    config = run.read_any_config()
+    is_gan = isinstance(config, ExperimentConfig)
     metrics = run.read_metrics()
     everything = run.read_evaluations()
     evaluations = run.own_evaluations(everything)
@@ -44,8 +45,8 @@ def write_report(run: RunDirectory) -> None:
     others = [result for result in everything if key_of(result) not in own]
     grids = run.sample_grids()
     sections = {
-        "Samples": _newest_grid(grids, run),
-        "More pages": _pages(run),
+        "Samples" if is_gan else "Predictions": _newest_grid(grids, run, ", one class per row" if is_gan else ""),
+        "More pages": _pages(run) if is_gan else "",
         "Scores": _score_figures(evaluations) + _score_table(evaluations),
         "Other checkpoints": _other_table(others),
         "Truncation": _truncation_figures(evaluations),
@@ -53,11 +54,13 @@ def write_report(run: RunDirectory) -> None:
         "Collapses": _collapse_table(run.read_collapses()),
         "Initial weights": _initial_weights(run.read_initialization()),
         "Training": _training_figures(metrics),
-        "Samples over time": _grids_over_time(grids),
+        "Samples over time" if is_gan else "Predictions over time": _grids_over_time(grids),
         "Config": f"<details><summary>config.json</summary><pre>{html.escape(to_json(config))}</pre></details>",
     }
     page = html_page(
-        f"HamGAN: {config.name} on {config.data.dataset}", _summary(metrics, evaluations, config.train.steps), sections
+        f"{'HamGAN' if is_gan else 'Segmentation'}: {config.name} on {config.data.dataset}",
+        _summary(metrics, evaluations, config.train.steps),
+        sections,
     )
     write_atomically(run.report_path, page.encode())
 
@@ -120,7 +123,8 @@ def _collapse_table(collapses: Sequence[dict[str, Any]]) -> str:
 def _initial_weights(initialization: Initialization | None) -> str:
     if initialization is None:
         return ""
-    source = f"From {initialization.checkpoint} (step {initialization.step:,}). {initialization.describe_classes()}."
+    classes = initialization.describe_classes()
+    source = f"From {initialization.describe_source()}.{f' {classes}.' if classes else ''}"
     table = html_table(COLUMNS_OF_INITIALIZATION, [network.cells() for network in initialization.networks])
     return f"<p>{html.escape(source)}</p>\n{table}"
 
@@ -138,6 +142,10 @@ def _training_figures(metrics: Sequence[dict[str, Any]]) -> str:
         }
 
     figures = {
+        "Loss per pixel": curves({"loss": "loss"}),
+        "Pixel accuracy in training": curves({"pixel_accuracy": "pixel accuracy"}),
+        "Gradient norm": curves({"gradient_norm": "gradient norm"}),
+        "Learning rate": curves({"learning_rate": "learning rate"}),
         "Hinge losses": curves({"discriminator_loss": "discriminator", "generator_loss": "generator"}),
         "Mean logits in training": curves({"real_logits": "real", "fake_logits": "fake"}),
         "Mean logits without augmentation": curves(
@@ -281,11 +289,11 @@ def _image(path: str, caption: str) -> str:
     )
 
 
-def _newest_grid(grids: dict[int, str], run: RunDirectory) -> str:
+def _newest_grid(grids: dict[int, str], run: RunDirectory, what: str) -> str:
     if not grids:
         return ""
     step, path = max(grids.items())
-    pictures = _image(path, f"Step {step:,}, one class per row")
+    pictures = _image(path, f"Step {step:,}{what}")
     if run.has_real_images():
         pictures += _image(run.real_images_path, "Training images of the same classes")
     return f'<div class="grids" style="max-width: 80rem">{pictures}</div>'

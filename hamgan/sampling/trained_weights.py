@@ -5,7 +5,7 @@ import re
 
 import tensorflow as tf
 
-from hamgan.config import ExperimentConfig
+from hamgan.config import AnyConfig, ExperimentConfig
 from hamgan.errors import UserError
 from hamgan.networks import Generator
 from hamgan.networks.build import build_generator
@@ -61,7 +61,7 @@ def load_generator(config: ExperimentConfig, path: str, weights: str, generator:
     return generator
 
 
-def weights_precision(config: ExperimentConfig) -> str:
+def weights_precision(config: AnyConfig) -> str:
     """Returns the dtype of checkpoint weights: "float64" if it trains in float64, otherwise "float32"."""
     return "float64" if config.train.precision == "float64" else "float32"
 

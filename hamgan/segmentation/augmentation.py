@@ -17,6 +17,8 @@ DEVIATION = (0.229, 0.224, 0.225)
 TRAINING_RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 """Published ratios of random scaling."""
 
+_LONGEST = 4
+"""Largest ratio of the sides of an image that is scaled by ``short_side``."""
 _NUMBERS = 4
 """Random numbers of an image: for ratio, top, left and flip."""
 
@@ -107,6 +109,8 @@ def draw_augmentation(
     step: int | tf.Tensor,
     index: int | tf.Tensor,
     ratios: Sequence[float] = TRAINING_RATIOS,
+    any_ratio: bool = False,
+    short_side: int | None = None,
 ) -> Augmentation:
     """Draws what happens to an image, as a function of its place in training alone.
 
@@ -119,6 +123,9 @@ def draw_augmentation(
         step: training step.
         index: index of the image in the global batch.
         ratios: ratios of scaling, equally likely.
+        any_ratio: whether any ratio between the first and the last of ``ratios`` is drawn, instead of one of them.
+        short_side: height or width, whichever is smaller, of an image with ratio 1; None leaves images at their size.
+            The other side is at most four times as long.
 
     Returns:
         Ratio, a uniform choice of all valid crops of the scaled and padded image, and a flip in half of the cases.
@@ -133,7 +140,13 @@ def draw_augmentation(
     """
     key = random_streams.fold(seed, random_streams.Purpose.SEGMENTATION_AUGMENTATION, step)
     numbers = random_streams.draw("uniform", key, first=index, count=1, shape=(_NUMBERS,))[0]
-    ratio = tf.gather(tf.constant(ratios, tf.float64), tf.cast(numbers[0] * len(ratios), tf.int32))
+    if any_ratio:
+        ratio = ratios[0] + (ratios[-1] - ratios[0]) * tf.cast(numbers[0], tf.float64)
+    else:
+        ratio = tf.gather(tf.constant(ratios, tf.float64), tf.cast(numbers[0] * len(ratios), tf.int32))
+    if short_side is not None:
+        sides = tf.cast(size, tf.float64)
+        ratio *= tf.minimum(short_side / tf.reduce_min(sides), _LONGEST * short_side / tf.reduce_max(sides))
     room = tf.maximum(scaled_size(size, ratio) - crop, 0)
     first = tf.cast(tf.floor(tf.cast(room + 1, tf.float64) * tf.cast(numbers[1:3], tf.float64)), tf.int32)
     return Augmentation(ratio, first[0], first[1], numbers[3] < 0.5)

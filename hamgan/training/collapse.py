@@ -43,9 +43,10 @@ def describe_collapse(taken: StepsTaken, step: int, singular_values: Mapping[str
     shown = ", ".join(f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in values.items())
     largest = sorted(singular_values.items(), key=lambda item: -item[1])[:LARGEST_SHOWN]
     layers = ", ".join(f"{name} {value:.4g}" for name, value in largest)
+    before = f"; largest singular values before: {layers}" if layers else ""
     return {
         "step": failed,
-        "what": f"{what} ({shown}; largest singular values before: {layers})",
+        "what": f"{what} ({shown}{before})",
         "values": values,
         "singular_values": {name: _plain(value) for name, value in singular_values.items()},
     }

@@ -54,6 +54,31 @@ def find_source(path: str, strategy: tf.distribute.Strategy) -> Source:
     Raises:
         UserError: if there is no run or no checkpoint, or it cannot be read.
     """
+    run, path, step = find_checkpoint(path, strategy)
+    config = run.read_config()
+    names = None
+    if run.records_class_names():
+        names = tuple(run.read_class_names(config.model.num_classes))
+        if len(names) != config.model.num_classes:
+            raise UserError(
+                f"{run.class_names_path} is damaged (expected {config.model.num_classes} names, found {len(names)})"
+            )
+    return Source(path, step, Classes(config.data.dataset, config.model.num_classes, names))
+
+
+def find_checkpoint(path: str, strategy: tf.distribute.Strategy) -> tuple[RunDirectory, str, int]:
+    """Finds the checkpoint that ``train.init_from`` names. In a cluster, all workers must call it.
+
+    Args:
+        path: run folder, whose newest checkpoint is taken, or path of a checkpoint in a run folder.
+        strategy: strategy of the training.
+
+    Returns:
+        The run, and path (without suffix) and step of the checkpoint.
+
+    Raises:
+        UserError: if there is no run or no checkpoint.
+    """
     run = RunDirectory(path)
     if run.exists():
         steps = checkpoint_steps(run.checkpoints) if is_chief(strategy) else []
@@ -71,15 +96,7 @@ def find_source(path: str, strategy: tf.distribute.Strategy) -> Source:
                 f"RUN/checkpoints/{PREFIX}-1000; found neither"
             )
         step = int(match[1])
-    config = run.read_config()
-    names = None
-    if run.records_class_names():
-        names = tuple(run.read_class_names(config.model.num_classes))
-        if len(names) != config.model.num_classes:
-            raise UserError(
-                f"{run.class_names_path} is damaged (expected {config.model.num_classes} names, found {len(names)})"
-            )
-    return Source(path, step, Classes(config.data.dataset, config.model.num_classes, names))
+    return run, path, step
 
 
 def initialize(

@@ -10,9 +10,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hamgan import random_streams
-from hamgan.config import ExperimentConfig
-from hamgan.data.dataset import ClassificationDataset
-from hamgan.data.fitted_config import fitted_config
+from hamgan.data.record_dataset import RecordDataset
 from hamgan.distribution.strategies import (
     UNAVAILABLE,
     distribute,
@@ -24,12 +22,10 @@ from hamgan.errors import FailedError, PreemptedError, UserError, reason_of
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
 from hamgan.training.collapse import TrainingDivergedError, describe_collapse
-from hamgan.training.logit_probe import LogitProbe
 from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
-from hamgan.training.start import begin, class_counts_of, restore_on_all_workers, resume
-from hamgan.training.state import TrainState
-from hamgan.training.step import TrainStep, part_size
+from hamgan.training.start import begin, restore_on_all_workers, resume
+from hamgan.training.task import Task, TrainingState
 from hamgan.training.train_function import StepsTaken, make_train_function
 
 _logger = logging.getLogger(__name__)
@@ -37,21 +33,14 @@ _logger = logging.getLogger(__name__)
 PROGRESS_SECONDS_WITHOUT_TERMINAL = 30.0
 
 
-def train(
-    config: ExperimentConfig,
-    run: RunDirectory,
-    strategy: tf.distribute.Strategy,
-    watch: PreemptionWatch | None = None,
-) -> None:
-    """Trains to ``config.train.steps``, and resumes from the newest checkpoint of the run if there is one.
+def run_loop(task: Task, run: RunDirectory, strategy: tf.distribute.Strategy, watch: PreemptionWatch) -> None:
+    """Trains to ``train.steps``, and resumes from the newest checkpoint of the run if there is one.
 
     Args:
-        config: config of the experiment. What it leaves to the data set is set first, see
-            :func:`hamgan.data.fitted_config.fitted_config`. When a run is resumed, only the fields in ``MAY_CHANGE``
-            may differ.
+        task: what to train. When a run is resumed, only the fields in ``MAY_CHANGE`` of its config may differ.
         run: folder of the run.
         strategy: strategy from :func:`hamgan.distribution.strategies.create_strategy`.
-        watch: active watch for SIGTERM; by default, a new one.
+        watch: active watch for SIGTERM.
 
     Raises:
         UserError: the data set does not fit the model, or the batch the replicas; the run has another config; the data
@@ -60,19 +49,14 @@ def train(
         TrainingDivergedError: a loss or a weight is not finite.
         CheckpointNotWrittenError: the last checkpoint cannot be written.
     """
-    if watch is None:
-        with PreemptionWatch() as watch:
-            train(config, run, strategy, watch)
-        return
-    config = fitted_config(config)
     # Operations on a TPU are deterministic anyway.
-    if config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
+    if task.config.train.deterministic and not isinstance(strategy, tf.distribute.TPUStrategy):
         tf.config.experimental.enable_op_determinism()
-    part_size(config.train, strategy)
+    task.check_batch(strategy)
     with worker_failures_as_preemption(strategy), RunLock(run) as lock:
-        dataset, state = begin(config, run, strategy, lock)
-        resume(config, run, strategy, dataset, state)
-        _Loop(config, run, strategy, dataset, state, watch).run_to_the_end()
+        dataset, state = begin(task, run, strategy, lock)
+        resume(task, run, strategy, dataset, state)
+        _Loop(task, run, strategy, dataset, state, watch).run_to_the_end()
 
 
 class _Loop:
@@ -80,21 +64,22 @@ class _Loop:
 
     def __init__(
         self,
-        config: ExperimentConfig,
+        task: Task,
         run: RunDirectory,
         strategy: tf.distribute.Strategy,
-        dataset: ClassificationDataset,
-        state: TrainState,
+        dataset: RecordDataset,
+        state: TrainingState,
         watch: PreemptionWatch,
     ) -> None:
-        self.config = config.train
-        self.model = config.model
+        self.task = task
+        self.config = task.config.train
         self.run = run
         self.strategy = strategy
         self.dataset = dataset
         self.state = state
         self.step = int(state.step.numpy())
-        train_step = TrainStep(state, config, strategy, class_counts_of(config, dataset))
+        train_step = task.create_step(state, dataset, strategy)
+        self.examples_per_step = train_step.batches_per_step * self.config.global_batch
         self.layers = train_step.layers_with_singular_values
         self.singular_values: dict[str, float] = {}
         self.watch = watch
@@ -102,13 +87,14 @@ class _Loop:
             stop_requested = tf.Variable(False, trainable=False, name="stop_requested")
         watch.call(lambda: stop_requested.assign(True))
         self.train_function = make_train_function(train_step, strategy, stop_requested)
-        self.probe = LogitProbe(config, dataset, state, strategy, train_step.class_counts)
+        self.extra_values = task.create_extra_values(train_step, dataset, strategy)
         self.collapses = run.read_collapses()
         self._start_streams()
         # Only the chief writes files.
         self.files: RunFiles | None = None
         if is_chief(strategy):
-            self.files = RunFiles(config, run, state, strategy)
+            pictures = task.create_pictures(run, state, dataset, strategy)
+            self.files = RunFiles(self.config, run, state.variables(), pictures)
             watch.call(self.files.checkpoints.hurry)
         self.progress = tqdm(
             total=self.config.steps * self.config.global_batch,
@@ -129,12 +115,10 @@ class _Loop:
         self.stream = random_streams.run_stream(self.config.seed, self.rollbacks)
 
         def dataset_of_host(host: int, num_hosts: int) -> tf.data.Dataset:
-            return self.dataset.training_batches(
-                resolution=self.model.resolution,
-                channels=self.model.channels,
-                batch=self.config.global_batch,
+            return self.task.training_batches(
+                self.dataset,
                 seed=int(self.stream[0].numpy()),
-                skip_examples=self.step * self.config.discriminator_updates * self.config.global_batch,
+                skip_examples=self.step * self.examples_per_step,
                 host=host,
                 num_hosts=num_hosts,
                 batches_per_host=self.strategy.num_replicas_in_sync // num_hosts,
@@ -143,7 +127,7 @@ class _Loop:
         self.iterator = iter(distribute(self.strategy, dataset_of_host))
 
     def run_to_the_end(self) -> None:
-        """Takes all remaining steps; raises as :func:`train` does."""
+        """Takes all remaining steps; raises as :func:`run_loop` does."""
         try:
             # Messages must not break the progress bar.
             with logging_redirect_tqdm():
@@ -213,23 +197,11 @@ class _Loop:
 
     def _report(self, taken: StepsTaken, count: int, seconds: float) -> None:
         values = {name: float(value.numpy()) for name, value in taken.metrics.items()}
-        for network in (self.state.generator, self.state.discriminator):
-            for index, module in enumerate(network.context, start=1):
-                number = "" if index == 1 else f"_{index}"
-                values[f"{network.name}_sigma{number}"] = float(module.sigma.numpy())
-            values[f"{network.name}_largest_singular_value"] = max(
-                value for layer, value in self.singular_values.items() if layer.startswith(f"{network.name}/")
-            )
-        values.update(self.probe())
+        values.update(self.extra_values(self.singular_values))
         images = count * self.config.global_batch
         if self.files is not None:
             self.files.journal.log(self.step, {**values, "images_per_second": images / seconds})
-        self.progress.set_postfix(
-            step=self.step,
-            D=f"{values['discriminator_loss']:.3f}",
-            G=f"{values['generator_loss']:.3f}",
-            refresh=False,
-        )
+        self.progress.set_postfix({"step": self.step, **self.task.progress(values)}, refresh=False)
         self.progress.update(images)
 
     def _stop_or_roll_back(self, collapse: dict[str, Any]) -> None:

@@ -1,10 +1,12 @@
 """Graceful reaction to SIGTERM, which clouds send before they take a machine away."""
 
+import contextlib
 import os
 import signal
 import threading
 import types
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from hamgan.errors import PreemptedError
 
@@ -79,3 +81,8 @@ class PreemptionWatch:
         if self._has_raised and isinstance(error, Exception):
             # While TensorFlow traces a graph, it replaces the error by one of many lines.
             raise PreemptedError(self._message) from error
+
+
+def watching(watch: PreemptionWatch | None) -> AbstractContextManager[PreemptionWatch]:
+    """Returns a context with an active watch: the given one, or else a new one."""
+    return PreemptionWatch() if watch is None else contextlib.nullcontext(watch)

@@ -1,53 +1,45 @@
 """Files that the chief of a training run writes: checkpoints, log, pictures."""
 
+from collections.abc import Callable, Mapping
+
+import numpy as np
 import tensorflow as tf
 
-from hamgan.config import ExperimentConfig
-from hamgan.distribution.strategies import is_multi_worker
+from hamgan.config import LoopConfig
 from hamgan.runs.directory import RunDirectory
-from hamgan.sampling.grids import grid_classes
-from hamgan.sampling.imagenet_names import readable_names
-from hamgan.sampling.sampler import Sampler
 from hamgan.training.checkpoint_writer import CheckpointWriter
 from hamgan.training.journal import Journal
-from hamgan.training.state import TrainState
-
-GRID_COLUMNS = 10
 
 
 class RunFiles:
     """Writes the files of a run, in one process.
 
     Args:
-        config: config of the experiment.
+        config: config of the loop.
         run: folder of the run.
-        state: training state to save.
-        strategy: strategy whose replicas generate the pictures.
+        variables: variables to save, by name.
+        draw: function that draws the picture of the current step, uint8 ``(height, width, channels)``.
     """
 
     def __init__(
-        self, config: ExperimentConfig, run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy
+        self,
+        config: LoopConfig,
+        run: RunDirectory,
+        variables: Mapping[str, tf.Variable],
+        draw: Callable[[], np.ndarray],
     ) -> None:
-        self.config = config.train
+        self.config = config
         self.journal = Journal(run)
         self.checkpoints = CheckpointWriter(
-            run.checkpoints, state.variables(), max_to_keep=config.train.max_to_keep, best_step=run.best_step
+            run.checkpoints, variables, max_to_keep=config.max_to_keep, best_step=run.best_step
         )
-        self.sampler = Sampler(
-            state.sampling_generator,
-            seed=config.train.seed,
-            batch=config.evaluation.batch,
-            # The other workers do not draw.
-            strategy=None if is_multi_worker(strategy) else strategy,
-        )
-        self.classes = grid_classes(config.model.num_classes)
-        self.class_names = readable_names(run.read_class_names(config.model.num_classes))
+        self._draw = draw
 
     def write_what_is_due(self, step: int) -> None:
         """Writes pictures and checkpoints that are due. The checkpoint comes last, after everything that it covers."""
         is_last = step == self.config.steps
         if self.config.image_every and (is_last or step % self.config.image_every == 0):
-            self.journal.draw(step, self.sampler.grid(self.classes, GRID_COLUMNS, class_names=self.class_names))
+            self.journal.draw(step, self._draw())
         if is_last or step % self.config.checkpoint_every == 0:
             self.save(step)
 

@@ -3,24 +3,22 @@
 import dataclasses
 import logging
 import os
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from hamgan.config import ExperimentConfig, differences
-from hamgan.data.dataset import ClassificationDataset
+from hamgan.config import ExperimentConfig, SegmentationConfig, differences
+from hamgan.data.record_dataset import RecordDataset
 from hamgan.distribution.strategies import agreed, describe, is_chief
 from hamgan.errors import UserError
 from hamgan.runs.checkpoints import checkpoint_path, checkpoint_steps, restore, restore_newest
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
-from hamgan.sampling.grids import grid_classes
-from hamgan.sampling.imagenet_names import readable_names
-from hamgan.training.initial_weights import Source, find_source, initialize
-from hamgan.training.real_images import real_image_grid
-from hamgan.training.run_files import GRID_COLUMNS
-from hamgan.training.state import TrainState
+from hamgan.training.task import Task, TrainingState
 
 _logger = logging.getLogger(__name__)
+
+Config = TypeVar("Config", ExperimentConfig, SegmentationConfig)
 
 MAY_CHANGE = (
     "data.data_dir",
@@ -37,8 +35,8 @@ MAY_CHANGE = (
 
 
 def begin(
-    config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy, lock: RunLock
-) -> tuple[ClassificationDataset, TrainState]:
+    task: Task, run: RunDirectory, strategy: tf.distribute.Strategy, lock: RunLock
+) -> tuple[RecordDataset, TrainingState]:
     """Opens the data set and builds the networks. Creates the folder of a new run after everything else has succeeded.
 
     The networks of a run without checkpoints start from the weights that ``train.init_from`` names.
@@ -47,22 +45,21 @@ def begin(
         UserError: the data set does not fit the model, the run has another config, its folder cannot be written,
             another process trains the run, or ``train.init_from`` cannot be read or does not fit.
     """
+    config = task.config
     is_new = not run.exists()
     if is_chief(strategy):
         run.check_unused() if is_new else lock.acquire()
     if not is_new:
-        _check_same_experiment(config, run)
-    source = _source_of_new_run(config, run, strategy)
-    dataset = ClassificationDataset(config.data)
-    check_classes(config, dataset)
-    class_counts_of(config, dataset)  # Reads all labels, to find wrong ones before the run is created.
+        _check_same_experiment(task, run)
+    source = _source_of_new_run(task, run, strategy)
+    dataset = task.open_dataset()
     with strategy.scope():
-        state = TrainState(config)
-        initialization = None if source is None else initialize(state, source, config, dataset.class_names)
+        state = task.create_state()
+        initialization = None if source is None else task.initialize(state, source, dataset)
     if is_new and is_chief(strategy):
         lock.acquire()
         if run.exists():
-            _check_same_experiment(config, run)
+            _check_same_experiment(task, run)
         else:
             run.create(config)
     if initialization is not None and is_chief(strategy):
@@ -72,26 +69,28 @@ def begin(
     return dataset, state
 
 
-def _source_of_new_run(config: ExperimentConfig, run: RunDirectory, strategy: tf.distribute.Strategy) -> Source | None:
-    """The checkpoint to start from, unless the run has a checkpoint of its own."""
-    if config.train.init_from is None:
+def _source_of_new_run(task: Task, run: RunDirectory, strategy: tf.distribute.Strategy) -> Any:
+    """The weights to start from, unless the run has a checkpoint of its own."""
+    path = task.config.train.init_from
+    if path is None:
         return None
     has_checkpoint = is_chief(strategy) and bool(checkpoint_steps(run.checkpoints))
-    return None if agreed(strategy, int(has_checkpoint)) else find_source(config.train.init_from, strategy)
+    return None if agreed(strategy, int(has_checkpoint)) else task.find_source(path, strategy)
 
 
 def resume(
-    config: ExperimentConfig,
+    task: Task,
     run: RunDirectory,
     strategy: tf.distribute.Strategy,
-    dataset: ClassificationDataset,
-    state: TrainState,
+    dataset: RecordDataset,
+    state: TrainingState,
 ) -> None:
     """Restores the newest checkpoint, if there is one, and removes later steps from the log.
 
     Raises:
         UserError: no checkpoint can be read, or the run is already beyond ``train.steps``.
     """
+    config = task.config
     restored = restore_on_all_workers(run, state, strategy)
     step = int(state.step.numpy())
     if step > config.train.steps:
@@ -99,17 +98,7 @@ def resume(
     if is_chief(strategy):
         run.write_config(config)
         run.write_class_names(dataset.class_names)
-        class_counts = class_counts_of(config, dataset)
-        if class_counts is not None:
-            run.write_class_counts(class_counts)
-        if config.train.image_every and not run.has_real_images():
-            classes = grid_classes(config.model.num_classes)
-            names = readable_names(dataset.class_names)
-            grid = real_image_grid(dataset, config.model, classes, GRID_COLUMNS, names)
-            try:
-                run.write_real_images(grid)
-            except UserError as error:  # Pictures are not worth a run.
-                _logger.warning("WARNING %s; the report will not show training images", error)
+        task.describe_data(run, dataset)
         run.forget_metrics_after(step)
         collapses = run.read_collapses()
         if collapses and collapses[-1]["action"] == "stop":
@@ -124,7 +113,7 @@ def resume(
         )
 
 
-def restore_on_all_workers(run: RunDirectory, state: TrainState, strategy: tf.distribute.Strategy) -> str | None:
+def restore_on_all_workers(run: RunDirectory, state: TrainingState, strategy: tf.distribute.Strategy) -> str | None:
     """Restores, on all workers, the newest checkpoint that the chief can read. Returns its path, or None."""
     path = restore_newest(run.checkpoints, state.variables()) if is_chief(strategy) else None
     step = agreed(strategy, -1 if path is None else int(state.step.numpy()))
@@ -134,30 +123,14 @@ def restore_on_all_workers(run: RunDirectory, state: TrainState, strategy: tf.di
     return path
 
 
-def check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> None:
-    """Raises UserError if the data set and the model differ in the number of classes."""
-    if dataset.num_classes != config.model.num_classes:
-        raise UserError(
-            f"data set '{config.data.dataset}' has {dataset.num_classes} classes, model.num_classes is "
-            f"{config.model.num_classes}; pass --override model.num_classes={dataset.num_classes}"
-        )
-
-
-def class_counts_of(config: ExperimentConfig, dataset: ClassificationDataset) -> list[int] | None:
-    """Returns the class counts of the training split if the labels of fakes are drawn by them, otherwise None.
-
-    Raises:
-        UserError: the training split cannot be read.
-    """
-    is_uniform = config.train.label_distribution == "uniform"
-    return None if is_uniform else dataset.class_counts(dataset.config.train_split)
-
-
-def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
+def _check_same_experiment(task: Task, run: RunDirectory) -> None:
+    begun = run.read_any_config()
+    if type(begun) is not type(task.config):
+        raise UserError(f"{run.path} is a run of another kind of network; choose another --run")
     changed = {
         path: values
-        for path, values in differences(run.read_config(), config).items()
-        if not path.startswith(MAY_CHANGE)
+        for path, values in differences(begun, task.config).items()
+        if not path.startswith(MAY_CHANGE) or path in task.settled_fields
     }
     if changed:
         listed = "; ".join(f"{path} is {there} there, {here} now" for path, (there, here) in changed.items())
@@ -166,7 +139,7 @@ def _check_same_experiment(config: ExperimentConfig, run: RunDirectory) -> None:
         )
 
 
-def resolved(config: ExperimentConfig) -> ExperimentConfig:
+def resolved(config: Config) -> Config:
     """Returns the config with absolute local paths, so that a run works from any directory."""
     return dataclasses.replace(
         config,

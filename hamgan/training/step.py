@@ -17,8 +17,8 @@ from hamgan.training.losses import hinge_generator_loss
 from hamgan.training.order import computed_after
 from hamgan.training.partial_batches import PartialBatches
 from hamgan.training.state import TrainState
+from hamgan.training.task import Metrics, TrainingStep
 
-Metrics = dict[str, tf.Tensor]
 Gradients = list[tf.Tensor]
 METRIC_NAMES = (
     "discriminator_loss",
@@ -41,7 +41,7 @@ def part_size(config: TrainConfig, strategy: tf.distribute.Strategy) -> int:
     return share_of_batch(batch, config.accumulation, "parts of each replica (train.accumulation)")
 
 
-class TrainStep:
+class TrainStep(TrainingStep):
     """The training step that each replica runs on its share of the batch, through ``strategy.run``.
 
     Each discriminator update uses a new batch of real images. Each update of either network draws new latent vectors,
@@ -63,6 +63,8 @@ class TrainStep:
         UserError: if the global batch cannot be divided into parts of equal size.
     """
 
+    state: TrainState
+
     def __init__(
         self,
         state: TrainState,
@@ -72,6 +74,7 @@ class TrainStep:
     ) -> None:
         self.state = state
         self.config = config.train
+        self.batches_per_step = config.train.discriminator_updates
         self.class_counts = class_counts
         self.num_replicas = strategy.num_replicas_in_sync
         self.part_size = part_size(config.train, strategy)
@@ -91,13 +94,11 @@ class TrainStep:
         """Names of the metrics of a step."""
         return (*METRIC_NAMES, *self._loss.penalties)
 
-    def __call__(
-        self, real_batches: tuple[tuple[tf.Tensor, tf.Tensor], ...], step: tf.Tensor, stream: tf.Tensor
-    ) -> Metrics:
+    def __call__(self, batches: tuple[tuple[tf.Tensor, tf.Tensor], ...], step: tf.Tensor, stream: tf.Tensor) -> Metrics:
         """Takes one step.
 
         Args:
-            real_batches: images in [-1, 1], shape ``(batch, height, width, channels)``, and labels, shape ``(batch,)``,
+            batches: images in [-1, 1], shape ``(batch, height, width, channels)``, and labels, shape ``(batch,)``,
                 for each discriminator update.
             step: number of previous steps.
             stream: random stream of the run, from :func:`hamgan.random_streams.run_stream`.
@@ -107,7 +108,7 @@ class TrainStep:
         """
         metrics: Metrics = {}
         key = random_streams.fold(stream, step)
-        for update, (images, labels) in enumerate(real_batches):
+        for update, (images, labels) in enumerate(batches):
             update_key = random_streams.fold(key, Purpose.DISCRIMINATOR_UPDATE, update)
             number = tf.cast(step, tf.int64) * self.config.discriminator_updates + update
             metrics.update(self._update_discriminator(images, labels, update_key, number))
@@ -119,12 +120,6 @@ class TrainStep:
             if self.state.ema_generator is not None:
                 self._update_average(self.state.ema_generator, step)
         return {name: tf.cast(metric, tf.float32) for name, metric in metrics.items()}
-
-    def finite_share(self) -> tf.Tensor:
-        """Returns 1.0 if all floating-point variables of the state are finite, else 0.0."""
-        variables = [variable for variable in self.state.variables().values() if variable.dtype.is_floating]
-        finite = tf.stack([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])
-        return tf.cast(tf.reduce_all(finite), tf.float32)
 
     @property
     def layers_with_singular_values(self) -> list[str]:

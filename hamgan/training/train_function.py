@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hamgan.distribution.strategies import is_multi_worker
-from hamgan.training.step import Metrics, TrainStep
+from hamgan.training.task import Metrics, TrainingStep
 
 
 class StepsTaken(NamedTuple):
@@ -25,14 +25,14 @@ class StepsTaken(NamedTuple):
     weights_are_finite: tf.Tensor
     """Whether all variables are finite after the steps."""
     singular_values: tf.Tensor
-    """Largest singular values after the steps, in the order of ``TrainStep.layers_with_singular_values``."""
+    """Largest singular values after the steps, in the order of ``TrainingStep.layers_with_singular_values``."""
 
 
 TrainFunction = Callable[[Iterator, tf.Tensor, tf.Tensor], StepsTaken]
 
 
 def make_train_function(
-    step: TrainStep, strategy: tf.distribute.Strategy, stop_requested: tf.Variable | None = None
+    step: TrainingStep, strategy: tf.distribute.Strategy, stop_requested: tf.Variable | None = None
 ) -> TrainFunction:
     """Returns a compiled function that takes several steps per call.
 
@@ -47,7 +47,7 @@ def make_train_function(
     """
     # The remapping pass logs an error about a missing node on this graph, and does not change its speed.
     tf.config.optimizer.set_experimental_options({"remapping": False})
-    state, config, names = step.state, step.config, step.metric_names
+    state, names = step.state, step.metric_names
     mean = tf.distribute.ReduceOp.MEAN
 
     def is_stopped() -> tf.Tensor:
@@ -68,7 +68,7 @@ def make_train_function(
         count = tf.constant(0)
         stopped = is_stopped()
         while tf.logical_and(count < num_steps, tf.logical_not(stopped)):
-            batches = tuple([next(iterator) for _ in range(config.discriminator_updates)])
+            batches = tuple([next(iterator) for _ in range(step.batches_per_step)])
             per_replica = strategy.run(step, args=(batches, tf.identity(state.step), stream))
             metrics = {name: strategy.reduce(mean, per_replica[name], axis=None) for name in names}
             state.step.assign_add(1)

@@ -28,7 +28,7 @@ from hamgan.distribution.strategies import create_strategy
 from hamgan.runs.directory import RunDirectory
 from hamgan.training import checkpoint_writer
 from hamgan.training.checkpoint_writer import CheckpointWriter
-from hamgan.training.loop import train
+from hamgan.training.gan import train
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from hamgan.sampling.grids import grid_classes, image_grid
 from hamgan.sampling.trained import Run
 from hamgan.sampling.trained_weights import choose_weights, find_checkpoints
 from hamgan.training.collapse import TrainingDivergedError
-from hamgan.training.loop import train
+from hamgan.training.gan import train
 from hamgan.training.start import resolved
 
 CPU_SECONDS = "process_cpu_seconds"

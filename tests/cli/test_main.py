@@ -324,7 +324,7 @@ def test_other_ends_have_exit_codes_and_one_line(monkeypatch, run_path, capsys, 
     def end(*_):
         raise error
 
-    monkeypatch.setattr("hamgan.training.loop.train", end)
+    monkeypatch.setattr("hamgan.training.gan.train", end)
     assert main(["train", "--run", str(run_path)]) == code
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
@@ -403,7 +403,7 @@ def test_a_report_that_cannot_be_written_does_not_make_the_training_fail(monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("hamgan.runs.report.write_report", refuse)
-    monkeypatch.setattr("hamgan.training.loop.train", lambda *_: None)
+    monkeypatch.setattr("hamgan.training.gan.train", lambda *_: None)
     assert main(["train", "--run", str(run_path)]) == 0
     assert "report.html (No space left on device)" in caplog.text
     assert "Report" not in capsys.readouterr().out

@@ -15,7 +15,7 @@ from hamgan.distribution.strategies import create_strategy, is_chief, num_input_
 from hamgan.errors import PreemptedError, UserError
 from hamgan.runs.checkpoints import checkpoint_path, latest_checkpoint, write_checkpoint
 from hamgan.runs.directory import RunDirectory
-from hamgan.training.loop import train
+from hamgan.training.gan import train
 from hamgan.training.state import TrainState
 
 STEPS = 5
@@ -104,7 +104,7 @@ import sys
 from hamgan.config import experiment_from_json
 from hamgan.runs.directory import RunDirectory
 from hamgan.distribution.strategies import create_strategy
-from hamgan.training.loop import train
+from hamgan.training.gan import train
 
 strategy = create_strategy("cpu", cpu_replicas=int(sys.argv[3]))
 train(experiment_from_json(open(sys.argv[1]).read(), "test"), RunDirectory(sys.argv[2]), strategy)

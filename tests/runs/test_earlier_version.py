@@ -15,7 +15,7 @@ import hamgan
 from hamgan.config import override
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.grids import image_grid
-from hamgan.training.loop import train
+from hamgan.training.gan import train
 
 EARLIER = pathlib.Path(__file__).parent / "run_e872773"
 

@@ -18,6 +18,7 @@ from hamgan.runs.checkpoints import checkpoint_path, checkpoint_sha256, network_
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
 from hamgan.runs.report import write_report
+from hamgan.training.gan import GANTask
 from hamgan.training.start import begin, resolved, resume
 from hamgan.training.state import TrainState
 
@@ -78,8 +79,9 @@ def _start(config, source, path, *overrides, strategy=None):
     config = override(config, [f"train.init_from={init_from}", *overrides])
     run = RunDirectory(str(path))
     with RunLock(run) as lock:
-        dataset, state = begin(config, run, strategy, lock)
-        resume(config, run, strategy, dataset, state)
+        task = GANTask(config)
+        dataset, state = begin(task, run, strategy, lock)
+        resume(task, run, strategy, dataset, state)
     return run, {name: variable.numpy() for name, variable in state.variables().items()}
 
 

@@ -19,9 +19,9 @@ from hamgan.errors import FailedError, PreemptedError, UserError
 from hamgan.runs.checkpoints import checkpoint_path, checkpoint_steps, delete_checkpoint, latest_checkpoint
 from hamgan.runs.directory import LOCK_NAME, RunDirectory
 from hamgan.runs.lock import RunLock
-from hamgan.training import checkpoint_writer, loop
+from hamgan.training import checkpoint_writer, gan, loop
 from hamgan.training.collapse import TrainingDivergedError
-from hamgan.training.loop import train
+from hamgan.training.gan import train
 from hamgan.training.state import TrainState
 from hamgan.training.step import METRIC_NAMES, TrainStep
 from hamgan.training.train_function import StepsTaken, make_train_function
@@ -152,7 +152,7 @@ import os, signal, sys
 import tensorflow as tf
 from hamgan.config import experiment_from_json
 from hamgan.runs.directory import RunDirectory
-from hamgan.training.loop import train
+from hamgan.training.gan import train
 
 class Killed(RunDirectory):
     def append_metrics(self, rows):
@@ -335,7 +335,7 @@ def test_a_run_created_meanwhile_by_another_process_is_not_overwritten(tiny, tmp
             super().__init__(config)
             RunDirectory(str(tmp_path)).create(override(tiny, ["train.seed=9"]))
 
-    monkeypatch.setattr("hamgan.training.start.TrainState", SlowState)
+    monkeypatch.setattr("hamgan.training.gan.TrainState", SlowState)
     with pytest.raises(UserError, match=r"started with other settings: train\.seed is 9 there, 0 now"):
         _train(tiny, tmp_path)
     assert RunDirectory(str(tmp_path)).read_config().train.seed == 9
@@ -526,7 +526,7 @@ def test_sigterm_interrupts_a_call_of_many_steps(tiny, tmp_path, monkeypatch):
             with tf.control_dependencies([at_third]):
                 return {name: tf.identity(metric) for name, metric in metrics.items()}
 
-    monkeypatch.setattr(loop, "TrainStep", TerminatedStep)
+    monkeypatch.setattr(gan, "TrainStep", TerminatedStep)
     settings = [f"train.{name}=100000" for name in ("steps", "steps_per_loop", "checkpoint_every")]
     run = RunDirectory(str(tmp_path / "run"))
     with pytest.raises(PreemptedError, match="stopped by SIGTERM"):

@@ -11,7 +11,7 @@ from hamgan.runs.checkpoints import latest_checkpoint, restore
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.sampler import Sampler
 from hamgan.training.adam import FusedAdam
-from hamgan.training.loop import train
+from hamgan.training.gan import train
 from hamgan.training.state import TrainState
 from hamgan.training.step import METRIC_NAMES, TrainStep
 from hamgan.training.train_function import make_train_function
