@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from hamgan.evaluation.memorization import nearest_training_images
     from hamgan.evaluation.score_images import score
     from hamgan.explorer.page import explore
-    from hamgan.sampling.trained import Run, load
+    from hamgan.sampling.trained import Run
+    from hamgan.segmentation.trained import load
 
 _HOMES = {
     "Run": "hamgan.sampling.trained",
     "evaluate": "hamgan.evaluation.evaluate",
     "explore": "hamgan.explorer.page",
-    "load": "hamgan.sampling.trained",
+    "load": "hamgan.segmentation.trained",
     "nearest_training_images": "hamgan.evaluation.memorization",
     "score": "hamgan.evaluation.score_images",
 }

@@ -40,9 +40,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     import_tensorflow_quietly()
     from hamgan.sampling.export.report import table
-    from hamgan.segmentation.trained import load_network
+    from hamgan.segmentation.trained import load_trained
 
-    trained = load_network(arguments.run, arguments.checkpoint)
+    trained = load_trained(arguments.run, arguments.checkpoint)
     formats = [name.strip() for name in arguments.formats.split(",")]
     print(table(trained.export(arguments.out, formats=formats, size=(int(size[1]), int(size[2])))))
     print(f"Network  {arguments.out}")

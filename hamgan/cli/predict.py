@@ -11,7 +11,7 @@ beside its overlay). Files that are no pictures are reported and skipped. Run th
 
 import argparse
 
-from hamgan.cli.inference_options import add_inference, inference_settings
+from hamgan.cli.inference_options import add_inference, inference_changes
 from hamgan.cli.options import add_network, positive_integer
 from hamgan.errors import FailedError
 from hamgan.program import import_tensorflow_quietly
@@ -46,13 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
     import_tensorflow_quietly()
-    from hamgan.segmentation.trained import load_network
+    from hamgan.segmentation.trained import load_trained
 
-    trained = load_network(arguments.run, arguments.checkpoint)
+    trained = load_trained(arguments.run, arguments.checkpoint)
     predictions = trained.predict_files(
         arguments.images,
         arguments.out,
-        settings=inference_settings(arguments, arguments.num_steps),
+        settings=trained.settings.changed(**inference_changes(arguments), num_steps=arguments.num_steps),
         kinds=[kind.strip() for kind in arguments.write.split(",")],
         names_file=arguments.list,
     )

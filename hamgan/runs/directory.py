@@ -67,6 +67,7 @@ class RunDirectory:
         self.report_path = os.path.join(path, "report.html")
         self.explorer_path = os.path.join(path, "explorer.html")
         self.neighbors_path = os.path.join(path, "neighbors.html")
+        self.evaluation_page_path = os.path.join(path, "evaluation.html")
 
     def exists(self) -> bool:
         """Whether the folder contains a run.

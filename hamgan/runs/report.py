@@ -46,7 +46,7 @@ def write_report(run: RunDirectory) -> None:
     grids = run.sample_grids()
     sections = {
         "Samples" if is_gan else "Predictions": _newest_grid(grids, run, ", one class per row" if is_gan else ""),
-        "More pages": _pages(run) if is_gan else "",
+        "More pages": _pages(run, _GAN_PAGES if is_gan else _SEGMENTATION_PAGES),
         "Scores": _score_figures(evaluations) + _score_table(evaluations),
         "Other checkpoints": _other_table(others),
         "Truncation": _truncation_figures(evaluations),
@@ -299,18 +299,21 @@ def _newest_grid(grids: dict[int, str], run: RunDirectory, what: str) -> str:
     return f'<div class="grids" style="max-width: 80rem">{pictures}</div>'
 
 
-def _pages(run: RunDirectory) -> str:
+_GAN_PAGES = (
+    ("explorer.html", "hamgan explore", "Explorer: classes, truncation, interpolation and directions of the generator"),
+    ("neighbors.html", "hamgan neighbors", "Training images that are nearest to samples: does it memorize?"),
+)
+_SEGMENTATION_PAGES = (("evaluation.html", "hamnet evaluate", "Scores of each class, confusion and the worst images"),)
+
+
+def _pages(run: RunDirectory, pages: Sequence[tuple[str, str, str]]) -> str:
     """Links to the other pages of the run, or the commands that write them."""
-    pages = (
-        (run.explorer_path, "explore", "Explorer: classes, truncation, interpolation and directions of the generator"),
-        (run.neighbors_path, "neighbors", "Training images that are nearest to samples: does it memorize?"),
-    )
     items = []
-    for path, command, title in pages:
-        if tf.io.gfile.exists(path):
-            items.append(f'<a href="{os.path.basename(path)}">{title}</a>')
+    for name, command, title in pages:
+        if tf.io.gfile.exists(os.path.join(run.path, name)):
+            items.append(f'<a href="{name}">{title}</a>')
         else:
-            items.append(f"{title} <code>hamgan {command} --run {html.escape(shlex.quote(run.path))}</code>")
+            items.append(f"{title} <code>{command} --run {html.escape(shlex.quote(run.path))}</code>")
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 

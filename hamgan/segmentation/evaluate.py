@@ -5,7 +5,7 @@ import functools
 import heapq
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -64,6 +64,13 @@ class SegmentationEvaluation:
     num_images: int
     worst: tuple[ImageResult, ...] = ()
 
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> "SegmentationEvaluation":
+        """Returns the evaluation of :meth:`values`, without its worst images."""
+        settings = InferenceSettings(**values["settings"])
+        confusion = np.asarray(values["confusion"], np.int64)
+        return cls(confusion, tuple(values["class_names"]), settings, values["num_images"])
+
     @functools.cached_property
     def scores(self) -> SegmentationScores:
         """All scores of the confusion matrix."""
@@ -106,7 +113,7 @@ class SegmentationEvaluation:
             "confusion": self.confusion.tolist(),
             "class_names": list(self.class_names),
             "num_images": self.num_images,
-            "settings": dataclasses.asdict(self.settings),
+            "settings": {**dataclasses.asdict(self.settings), "ratios": list(self.settings.ratios)},
         }
 
 
@@ -211,12 +218,17 @@ def evaluate_iterations(
     }
 
 
-def iterations_table(results: dict[int, SegmentationEvaluation]) -> str:
-    """Returns a text table of the results of :func:`evaluate_iterations`."""
+def iterations_table(results: Iterable[SegmentationEvaluation]) -> str:
+    """Returns a text table of results with several numbers of iterations."""
     rows: list[tuple[str, ...]] = [("K", "mIoU", "pixel accuracy", "mean accuracy")]
-    for steps, result in results.items():
+    for result in results:
         scores = result.scores
-        rows.append((str(steps), *map(percent, (scores.mean_iou, scores.pixel_accuracy, scores.mean_accuracy))))
+        rows.append(
+            (
+                str(result.settings.num_steps),
+                *map(percent, (scores.mean_iou, scores.pixel_accuracy, scores.mean_accuracy)),
+            )
+        )
     return text_table(rows)
 
 

@@ -1,8 +1,13 @@
 """Report of an evaluation: scores of each class, confusion matrix and the worst images."""
 
+from collections.abc import Mapping
+
 import numpy as np
+import tensorflow as tf
 from matplotlib.figure import Figure
 
+from hamgan.errors import FailedError, reason_of
+from hamgan.files import write_atomically
 from hamgan.html_page import html_page, html_table
 from hamgan.runs.figure_svg import figure_svg
 from hamgan.segmentation.evaluate import SegmentationEvaluation, percent
@@ -16,18 +21,28 @@ _DARK = 0.5
 """Share from which on a cell is so dark that its number is white."""
 
 
-def evaluation_page(evaluation: SegmentationEvaluation, title: str) -> str:
-    """Returns an HTML page about an evaluation.
+def write_evaluation_page(
+    path: str, evaluation: SegmentationEvaluation, title: str, more: Mapping[str, str] | None = None
+) -> None:
+    """Writes an HTML page about an evaluation.
 
     Args:
+        path: path of the page, local or ``gs://``.
         evaluation: result of :func:`hamgan.segmentation.evaluate.evaluate_network`.
         title: title, plain text.
+        more: further sections, HTML by heading.
+
+    Raises:
+        FailedError: it cannot be written.
     """
-    return html_page(title, evaluation.summary(), evaluation_sections(evaluation))
+    page = html_page(title, evaluation.summary(), {**_sections(evaluation), **(more or {})})
+    try:
+        write_atomically(path, page.encode())
+    except (OSError, tf.errors.OpError) as error:
+        raise FailedError(f"cannot write {path}: {reason_of(error)}; free space or fix permissions") from error
 
 
-def evaluation_sections(evaluation: SegmentationEvaluation) -> dict[str, str]:
-    """Returns the sections of :func:`evaluation_page`, HTML by heading."""
+def _sections(evaluation: SegmentationEvaluation) -> dict[str, str]:
     caption = "Share of the pixels of each true class (row) that are predicted as each class (column), in percent"
     return {
         "Classes": _class_table(evaluation),

@@ -73,6 +73,31 @@ class InferenceSettings:
         assert self.window is not None
         return max(2 * self.window // 3, 1) if self.window_step is None else self.window_step
 
+    def changed(
+        self,
+        *,
+        multi_scale: bool = False,
+        window: int | None = None,
+        window_step: int | None = None,
+        num_steps: int | None = None,
+    ) -> "InferenceSettings":
+        """Returns the settings with those that are given in place of theirs.
+
+        Args:
+            multi_scale: whether to use the scales and flips of ``MULTI_SCALE_FLIP``.
+            window, window_step, num_steps: see :class:`InferenceSettings`; None leaves a setting as it is.
+
+        Raises:
+            UserError: a setting is out of range.
+        """
+        given = {"window": window, "window_step": window_step, "num_steps": num_steps}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if window is not None and window_step is None:
+            changes["window_step"] = None  # Two thirds of the new window.
+        if multi_scale:
+            changes |= {"ratios": MULTI_SCALE_FLIP.ratios, "flip": MULTI_SCALE_FLIP.flip}
+        return dataclasses.replace(self, **changes)
+
     def describe(self) -> str:
         """Returns the settings in a few words."""
         how = (self.ratios, self.flip, self.combination)

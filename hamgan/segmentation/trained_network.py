@@ -21,32 +21,29 @@ if TYPE_CHECKING:
 class TrainedNetwork:
     """A trained network with the names of its classes.
 
+    Subclasses set or define ``network``.
+
     Args:
+        class_names: name of each class.
+
+    Attributes:
         network: segmentation network.
-        class_names: name of each class; by default, the labels as text.
-
-    Raises:
-        UserError: the number of names is not that of the network's classes.
-
-    Example:
-        >>> import numpy as np
-        >>> from hamgan.segmentation import HamNet, ResNet
-        >>> from hamgan.segmentation.trained_network import TrainedNetwork
-        >>> network = HamNet(ResNet(depths=(1, 1, 1, 1), base_channels=8), num_classes=2, head_channels=16, rank=4)
-        >>> TrainedNetwork(network, ["ground", "sky"]).predict(np.zeros((48, 64, 3), np.uint8)).shape
-        (48, 64)
+        class_names: name of each class.
     """
 
-    def __init__(self, network: SegmentationNetwork, class_names: Sequence[str] | None = None) -> None:
-        count = network.head.num_classes
-        self.network = network
-        self.class_names = [str(label) for label in range(count)] if class_names is None else list(class_names)
-        if len(self.class_names) != count:
-            raise UserError(f"expected names of {count} classes, found {len(self.class_names)}; name each class")
+    network: SegmentationNetwork
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = list(class_names)
         self._predictors: dict[InferenceSettings, MaskPredictor] = {}
 
+    @property
+    def settings(self) -> InferenceSettings:
+        """How images are segmented by default."""
+        return SINGLE_SCALE
+
     def predict(
-        self, images: np.ndarray | Sequence[np.ndarray], settings: InferenceSettings = SINGLE_SCALE
+        self, images: np.ndarray | Sequence[np.ndarray], settings: InferenceSettings | None = None
     ) -> np.ndarray | list[np.ndarray]:
         """Returns the class of each pixel.
 
@@ -54,7 +51,7 @@ class TrainedNetwork:
             images: an RGB image, uint8, shape ``(height, width, 3)``; a batch of images, shape
                 ``(batch, height, width, 3)``; or a list of images of any sizes.
             settings: how to apply the network, such as
-                :data:`hamgan.segmentation.inference.MULTI_SCALE_FLIP`.
+                :data:`hamgan.segmentation.inference.MULTI_SCALE_FLIP`; by default, ``self.settings``.
 
         Returns:
             Classes, uint8: a mask of shape ``(height, width)``, masks of shape ``(batch, height, width)``, or a list of
@@ -78,7 +75,7 @@ class TrainedNetwork:
         source: str,
         out: str,
         *,
-        settings: InferenceSettings = SINGLE_SCALE,
+        settings: InferenceSettings | None = None,
         kinds: Sequence[str] = DEFAULT_KINDS,
         names_file: str | None = None,
     ) -> Predictions:
@@ -92,7 +89,8 @@ class TrainedNetwork:
             names_file=names_file,
         )
 
-    def _predictor(self, settings: InferenceSettings) -> MaskPredictor:
+    def _predictor(self, settings: InferenceSettings | None) -> MaskPredictor:
+        settings = self.settings if settings is None else settings
         if settings not in self._predictors:
             self._predictors[settings] = MaskPredictor(self.network, settings)
         return self._predictors[settings]
@@ -101,7 +99,7 @@ class TrainedNetwork:
         self,
         pairs: Pairs,
         *,
-        settings: InferenceSettings = SINGLE_SCALE,
+        settings: InferenceSettings | None = None,
         batch: int = 1,
         total: int | None = None,
         keep_worst: int = 0,
@@ -111,7 +109,7 @@ class TrainedNetwork:
             self.network,
             pairs,
             class_names=self.class_names,
-            settings=settings,
+            settings=self.settings if settings is None else settings,
             batch=batch,
             total=total,
             keep_worst=keep_worst,
@@ -130,7 +128,34 @@ class TrainedNetwork:
         return export_network(self.network, out, class_names=self.class_names, formats=formats, size=size)
 
 
-def load_network_file(path: str) -> TrainedNetwork:
+class NetworkInMemory(TrainedNetwork):
+    """A network that was built or loaded before.
+
+    Args:
+        network: segmentation network.
+        class_names: name of each class; by default, the labels as text.
+
+    Raises:
+        UserError: the number of names is not that of the network's classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.segmentation import HamNet, ResNet
+        >>> from hamgan.segmentation.trained_network import NetworkInMemory
+        >>> network = HamNet(ResNet(depths=(1, 1, 1, 1), base_channels=8), num_classes=2, head_channels=16, rank=4)
+        >>> NetworkInMemory(network, ["ground", "sky"]).predict(np.zeros((48, 64, 3), np.uint8)).shape
+        (48, 64)
+    """
+
+    def __init__(self, network: SegmentationNetwork, class_names: Sequence[str] | None = None) -> None:
+        count = network.head.num_classes
+        super().__init__([str(label) for label in range(count)] if class_names is None else class_names)
+        self.network = network
+        if len(self.class_names) != count:
+            raise UserError(f"expected names of {count} classes, found {len(self.class_names)}; name each class")
+
+
+def load_network_file(path: str) -> NetworkInMemory:
     """Loads a segmentation network from a Keras file, as ``hamnet convert`` and ``hamnet export`` write it.
 
     Args:
@@ -142,7 +167,7 @@ def load_network_file(path: str) -> TrainedNetwork:
     model: keras.Model = read_model(path)
     if not isinstance(model, SegmentationNetwork):
         raise UserError(f"{path}: expected a network that segments images, found {model.name}; choose another file")
-    return TrainedNetwork(model)
+    return NetworkInMemory(model)
 
 
 def is_network_file(path: str) -> bool:

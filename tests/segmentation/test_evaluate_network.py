@@ -107,7 +107,7 @@ def test_iterations_change_the_result():
     one = evaluate_network(network, pairs, class_names=CLASS_NAMES, settings=InferenceSettings(num_steps=1))
     np.testing.assert_array_equal(results[6].confusion, plain.confusion)
     np.testing.assert_array_equal(results[1].confusion, one.confusion)
-    assert [line.split()[0] for line in iterations_table(results).splitlines()] == ["K", "1", "6"]
+    assert [line.split()[0] for line in iterations_table(results.values()).splitlines()] == ["K", "1", "6"]
     assert ITERATIONS == (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30)
 
 

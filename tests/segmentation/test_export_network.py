@@ -17,7 +17,7 @@ from hamgan.errors import FailedError, UserError
 from hamgan.segmentation.export import exporter
 from hamgan.segmentation.export.formats import KerasFormat
 from hamgan.segmentation.inference import MaskPredictor
-from hamgan.segmentation.trained_network import TrainedNetwork, load_network_file
+from hamgan.segmentation.trained_network import NetworkInMemory, load_network_file
 
 SIZE = (33, 41)
 
@@ -30,7 +30,7 @@ def network():
 @pytest.fixture(scope="module")
 def exported(network, tmp_path_factory):
     out = tmp_path_factory.mktemp("exported") / "model"
-    files = TrainedNetwork(network, CLASS_NAMES).export(str(out), formats=["savedmodel", "keras"], size=SIZE)
+    files = NetworkInMemory(network, CLASS_NAMES).export(str(out), formats=["savedmodel", "keras"], size=SIZE)
     return out, files
 
 
@@ -49,6 +49,7 @@ def test_files_agree_with_the_network(exported, network):
     np.testing.assert_array_equal(loaded.predict(images), MaskPredictor(network)(images))
 
 
+@pytest.mark.slow
 def test_code_on_the_page_runs(exported, tmp_path):
     out, _ = exported
     Image.fromarray(picture(30, 21)).save(out / "picture.jpg")
@@ -82,7 +83,7 @@ def test_all_formats_by_the_command(network, tmp_path, capsys):
 @pytest.mark.slow
 def test_random_bases_are_fixed(tmp_path):
     network = tiny_hamnet(evaluation_bases="random")
-    trained = TrainedNetwork(network, CLASS_NAMES)
+    trained = NetworkInMemory(network, CLASS_NAMES)
     (file,) = trained.export(str(tmp_path / "model"), formats=["keras"], size=SIZE)
     assert file.difference == 0
     loaded = load_network_file(str(tmp_path / "model" / "network.keras"))
@@ -109,12 +110,12 @@ class Wrong(KerasFormat):
 def test_nothing_is_written_if_a_file_differs(network, tmp_path, monkeypatch, error):
     monkeypatch.setitem(exporter.FORMATS, "keras", Wrong(error))
     with pytest.raises(FailedError, match="Keras: logits differ from those of the Keras model by"):
-        TrainedNetwork(network).export(str(tmp_path / "model"), formats=["keras"], size=SIZE)
+        NetworkInMemory(network).export(str(tmp_path / "model"), formats=["keras"], size=SIZE)
     assert os.listdir(tmp_path) == []
 
 
 def test_mistakes_are_explained(network, tmp_path):
-    trained, out = TrainedNetwork(network), str(tmp_path / "model")
+    trained, out = NetworkInMemory(network), str(tmp_path / "model")
     with pytest.raises(UserError, match="found 'tflight'; did you mean 'tflite'"):
         trained.export(out, formats=["tflight"])
     with pytest.raises(UserError, match="expected a positive height and width, found 0x5"):

@@ -6,12 +6,12 @@ from tiny_network import CLASS_NAMES, picture, tiny_hamnet
 
 from hamgan.errors import UserError
 from hamgan.segmentation.inference import MULTI_SCALE_FLIP, MaskPredictor
-from hamgan.segmentation.trained_network import TrainedNetwork, load_network_file
+from hamgan.segmentation.trained_network import NetworkInMemory, load_network_file
 
 
 @pytest.fixture(scope="module")
 def trained():
-    return TrainedNetwork(tiny_hamnet(), CLASS_NAMES)
+    return NetworkInMemory(tiny_hamnet(), CLASS_NAMES)
 
 
 def test_images_may_be_one_a_batch_or_a_list(trained):
@@ -45,7 +45,7 @@ def test_other_images_are_refused(trained, image):
 
 def test_names_of_classes_must_match(trained):
     with pytest.raises(UserError, match="expected names of 3 classes, found 2"):
-        TrainedNetwork(trained.network, ["a", "b"])
+        NetworkInMemory(trained.network, ["a", "b"])
 
 
 def test_files_of_other_models_are_refused(trained, tmp_path):

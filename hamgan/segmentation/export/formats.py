@@ -64,7 +64,8 @@ class SavedModelFormat(NetworkFormat):
 
     def verify_more(self, path: str, network: ExportedNetwork, images: np.ndarray) -> None:
         """Compares ``predict`` with the argmax of the network's logits, wherever that is clear."""
-        masks = _load(path).predict(images=images)["masks"].numpy()
+        model = _load(path)
+        masks = model.predict(images=images)["masks"].numpy()
         stride, remainder = padding_of(network.model)
         logits = single_scale_logits(network.model, normalise(images), stride=stride, remainder=remainder).numpy()
         ordered = np.sort(logits, axis=-1)
