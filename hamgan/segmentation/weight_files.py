@@ -19,6 +19,7 @@ ENDINGS = (".npz", ".pth", ".pt")
 _STATE_KEYS = {"HamNet": "net", "SegNeXt": "state_dict", "mmsegmentation": "state_dict"}
 """Entry of a ``.pth`` file that holds the tensors, by code base. Files of ImageNet have no such level."""
 _UNKNOWN_CLASS = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
+_REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 _MAX_UNKNOWN_CLASSES = 1000
 
 
@@ -102,7 +103,7 @@ def _read_torch(path: str, content: bytes) -> dict[str, np.ndarray]:
     try:
         loaded = _load_without_code(torch, content)
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path}: expected a file of torch.save, found damage ({reason_of(error)})") from error
+        raise UserError(f"{path}: expected a file of torch.save, found another ({reason_of(error)})") from error
     tensors = _state(torch, loaded)
     return {name: _array(torch, tensor) for name, tensor in tensors.items()}
 
@@ -127,7 +128,7 @@ def _load_without_code(torch: Any, content: bytes) -> Any:
             except pickle.UnpicklingError as error:
                 match = _UNKNOWN_CLASS.search(str(error))
                 if match is None or match[1] in unknown or len(unknown) >= _MAX_UNKNOWN_CLASSES:
-                    raise
+                    raise ValueError(_reason(error)) from error
                 unknown.append(match[1])
 
 
@@ -136,6 +137,12 @@ def _as_ignored(torch: Any, names: list[str]) -> Iterator[None]:
     stand_ins = [(type(f"Ignored{index}", (_Ignored,), {}), name) for index, name in enumerate(names)]
     with torch.serialization.safe_globals(stand_ins):
         yield
+
+
+def _reason(error: pickle.UnpicklingError) -> str:
+    """Returns the reason inside PyTorch's long message, which recommends to trust the file."""
+    match = _REFUSED.search(str(error))
+    return f"it refers to {match[1]}, which may run code" if match else str(error).splitlines()[0]
 
 
 def _state(torch: Any, loaded: Any) -> dict[str, Any]:

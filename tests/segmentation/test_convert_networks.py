@@ -1,6 +1,7 @@
 """Conversion of published weights in files."""
 
 import collections
+import os
 import pickle
 
 import numpy as np
@@ -225,15 +226,24 @@ def test_files_for_pytorch(torch, resnet_arrays, tmp_path):
 class Attack:
     """Runs code where a file is unpickled without care."""
 
+    def __init__(self, function, argument):
+        self.function = function
+        self.argument = argument
+
     def __reduce__(self):
-        return (exec, ("raise SystemExit('code of the file was executed')",))
+        return (self.function, (self.argument,))
 
 
-def test_code_in_a_file_is_not_executed(torch, resnet_arrays, tmp_path):
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_a_file_is_not_executed(torch, resnet_arrays, tmp_path, legacy):
     tensors = {name: torch.from_numpy(array) for name, array in resnet_arrays.items()}
-    path = str(tmp_path / "attack.pth")
-    torch.save({"meta": Attack(), "state_dict": tensors}, path)
-    assert list(read_weights(path)) == list(resnet_arrays)
+    path, trace = str(tmp_path / "attack.pth"), tmp_path / "trace"
+    for attack in (Attack(os.system, f"touch {trace}"), Attack(exec, f"open({str(trace)!r}, 'w')")):
+        contents = {"meta": attack, "state_dict": tensors}
+        torch.save(contents, path, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(UserError, match=r"it refers to (posix\.system|exec), which may run code"):
+            read_weights(path)
+        assert not trace.exists()
 
 
 def test_damaged_files_of_pytorch(torch, tmp_path):
