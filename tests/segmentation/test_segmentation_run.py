@@ -1,0 +1,121 @@
+"""A run of a segmentation network: loading, prediction, evaluation and its files."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from page_blocks import CHECKOUT
+
+import hamgan
+from hamgan.cli.hamnet import main
+from hamgan.errors import UserError
+from hamgan.segmentation.evaluate import evaluate_network
+from hamgan.segmentation.inference import MULTI_SCALE_FLIP, InferenceSettings
+from hamgan.segmentation.trained import SegmentationRun
+
+
+@pytest.fixture(scope="module")
+def run_path(tiny_segmentation_run, tmp_path_factory):
+    return shutil.copytree(tiny_segmentation_run, tmp_path_factory.mktemp("runs") / "scenes")
+
+
+@pytest.fixture(scope="module")
+def run(run_path):
+    return hamgan.load(str(run_path))
+
+
+def test_a_run_is_opened_by_its_task(run, run_path):
+    assert isinstance(run, SegmentationRun)
+    assert (run.step, run.path) == (6, str(run_path))
+    assert run.class_names == ["background", *map(str, range(10))]
+    assert hamgan.load(str(run_path), checkpoint="2").step == 2
+    image = np.full((40, 50, 3), 128, np.uint8)
+    mask = run.predict(image)
+    assert (mask.shape, mask.dtype) == ((40, 50), np.uint8)
+    with pytest.raises(UserError, match="weights=ema: expected none for a segmentation network"):
+        hamgan.load(str(run_path), weights="ema")
+
+
+def test_a_run_is_scored_on_its_validation_split(run):
+    evaluation = run.evaluate(num_images=5, batch=2)
+    assert evaluation.num_images == 5
+    assert evaluation.confusion.shape == (11, 11)
+    from hamgan.segmentation.dataset import SegmentationDataset
+
+    batches = SegmentationDataset(run.config.data).evaluation_batches("validation", last=5).as_numpy_iterator()
+    pairs = [(images[0], masks[0]) for images, masks in batches]
+    expected = evaluate_network(run.network, pairs, class_names=run.class_names)
+    np.testing.assert_array_equal(evaluation.confusion, expected.confusion)
+    with pytest.raises(UserError, match="num_images: expected a positive number, found 0"):
+        run.evaluate(num_images=0)
+    with pytest.raises(UserError, match="has no split 'tset'"):
+        run.evaluate(split="tset")
+
+
+def results_of(run_path):
+    folder = run_path / "mask_scores"
+    return {name: json.loads((folder / name).read_text()) for name in sorted(os.listdir(folder))}
+
+
+def test_the_command_writes_results_and_a_page(run_path, capsys, caplog):
+    arguments = ["evaluate", "--run", str(run_path), "--num_images", "4"]
+    assert main([*arguments, "--num_steps", "1-2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["Step", "K", "1", "2"]
+    results = results_of(run_path)
+    assert sorted(result["settings"]["num_steps"] for result in results.values()) == [1, 2]
+    assert all(result["step"] == 6 and sum(map(sum, result["confusion"])) > 0 for result in results.values())
+    page = (run_path / "evaluation.html").read_text()
+    for text in ("Confusion matrix", "Worst images", "All results", "image 0", "single scale, K = 2"):
+        assert text in page
+    # What exists is not computed again.
+    caplog.clear()
+    assert main([*arguments, "--num_steps", "2"]) == 0
+    assert "scored before" in caplog.text
+    assert capsys.readouterr().out.splitlines()[1].split() == ["class", "IoU", "accuracy", "pixels"]
+    assert results_of(run_path) == results
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_has_the_highest_score(run_path, capsys):
+    assert main(["evaluate", "--run", str(run_path), "--num_images", "3", "--checkpoint", "all"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("Step")] == [
+        *("Step 0", "Step 2", "Step 4", "Step 6"),
+    ]
+    scores = {
+        result["step"]: result["mean_iou"] for result in results_of(run_path).values() if result["num_images"] == 3
+    }
+    assert hamgan.load(str(run_path), checkpoint="best").step == max(scores, key=lambda step: (scores[step], -step))
+    assert main(["predict", "--run", str(run_path), "--images", "nothing", "--out", "x", "--checkpoint", "5"]) == 2
+    assert "has 0, 2, 4, 6" in capsys.readouterr().err
+
+
+def test_settings_of_the_config_are_the_default(run):
+    assert run.settings == InferenceSettings()
+    assert run.settings.changed(multi_scale=True) == MULTI_SCALE_FLIP
+    windows = InferenceSettings(window=64, window_step=64)
+    assert windows.changed(window=32).step == 21
+    assert windows.changed(num_steps=3) == InferenceSettings(window=64, window_step=64, num_steps=3)
+
+
+def test_mistakes_are_one_line(run_path, tmp_path, capsys):
+    cases = [
+        (["evaluate", "--run", str(run_path), "--num_steps", "3-1"], "--num_steps expects numbers and ranges"),
+        (["evaluate", "--run", str(run_path), "--window_step", "8"], "window_step: expected together with a window"),
+        (["evaluate", "--run", str(run_path), "--split", "val"], "has no split 'val'"),
+        (["evaluate", "--run", str(run_path), "--dataset", "digits"], "digits"),
+        (["evaluate", "--run", str(tmp_path / "none")], "'hamnet train --run"),
+        (
+            ["evaluate", "--run", str(CHECKOUT / "tests" / "runs" / "run_e872773")],
+            "is a run of a GAN, expected one of a segmentation network",
+        ),
+        (["predict", "--run", str(tmp_path / "none"), "--images", "x", "--out", "y"], "'hamnet train --run"),
+        (["export", "--run", str(run_path), "--out", str(tmp_path / "x"), "--size", "big"], "--size expects height"),
+    ]
+    for arguments, message in cases:
+        assert main(arguments) == 2, arguments
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.strip().count("\n") == 0
