@@ -12,6 +12,7 @@ from hamgan.cli import hamnet
 from hamgan.cli.main import build_parser
 from hamgan.config import override
 from hamgan.config.presets import PRESETS
+from hamgan.config.segmentation_presets import SEGMENTATION_PRESETS
 
 PAGES = sorted([CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *(CHECKOUT / "docs").rglob("*.md")])
 SOURCES = ("data_prep", "hamgan", "scripts", "tests")
@@ -36,7 +37,11 @@ def anchors(page):
 
 
 def has_setting(path):
-    value = PRESETS["digits"]()
+    configs = (PRESETS["digits"](), SEGMENTATION_PRESETS["voc_trainaug"](), SEGMENTATION_PRESETS["segnext_tiny"]())
+    return any(has_field(config, path) for config in configs)
+
+
+def has_field(value, path):
     for name in path.split("."):
         if isinstance(value, tuple) and name.isdigit():
             value = value[0]  # elements beyond the defaults have the same fields
@@ -80,7 +85,10 @@ def test_commands_and_their_overrides_are_valid(page):
 @named([page for page in PAGES if hamgan_commands(page, program="hamnet")])
 def test_commands_of_hamnet_are_valid(page):
     for words in hamgan_commands(page, program="hamnet"):
-        hamnet.build_parser().parse_args(words)
+        arguments = hamnet.build_parser().parse_args(words)
+        preset = getattr(arguments, "preset", None)
+        if preset is not None:
+            override(SEGMENTATION_PRESETS[preset](), arguments.override)
 
 
 @named(PAGES)

@@ -14,6 +14,7 @@ from hamgan.runs.initialization import Initialization
 from hamgan.segmentation.dataset import SegmentationDataset
 from hamgan.segmentation.fitted_config import fitted_config
 from hamgan.segmentation.initial_network import Source, find_source, initialize
+from hamgan.segmentation.mask_scores_files import best_step
 from hamgan.segmentation.train_pictures import TrainPictures
 from hamgan.segmentation.train_state import SegmentationState
 from hamgan.segmentation.train_step import SegmentationStep
@@ -118,6 +119,10 @@ class SegmentationTask(Task[SegmentationDataset, SegmentationState, Segmentation
     ) -> Callable[[], np.ndarray]:
         """Returns a function that draws validation images with their masks and predictions."""
         return TrainPictures(state.network, dataset)
+
+    def best_step(self, run: RunDirectory) -> int | None:
+        """Returns the step with the highest mIoU."""
+        return best_step(run)
 
     def progress(self, values: Mapping[str, float]) -> dict[str, str]:
         """Returns loss and pixel accuracy."""

@@ -152,6 +152,10 @@ class GANTask(Task[ClassificationDataset, TrainState, TrainStep]):
         class_names = readable_names(run.read_class_names(self.config.model.num_classes))
         return lambda: sampler.grid(classes, GRID_COLUMNS, class_names=class_names)
 
+    def best_step(self, run: RunDirectory) -> int | None:
+        """Returns the step with the lowest FID."""
+        return run.best_step()
+
     def progress(self, values: Mapping[str, float]) -> dict[str, str]:
         """Returns both losses."""
         return {"D": f"{values['discriminator_loss']:.3f}", "G": f"{values['generator_loss']:.3f}"}

@@ -94,7 +94,7 @@ class _Loop:
         self.files: RunFiles | None = None
         if is_chief(strategy):
             pictures = task.create_pictures(run, state, dataset, strategy)
-            self.files = RunFiles(self.config, run, state.variables(), pictures)
+            self.files = RunFiles(self.config, run, state.variables(), pictures, lambda: task.best_step(run))
             watch.call(self.files.checkpoints.hurry)
         self.progress = tqdm(
             total=self.config.steps * self.config.global_batch,

@@ -19,6 +19,7 @@ class RunFiles:
         run: folder of the run.
         variables: variables to save, by name.
         draw: function that draws the picture of the current step, uint8 ``(height, width, channels)``.
+        best_step: function that returns the step of the best checkpoint, which is kept, or None.
     """
 
     def __init__(
@@ -27,11 +28,12 @@ class RunFiles:
         run: RunDirectory,
         variables: Mapping[str, tf.Variable],
         draw: Callable[[], np.ndarray],
+        best_step: Callable[[], int | None],
     ) -> None:
         self.config = config
         self.journal = Journal(run)
         self.checkpoints = CheckpointWriter(
-            run.checkpoints, variables, max_to_keep=config.max_to_keep, best_step=run.best_step
+            run.checkpoints, variables, max_to_keep=config.max_to_keep, best_step=best_step
         )
         self._draw = draw
 

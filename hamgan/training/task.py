@@ -161,5 +161,9 @@ class Task(abc.ABC, Generic[Dataset, State, Step]):
         """Returns a function that draws the picture of the current step, uint8, in the chief."""
 
     @abc.abstractmethod
+    def best_step(self, run: RunDirectory) -> int | None:
+        """Returns the step of the best evaluated checkpoint, which is kept, or None."""
+
+    @abc.abstractmethod
     def progress(self, values: Mapping[str, float]) -> dict[str, str]:
         """Returns the values to show beside the progress bar, by short name."""
