@@ -3,11 +3,11 @@
 hamnet convert --source hamnet.pth --network hamnet_resnet101_v2 --output hamnet.keras
 hamnet convert --source segnext.pth --network segnext_base --override rank=16 --output segnext.keras
 hamnet convert --source resnet101.pth --network resnet101 --output resnet101.npz
-hamnet convert --source hamnet.keras --output hamnet.pth
+hamnet convert --source runs/voc --output hamnet.pth
 
-Reads and writes .pth, which needs the package torch, .npz with the same names, and .keras. Each tensor is taken or
-listed as unused; a missing, unknown or misshapen one is an error. A checkpoint does not show the rank, the number of
-iterations and similar settings: they are the published ones, unless --override gives others.
+Reads and writes .pth, which needs the package torch, .npz with the same names, and .keras; reads runs. Each tensor is
+taken or listed as unused; a missing, unknown or misshapen one is an error. A checkpoint does not show the rank, the
+number of iterations and similar settings: they are the published ones, unless --override gives others.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from hamgan.program import import_tensorflow_quietly
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("--source", required=True, metavar="PATH", help="a .pth, .npz or .keras file")
+    parser.add_argument("--source", required=True, metavar="PATH", help="a .pth, .npz or .keras file, or a run folder")
     parser.add_argument("--output", required=True, metavar="PATH", help="the new .keras, .pth or .npz file")
     parser.add_argument(
         "--network",

@@ -10,8 +10,11 @@ import keras
 
 from hamgan.errors import UserError, reason_of
 from hamgan.files import check_writable
+from hamgan.runs.directory import RunDirectory
+from hamgan.sampling.trained_weights import find_checkpoint
 from hamgan.segmentation.names import name_forms
 from hamgan.segmentation.published_networks import build_published, classes_of_weights
+from hamgan.segmentation.saved_network import load_network
 from hamgan.segmentation.weight_files import check_weight_file, is_weight_file, read_weights, write_weights
 from hamgan.segmentation.weights import load_official_weights, official_weights
 
@@ -76,7 +79,8 @@ def convert(
     """Converts weights from one file to another.
 
     Args:
-        source: published checkpoint, ``.pth`` or ``.npz``, or model that this function or Keras saved, ``.keras``.
+        source: published checkpoint, ``.pth`` or ``.npz``; model that this function or Keras saved, ``.keras``; or
+            folder of a run, whose latest checkpoint is taken.
         output: path of the new file: a model, ``.keras``, or weights by published names, ``.pth`` or ``.npz``.
         network, num_classes, arguments: architecture of a published checkpoint, see :func:`read_published`.
         names: code base whose names to write, "HamNet", "PyTorch-Encoding", "SegNeXt" or "mmsegmentation"; by default,
@@ -151,8 +155,10 @@ def _check(source: str, output: str, network: str | None, names: str | None) -> 
     if from_weights and network is None:
         raise UserError(f"{source}: expected the name of its network beside it, found none; pass --network")
     if not from_weights:
-        if not source.lower().endswith(KERAS_ENDING):
-            raise UserError(f"{source}: expected a file that ends in .pth, .npz or {KERAS_ENDING}; choose such a file")
+        if not source.lower().endswith(KERAS_ENDING) and not RunDirectory(source).exists():
+            raise UserError(
+                f"{source}: expected a run, or a file that ends in .pth, .npz or {KERAS_ENDING}; choose one of them"
+            )
         if network is not None:
             raise UserError(
                 f"--network expects weights by published names, found {source}, which has its network; remove it"
@@ -172,6 +178,12 @@ def _check(source: str, output: str, network: str | None, names: str | None) -> 
 def _read(source: str, network: str | None, num_classes: int | None, arguments: Mapping[str, Any] | None) -> Conversion:
     if network is not None:
         return read_published(source, network, num_classes=num_classes, arguments=arguments)
-    model = read_model(source)
+    model = read_model(source) if source.lower().endswith(KERAS_ENDING) else _read_run(source)
     form = choose_form(model, None)
     return Conversion(model, tuple(next(each.tensors for each in name_forms(model) if each.source == form)), ())
+
+
+def _read_run(path: str) -> keras.Model:
+    directory = RunDirectory(path)
+    _, checkpoint = find_checkpoint(directory, "latest")
+    return load_network(directory.read_segmentation_config(), checkpoint)

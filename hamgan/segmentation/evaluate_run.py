@@ -10,14 +10,15 @@ import numpy as np
 
 from hamgan.config import DataConfig, SegmentationConfig
 from hamgan.errors import UserError
-from hamgan.html_page import html_table
 from hamgan.runs.checkpoints import checkpoint_sha256
 from hamgan.runs.directory import RunDirectory
+from hamgan.runs.report import write_report
 from hamgan.segmentation.dataset import SegmentationDataset
-from hamgan.segmentation.evaluate import SegmentationEvaluation, percent
+from hamgan.segmentation.evaluate import SegmentationEvaluation
 from hamgan.segmentation.evaluation_page import write_evaluation_page
 from hamgan.segmentation.inference import InferenceSettings
-from hamgan.segmentation.mask_scores_files import group_of, read_result, read_results, write_result
+from hamgan.segmentation.mask_scores_files import read_result, write_result
+from hamgan.segmentation.mask_scores_section import mask_scores_section
 from hamgan.segmentation.trained_network import TrainedNetwork
 
 if TYPE_CHECKING:
@@ -179,9 +180,10 @@ def evaluate_checkpoint(
         write_result(directory, {**identity, "time": time.time(), **evaluation.values()})
         title = f"Evaluation of {run.config.name}, step {run.step:,}, on {scored.data.dataset}, {split}"
         write_evaluation_page(
-            directory.evaluation_page_path, evaluation, title, {"All results": _result_table(directory)}
+            directory.evaluation_page_path, evaluation, title, {"All results": mask_scores_section(directory)}
         )
         results.append(evaluation)
+    write_report(directory)
     return results
 
 
@@ -192,18 +194,3 @@ def _pairs(dataset: SegmentationDataset, split: str, count: int) -> Iterator[tup
 
 def _json(settings: InferenceSettings) -> dict[str, Any]:
     return {**dataclasses.asdict(settings), "ratios": list(settings.ratios)}
-
-
-def _result_table(run: RunDirectory) -> str:
-    results = sorted(read_results(run), key=lambda result: (group_of(result), result["step"]))
-    rows = [
-        (
-            f"{result['step']:,}",
-            f"{result['data']['dataset']}, {result['data']['split']}",
-            f"{result['num_images']:,}",
-            SegmentationEvaluation.from_values(result).settings.describe(),
-            percent(result["mean_iou"]),
-        )
-        for result in results
-    ]
-    return html_table(("step", "data", "images", "settings", "mIoU, %"), rows)

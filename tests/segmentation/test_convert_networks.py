@@ -140,7 +140,10 @@ def test_mistakes_are_one_line(resnet_arrays, tmp_path, capsys):
         (["--source", str(tmp_path / "no.npz"), "--output", out, "--network", "resnet50"], "cannot read"),
         (["--source", str(tmp_path / "broken.npz"), "--output", out, "--network", "resnet50"], "found damage"),
         (["--source", str(tmp_path / "model.keras"), "--output", str(tmp_path / "a.npz")], "expected a Keras file"),
-        (["--source", str(tmp_path / "x.txt"), "--output", out], "expected a file that ends in .pth, .npz or .keras"),
+        (
+            ["--source", str(tmp_path / "x.txt"), "--output", out],
+            "expected a run, or a file that ends in .pth",
+        ),
         (
             ["--source", source, "--output", str(tmp_path / "taken.keras"), "--network", "resnet50"],
             "exists; choose another",

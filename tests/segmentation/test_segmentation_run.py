@@ -11,9 +11,13 @@ from page_blocks import CHECKOUT
 import hamgan
 from hamgan.cli.hamnet import main
 from hamgan.errors import UserError
+from hamgan.segmentation.convert import convert
 from hamgan.segmentation.evaluate import evaluate_network
 from hamgan.segmentation.inference import MULTI_SCALE_FLIP, InferenceSettings
 from hamgan.segmentation.trained import SegmentationRun
+from hamgan.segmentation.weight_files import read_weights
+
+GAN_RUN = str(CHECKOUT / "tests" / "runs" / "run_e872773")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,7 @@ def test_the_command_writes_results_and_a_page(run_path, capsys, caplog):
     page = (run_path / "evaluation.html").read_text()
     for text in ("Confusion matrix", "Worst images", "All results", "image 0", "single scale, K = 2"):
         assert text in page
+    assert '<a href="evaluation.html">' in (run_path / "report.html").read_text()
     # What exists is not computed again.
     caplog.clear()
     assert main([*arguments, "--num_steps", "2"]) == 0
@@ -84,12 +89,21 @@ def test_the_best_checkpoint_has_the_highest_score(run_path, capsys):
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("Step")] == [
         *("Step 0", "Step 2", "Step 4", "Step 6"),
     ]
+    assert "<svg" in (run_path / "evaluation.html").read_text().partition("All results")[2]  # mIoU over steps
     scores = {
         result["step"]: result["mean_iou"] for result in results_of(run_path).values() if result["num_images"] == 3
     }
     assert hamgan.load(str(run_path), checkpoint="best").step == max(scores, key=lambda step: (scores[step], -step))
     assert main(["predict", "--run", str(run_path), "--images", "nothing", "--out", "x", "--checkpoint", "5"]) == 2
     assert "has 0, 2, 4, 6" in capsys.readouterr().err
+
+
+def test_weights_of_a_run_can_be_converted(run, tmp_path):
+    path = str(tmp_path / "weights.npz")
+    conversion = convert(run.path, path)
+    arrays = read_weights(path)
+    assert set(conversion.taken) <= set(arrays)
+    np.testing.assert_array_equal(arrays["fc.1.bias"], run.network.head.classifier.bias)
 
 
 def test_settings_of_the_config_are_the_default(run):
