@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 from page_blocks import CHECKOUT
+from PIL import Image
+from tiny_network import picture
 
 import hamgan
 from hamgan.cli.hamnet import main
@@ -96,6 +98,37 @@ def test_the_best_checkpoint_has_the_highest_score(run_path, capsys):
     assert hamgan.load(str(run_path), checkpoint="best").step == max(scores, key=lambda step: (scores[step], -step))
     assert main(["predict", "--run", str(run_path), "--images", "nothing", "--out", "x", "--checkpoint", "5"]) == 2
     assert "has 0, 2, 4, 6" in capsys.readouterr().err
+
+
+def test_the_command_predicts_pictures(run, run_path, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    image = picture(40, 56)
+    Image.fromarray(image).save(folder / "a.png")
+    (folder / "b.jpg").write_bytes(b"no picture")
+    arguments = [
+        "predict",
+        "--run",
+        str(run_path),
+        "--images",
+        str(folder),
+        "--out",
+        str(out),
+        "--write",
+        "masks,pairs",
+    ]
+    arguments += ["--num_steps", "1", "--window", "33"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"1 predictions  {out}",
+        "1 files are no pictures and were skipped",
+    ]
+    expected = run.predict(image, InferenceSettings(num_steps=1, window=33))
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "masks" / "a.png")), expected)
+    assert main([*arguments, "--strict"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"1 predictions, 1 of them made before  {out}\n"
+    assert "hamnet predict: failed: 1 files are no pictures and were skipped, such as" in captured.err
 
 
 def test_weights_of_a_run_can_be_converted(run, tmp_path):
