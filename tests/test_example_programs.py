@@ -48,6 +48,15 @@ def test_a_gan_by_keras_fit(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_segmentation_network_by_keras_fit(tmp_path, scenes_dir):
+    arguments = ("--epochs", "1", "--steps", "3", "--data_dir", scenes_dir)
+    printed = _run("keras_fit_hamnet", *arguments, folder=tmp_path)
+    assert "val_mean_iou: " in printed
+    assert "nan" not in printed
+    assert (tmp_path / "hamnet.keras").exists()
+
+
+@pytest.mark.slow
 def test_sampling_and_scoring(tmp_path, digits_dir, classifier_path):
     run = shutil.copytree(EARLIER_RUN, tmp_path / "run")
     arguments = ("--classifier", classifier_path, "--data_dir", digits_dir)
