@@ -34,6 +34,7 @@ def exported(network, tmp_path_factory):
     return out, files
 
 
+@pytest.mark.slow
 def test_files_agree_with_the_network(exported, network):
     out, files = exported
     assert [file.file for file in files] == ["saved_model", "network.keras"]
