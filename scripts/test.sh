@@ -11,6 +11,10 @@ make_environment test
 
 if [ "${1:-}" = --slow ]; then
   shift
+  if [ $# -eq 0 ]; then
+    # The longest files first, so that the other processes do not wait for them at the end.
+    set -- --no-loadscope-reorder tests/training tests/distribution tests
+  fi
   set -- -m slow "$@"
 else
   ruff format --check .
