@@ -31,6 +31,10 @@ if [ $# -gt 0 ]; then
   run_pytest "$@"
   exit
 fi
+# Fixtures that all groups use, such as a trained run.
+HAMGAN_TESTS_SHARED="$(mktemp -d)"
+export HAMGAN_TESTS_SHARED
+trap 'rm -rf "$HAMGAN_TESTS_SHARED"' EXIT
 # Each process keeps every function that it compiled: several runs, one after the other, need less than 3 GB at once.
 groups=(
   "tests/layers tests/networks tests/published"
