@@ -2,10 +2,10 @@
 
   python scripts/benchmarks/segmentation.py [--size 513] [--repeats 5] [--calls 3]
 
-Compares the forward pass of HamNet-101 with V2, output stride 8, and one image, in inference. The network in PyTorch has
-the operations of the published one, in torch_hamnet.py, in PyTorch's default memory format and with channels last. Both
-libraries use all cores. Each process builds one network and reports the median of the calls after the first; processes
-are interleaved. Weights and images are random.
+Compares the forward pass of HamNet-101 with V2, output stride 8, and one image, in inference. The network in PyTorch,
+in torch_hamnet.py, has the operations of the published one. It is measured in PyTorch's default memory format and with
+channels last. Both libraries use all cores. Each process builds one network and reports the median of the calls after
+the first; processes are interleaved. Weights and images are random.
 
 Needs the extra torch. Writes JSON, a page and a figure. Run it on an otherwise idle machine.
 """
@@ -118,9 +118,9 @@ def page(results: Mapping[str, Any], figure: str) -> str:
             "",
             benchmarking.provenance(results),
             "",
-            f"HamNet-101 (V2, output stride 8) on one image of {config['size']}x{config['size']}, in inference, beside the "
-            f"same operations in PyTorch {results['torch']}. Median and range over {config['repeats']} processes of each "
-            f"network, which report the median of {config['calls']} calls.",
+            f"HamNet-101 (V2, output stride 8) on one image of {config['size']}x{config['size']}, in inference, beside "
+            f"the same operations in PyTorch {results['torch']}. Median and range over {config['repeats']} processes of "
+            f"each network, which report the median of {config['calls']} calls.",
             "",
             benchmarking.table(["network", "seconds", "CPU seconds", "ours over this"], rows),
             "",

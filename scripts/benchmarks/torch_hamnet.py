@@ -1,7 +1,7 @@
 """HamNet-101 as PyTorch modules, with the operations of the published network, to compare its time with ours.
 
-Weights are random. The structure is that of :class:`hamgan.segmentation.HamNet`: a ResNet-101 with a deep stem and output
-stride 8, the V2 block with NMF, and logits at the size of the image.
+Weights are random. The structure is that of :class:`hamgan.segmentation.HamNet`: a ResNet-101 with a deep stem and
+output stride 8, the V2 block with NMF, and logits at the size of the image.
 """
 
 import torch
