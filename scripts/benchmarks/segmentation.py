@@ -119,8 +119,8 @@ def page(results: Mapping[str, Any], figure: str) -> str:
             benchmarking.provenance(results),
             "",
             f"HamNet-101 (V2, output stride 8) on one image of {config['size']}x{config['size']}, in inference, beside "
-            f"the same operations in PyTorch {results['torch']}. Median and range over {config['repeats']} processes of "
-            f"each network, which report the median of {config['calls']} calls.",
+            f"the same operations in PyTorch {results['torch']}. Median and range over {config['repeats']} processes "
+            f"of each network, which report the median of {config['calls']} calls.",
             "",
             benchmarking.table(["network", "seconds", "CPU seconds", "ours over this"], rows),
             "",
