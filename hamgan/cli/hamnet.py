@@ -3,11 +3,20 @@
 import argparse
 from typing import NoReturn
 
-from hamgan.cli import convert_network, evaluate_network, export_network, predict, prepare_masks, train_segmentation
+from hamgan.cli import (
+    convert_network,
+    evaluate_network,
+    export_network,
+    predict,
+    prepare_masks,
+    quickstart_segmentation,
+    train_segmentation,
+)
 from hamgan.cli.command_line import parser_of, run_command
 from hamgan.program import run_program
 
 COMMANDS = {
+    "quickstart": quickstart_segmentation,
     "prepare": prepare_masks,
     "train": train_segmentation,
     "evaluate": evaluate_network,

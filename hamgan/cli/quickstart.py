@@ -10,11 +10,10 @@ same command again to resume.
 
 import argparse
 import os
-import shlex
 
 from hamgan.cli import evaluate, prepare, sample, train
+from hamgan.cli.command_sequence import Step, add_out, check_out, run_steps
 from hamgan.cli.options import add_override
-from hamgan.errors import UserError
 
 _FILES = """
 Look at
@@ -29,9 +28,7 @@ and, for programs
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument(
-        "--out", default="runs/quickstart", metavar="DIR", help="folder of all files (default: runs/quickstart)"
-    )
+    add_out(parser, "runs/quickstart")
     add_override(parser)
 
 
@@ -44,22 +41,19 @@ def run(arguments: argparse.Namespace) -> None:
     # Operations are so small here that sharing one among threads costs a quarter more CPU time and gains nothing.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     out = arguments.out
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise UserError(f"--out {out}: expected a folder, found a file; choose another --out")
+    check_out(out)
     run_directory, data_dir, samples = (os.path.join(out, name) for name in ("digits", "data", "samples.png"))
     classifier = os.path.join(data_dir, "digits_classifier")
     overrides = ["--override", *arguments.override] if arguments.override else []
-    # All in one process, which imports TensorFlow once.
+    training = ["--run", run_directory, "--preset", "digits", "--data_dir", data_dir, *overrides]
+    scoring = ["--run", run_directory, "--checkpoint", "all", "--classifier", classifier]
     steps = (
-        ("Prepare the digits, and a classifier to score with", prepare, ["digits", "--data_dir", data_dir]),
-        ("Train", train, ["--run", run_directory, "--preset", "digits", "--data_dir", data_dir, *overrides]),
-        ("Draw samples", sample, ["--run", run_directory, "--out", samples]),
-        ("Score", evaluate, ["--run", run_directory, "--checkpoint", "all", "--classifier", classifier]),
+        Step(
+            "Prepare the digits, and a classifier to score with", "prepare", prepare, ["digits", "--data_dir", data_dir]
+        ),
+        Step("Train", "train", train, training),
+        Step("Draw samples", "sample", sample, ["--run", run_directory, "--out", samples]),
+        Step("Score", "evaluate", evaluate, scoring),
     )
-    for number, (title, command, options) in enumerate(steps, start=1):
-        name = command.__name__.rpartition(".")[-1]
-        print(f"\n{number}/{len(steps)}  {title}\n$ {shlex.join(['hamgan', name, *options])}", flush=True)
-        parser = argparse.ArgumentParser(allow_abbrev=False)
-        command.add_arguments(parser)
-        command.run(parser.parse_args(options))
+    run_steps("hamgan", steps)
     print(_FILES.format(out=out))
