@@ -88,7 +88,8 @@ def _write_pictures(run_directory: str, folder: str) -> None:
     os.makedirs(folder, exist_ok=True)
     for index, (image, _) in enumerate(images):
         path = os.path.join(folder, f"validation_{index:04d}.png")
-        write_atomically(path, tf.io.encode_png(image[0]).numpy())
+        if not os.path.exists(path):  # Predictions of changed pictures would be made again.
+            write_atomically(path, tf.io.encode_png(image[0]).numpy())
 
 
 def _mean_iou(run_directory: str) -> float:
