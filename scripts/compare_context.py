@@ -87,6 +87,13 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--more_seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     result.add_argument(
+        "--setting_seeds",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="seeds of those of --more that are no modules in their default form (default: --more_seeds)",
+    )
+    result.add_argument(
         "--processes", type=benchmarking.positive, metavar="N", help="runs at a time (default: one on each core)"
     )
     result.add_argument(
@@ -126,8 +133,10 @@ def plan(options: argparse.Namespace, config: ExperimentConfig) -> list[Planned]
     """
     more = options.more if options.more is not None else [] if options.modules else [*arms.OTHERS, *arms.SWEEPS]
     found = [Planned(arm, "compared", options.seeds) for arm in arms.arms(options.modules or arms.MAIN, config)]
+    seeds = {"module": options.more_seeds, "setting": options.setting_seeds or options.more_seeds}
     for arm in arms.arms(more, config):
-        found.append(Planned(arm, "module" if arm.name in CONTEXT_CONFIGS else "setting", options.more_seeds))
+        kind = "module" if arm.name in CONTEXT_CONFIGS else "setting"
+        found.append(Planned(arm, kind, seeds[kind]))
     arms.check_names([each.arm for each in found])
     return found
 
@@ -156,7 +165,7 @@ def jobs(planned: Sequence[Planned], options: argparse.Namespace, common: Sequen
         for seed in each.seeds
     ]
     compared = {each.arm.name for each in planned if each.kind == "compared"}
-    seeds = [*options.seeds, *options.more_seeds]
+    seeds = [*options.seeds, *options.more_seeds, *(options.setting_seeds or ())]
     return sorted(found, key=lambda job: (job.arm not in compared, seeds.index(job.seed)))
 
 

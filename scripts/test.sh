@@ -11,6 +11,10 @@ make_environment test
 
 if [ "${1:-}" = --slow ]; then
   shift
+  if [ $# -eq 0 ]; then
+    # The longest files first, so that the other processes do not wait for them at the end.
+    set -- --no-loadscope-reorder tests/training tests/distribution tests
+  fi
   set -- -m slow "$@"
 else
   ruff format --check .
@@ -27,6 +31,10 @@ if [ $# -gt 0 ]; then
   run_pytest "$@"
   exit
 fi
+# Fixtures that all groups use, such as a trained run.
+HAMGAN_TESTS_SHARED="$(mktemp -d)"
+export HAMGAN_TESTS_SHARED
+trap 'rm -rf "$HAMGAN_TESTS_SHARED"' EXIT
 # Each process keeps every function that it compiled: several runs, one after the other, need less than 3 GB at once.
 groups=(
   "tests/layers tests/networks tests/published"

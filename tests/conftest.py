@@ -102,9 +102,13 @@ SharedFolder = Callable[[str, Callable[[str], object]], str]
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
-    """A function of (name, make) that returns a folder, which one of the processes makes by ``make(path)``."""
+    """A function of (name, make) that returns a folder, which one of the processes makes by ``make(path)``.
+
+    The environment variable may name a folder that several runs of pytest share.
+    """
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = pathlib.Path(os.environ.get("HAMGAN_TESTS_SHARED") or root)
 
     def made_once(name: str, make: Callable[[str], object]) -> str:
         folder = root / name

@@ -22,7 +22,7 @@ def on_all_replicas(strategy: tf.distribute.Strategy, function: Callable[..., An
     """
     replicas = strategy.num_replicas_in_sync
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def run(shares: tuple[Any, ...]) -> Any:
         return strategy.run(function, args=shares)
 

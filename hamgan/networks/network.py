@@ -175,7 +175,7 @@ class Network(keras.Model):
         """The function that ``tf.saved_model.save`` exports as ``serving_default``."""
         specs = [tf.TensorSpec(spec.shape, spec.dtype, spec.name) for spec in self.input_signature()]
 
-        @tf.function(input_signature=specs)
+        @tf.function(autograph=False, input_signature=specs)
         def serving_default(*inputs: tf.Tensor) -> tf.Tensor:
             return self(*inputs, training=False)
 

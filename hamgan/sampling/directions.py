@@ -116,7 +116,7 @@ def _sefa(generator: Generator, num: int, labels: Sequence[int], seed: int) -> t
 def _ganspace(generator: Generator, num: int, labels: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
     key = random_streams.fold(seed, Purpose.DIRECTIONS)
 
-    @tf.function
+    @tf.function(autograph=False)
     def activations(z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         stem = generator.dense(tf.cast(z, generator.compute_dtype), training=False)
         stem = tf.reshape(stem, (-1, *generator.stem_shape))

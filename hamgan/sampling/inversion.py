@@ -283,7 +283,7 @@ class _Problem:
         optimizer = keras.optimizers.Adam(learning_rate)
         optimizer.build([variable])
 
-        @tf.function
+        @tf.function(autograph=False)
         def step() -> tf.Tensor:
             with tf.GradientTape() as tape:
                 losses, pixels = self._losses(variable, label_tensor)

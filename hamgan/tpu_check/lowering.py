@@ -36,7 +36,7 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
     # Uniform labels: their distribution changes neither the memory nor, noticeably, the time of a step.
     step = TrainStep(state, config, tf.distribute.get_strategy())
 
-    @tf.function(jit_compile=True)
+    @tf.function(autograph=False, jit_compile=True)
     def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Metrics:
         return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
 

@@ -139,13 +139,14 @@ def test_four_replicas_take_the_same_trajectory_as_one_device(config, begun, on_
 
 
 @pytest.mark.slow
-def test_in_float32_two_replicas_differ_by_rounding(tiny, tmp_path_factory):
+def test_in_float32_two_replicas_differ_by_rounding(tiny, tmp_path_factory, two_replicas):
     """With the published optimizer, whose steps have the size of the learning rate whatever the gradient's."""
     config = _few_steps(tiny, "float32", 3)
     begun = _begin(config, tmp_path_factory)
-    expected = _trained(config, begun, tmp_path_factory.mktemp("one") / "run", tf.distribute.get_strategy())
-    run = _train_in_processes(config, begun, tmp_path_factory.mktemp("two"), [""], cpu_replicas=2)
-    values = _values(run)
+    expected, values = (
+        _trained(config, begun, tmp_path_factory.mktemp("replicas") / "run", strategy)
+        for strategy in (tf.distribute.get_strategy(), two_replicas)
+    )
     assert values.keys() == expected.keys()
     for name, value in expected.items():
         if "_optimizer" not in name and not name.endswith(("beta", "bias")):
@@ -162,8 +163,11 @@ def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_dev
 
 
 @pytest.mark.slow
-def test_two_processes_start_from_the_weights_of_another_run(config, begun, on_one_device, tmp_path, free_ports):
+def test_two_processes_start_from_the_weights_of_another_run(tiny, tmp_path_factory, tmp_path, free_ports):
     """The optimizers of ``begun`` are new, so that starting from its weights is the same as resuming it."""
+    config = _few_steps(tiny, "float64", 2)
+    begun = _begin(config, tmp_path_factory)
+    expected = _trained(config, begun, tmp_path / "one", tf.distribute.get_strategy())
     config = override(config, [f"train.init_from={begun.path}"])
     new = RunDirectory(str(tmp_path / "new"))
     new.create(config)
@@ -171,7 +175,7 @@ def test_two_processes_start_from_the_weights_of_another_run(config, begun, on_o
     tf_configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
     run = _train_in_processes(config, new, tmp_path, tf_configs)
     assert run.read_initialization().checkpoint == checkpoint_path(begun.checkpoints, 0)
-    _assert_same_trajectory(_values(run), on_one_device)
+    _assert_same_trajectory(_values(run), expected)
 
 
 @pytest.mark.parametrize(("batch", "remedy"), [(7, "use 6 or 8"), (1, "use 2")])

@@ -105,6 +105,10 @@ def test_jobs_are_the_arms_with_their_seeds():
     assert (config.train.steps, config.train.seed, config.model.generator.context) == (5, 4, ())
     assert Job.from_json(jobs[1].to_json()) == jobs[1]
 
+    options = compare_context.parser().parse_args(["--folder", "lab", "--setting_seeds", "7"])
+    seeds = {each.kind: each.seeds for each in compare_context.plan(options, override(digits(), common))}
+    assert seeds == {"compared": [0, 1, 2, 3, 4], "module": [0, 1, 2], "setting": [7]}
+
 
 def test_summary_has_the_interval_of_student():
     summary = seed_statistics.summary([1.0, 2.0, 3.0, 4.0, 5.0])

@@ -67,7 +67,7 @@ def test_program_larger_than_memory_is_reported():
 @pytest.mark.slow
 @needs_compiler
 def test_train_step_compiles_for_a_tpu(tiny):
-    config = override(tiny, ["train.precision=mixed_bfloat16", "train.discriminator_updates=2"])
+    config = override(tiny, ["train.precision=mixed_bfloat16"])
     program = lower_train_step(config, 2)
     assert lower_train_step(config, 2) == program
     compiled, _ = compile_for_tpu(program.stablehlo, V5E, "test")

@@ -22,6 +22,7 @@ from hamgan.runs.lock import RunLock
 from hamgan.training import checkpoint_writer, gan, loop
 from hamgan.training.collapse import TrainingDivergedError
 from hamgan.training.gan import train
+from hamgan.training.logit_probe import LogitProbe
 from hamgan.training.state import TrainState
 from hamgan.training.step import METRIC_NAMES, TrainStep
 from hamgan.training.train_function import StepsTaken, make_train_function
@@ -57,6 +58,15 @@ def _copy(run, path):
     return RunDirectory(str(path))
 
 
+def _copy_until(run, step, path):
+    """A copy without the checkpoints after ``step``, as if the run had been killed then."""
+    copy = _copy(run, path)
+    for later in checkpoint_steps(copy.checkpoints):
+        if later > step:
+            delete_checkpoint(checkpoint_path(copy.checkpoints, later))
+    return copy
+
+
 @pytest.fixture(scope="module")
 def tiny(tiny):
     """Two discriminator updates per step, so that a step reads more than one batch."""
@@ -85,21 +95,27 @@ def test_the_same_seed_gives_the_same_weights_however_steps_are_grouped(tiny, wh
     _assert_same_weights(whole_run, _train(tiny, tmp_path / "again", "train.steps_per_loop=5"))
 
 
-@pytest.mark.slow
-def test_another_seed_gives_other_weights(tiny, whole_run, tmp_path):
-    other = _train(tiny, tmp_path / "other", "train.seed=1")
-    kernels = [name for name in _values(other) if name.startswith("generator.Sblock") and "kernel" in name]
+def test_another_seed_gives_other_weights(tiny, tmp_path, monkeypatch):
+    _leave_out_networks(monkeypatch)
+    initial, other = (
+        _values(_train(tiny, tmp_path / seed, f"train.seed={seed}", "train.image_every=0")) for seed in "01"
+    )
+    kernels = [name for name in other if name.startswith("generator.Sblock") and "kernel" in name]
     assert kernels
-    assert all((_values(other)[name] != _values(whole_run)[name]).any() for name in kernels)
+    assert all((other[name] != initial[name]).any() for name in kernels)
 
 
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tiny, whole_run, tmp_path):
-    run = _copy(whole_run, tmp_path / "run")
-    for path in pathlib.Path(run.checkpoints).iterdir():
-        if path.name.startswith(("ckpt-4", "ckpt-6")):
-            path.unlink()
-    assert checkpoint_steps(run.checkpoints) == [0, 2]
+def test_a_run_resumes_exactly_from_the_newest_checkpoint_that_can_be_read(tiny, whole_run, tmp_path, caplog):
+    run = _copy_until(whole_run, 4, tmp_path / "run")
+    assert checkpoint_steps(run.checkpoints) == [0, 2, 4]
+    data = pathlib.Path(f"{checkpoint_path(run.checkpoints, 4)}.data-00000-of-00001")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    caplog.set_level(logging.INFO, "hamgan")
     _train(tiny, run.path, "train.image_every=3")
+    assert "ckpt-4 is damaged" in caplog.text
+    assert "Resuming at step 2 of 6" in caplog.text
     _assert_same_weights(whole_run, run)
     assert [row["step"] for row in run.read_metrics()] == [2, 3, 4, 6]
 
@@ -112,10 +128,9 @@ def test_augmentation_penalties_and_parts_of_a_batch_are_exact_after_a_resume(ti
         *("regularization.lecam=0.1", "regularization.consistency_real=1", "regularization.consistency_fake=1"),
         "train.accumulation=2",
     ]
-    whole = _train(tiny, str(tmp_path / "whole"), "train.steps=4", *settings)
-    parts = str(tmp_path / "parts")
-    _train(tiny, parts, "train.steps=2", *settings)
-    _assert_same_weights(whole, _train(tiny, parts, "train.steps=4", *settings))
+    whole = _train(tiny, tmp_path / "whole", "train.steps=4", *settings)
+    resumed = _copy_until(whole, 2, tmp_path / "resumed")
+    _assert_same_weights(whole, _train(tiny, resumed.path, "train.steps=4", *settings))
     assert any("logit_averages" in name for name in _values(whole))
 
 
@@ -127,8 +142,8 @@ def test_a_run_with_stored_bases_resumes_and_samples_with_them(tiny, tmp_path):
         *("train.ema_decay=0.9", "regularization.r1=0.1", "regularization.r1_interval=1"),
     ]
     whole = _train(tiny, tmp_path / "whole", "train.steps=4", *settings)
-    _train(tiny, tmp_path / "parts", "train.steps=2", *settings)
-    _assert_same_weights(whole, _train(tiny, tmp_path / "parts", "train.steps=4", *settings))
+    resumed = _copy_until(whole, 2, tmp_path / "resumed")
+    _assert_same_weights(whole, _train(tiny, resumed.path, "train.steps=4", *settings))
     reader = tf.train.load_checkpoint(latest_checkpoint(whole.checkpoints))
     state = TrainState(whole.read_config())
     for network in (state.generator, state.discriminator):
@@ -261,6 +276,11 @@ def _without_networks(train_step, strategy, stop_requested):
     return run
 
 
+def _leave_out_networks(monkeypatch):
+    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    monkeypatch.setattr(LogitProbe, "__call__", lambda _: {})
+
+
 def _broken_after(batches, break_one):
     """Returns a replacement of ``training_batches`` that breaks all batches after the first ``batches``."""
 
@@ -290,7 +310,7 @@ def _with_damaged_records(is_whole, images):
     ],
 )
 def test_unusable_data_is_a_one_line_error_and_checkpoints_are_kept(tiny, tmp_path, monkeypatch, break_one, reason):
-    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    _leave_out_networks(monkeypatch)
     # Steps 1 to 4 read two batches each.
     monkeypatch.setattr(ClassificationDataset, "training_batches", _broken_after(9, break_one))
     with pytest.raises(
@@ -356,7 +376,7 @@ def test_a_full_disk_stops_a_resumed_run_before_training_with_one_line(tiny, who
 
 @pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl", "collapses.json"])
 def test_an_obstacle_in_place_of_a_file_is_a_one_line_error(tiny, whole_run, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    _leave_out_networks(monkeypatch)
     path = pathlib.Path(_copy(whole_run, tmp_path / "run").path, name)
     if path.is_dir():
         shutil.rmtree(path)
@@ -370,7 +390,7 @@ def test_an_obstacle_in_place_of_a_file_is_a_one_line_error(tiny, whole_run, tmp
 
 @pytest.mark.slow
 def test_unwritable_curves_and_pictures_do_not_stop_training(tiny, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    _leave_out_networks(monkeypatch)
     run = RunDirectory(str(tmp_path / "run"))
     run.create(override(tiny, ["train.image_every=6"]))
     for path in (run.samples, run.tensorboard):
@@ -385,7 +405,7 @@ def test_a_collapse_that_cannot_be_recorded_stops_the_run(tiny, tmp_path, monkey
     def refuse(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
-    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    _leave_out_networks(monkeypatch)
     monkeypatch.setattr(loop, "describe_collapse", lambda *_: {"step": 1, "what": "generator_loss is inf"})
     monkeypatch.setattr(RunDirectory, "write_collapses", refuse)
     with pytest.raises(
@@ -402,16 +422,16 @@ def test_sigterm_before_the_first_step_changes_nothing(tiny, tmp_path, monkeypat
     monkeypatch.setattr(loop, "make_train_function", make)
     with pytest.raises(PreemptedError, match="stopped by SIGTERM before the first step"):
         _train(tiny, tmp_path / "run")
-    monkeypatch.setattr(loop, "make_train_function", _without_networks)
+    _leave_out_networks(monkeypatch)
     run = _train(tiny, tmp_path / "run")
     assert checkpoint_steps(run.checkpoints) == [0, 2, 4, 6]
 
 
-def _collapsing_at(step, *, with_any_noise=False):
-    """Wraps the real train function: reports an infinite loss from ``step`` on, by default only with the old noise."""
+def _collapsing_at(step, *, make_function=make_train_function, with_any_noise=False):
+    """Wraps a train function: reports an infinite loss from ``step`` on, by default only with the old noise."""
 
     def make(train_step, strategy, stop_requested):
-        train_function = make_train_function(train_step, strategy, stop_requested)
+        train_function = make_function(train_step, strategy, stop_requested)
         first_stream = random_streams.run_stream(train_step.config.seed).numpy().tolist()
 
         def run(iterator, num_steps, stream):
@@ -442,37 +462,21 @@ def test_a_rollback_resumes_from_the_last_checkpoint_with_new_noise(tiny, whole_
 
     # A run that is killed after the rollback resumes with the new noise and reaches the same weights.
     monkeypatch.undo()
-    resumed = _copy(run, tmp_path / "resumed")
-    for step in (4, 6):
-        delete_checkpoint(checkpoint_path(resumed.checkpoints, step))
+    resumed = _copy_until(run, 2, tmp_path / "resumed")
     _assert_same_weights(run, _train(tiny, resumed.path, "train.on_collapse=rollback"))
 
 
-@pytest.mark.slow
 def test_rollbacks_are_counted_over_the_whole_run(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "make_train_function", _collapsing_at(4, with_any_noise=True))
-    settings = ("train.on_collapse=rollback", "train.max_rollbacks=2")
+    _leave_out_networks(monkeypatch)
+    make = _collapsing_at(4, make_function=_without_networks, with_any_noise=True)
+    monkeypatch.setattr(loop, "make_train_function", make)
+    settings = ("train.on_collapse=rollback", "train.max_rollbacks=2", "train.image_every=0")
     for actions in (["rollback", "rollback", "stop"], ["rollback", "rollback", "resumed", "stop"]):
         with pytest.raises(TrainingDivergedError, match="was rolled back 2 times before"):
             _train(tiny, tmp_path / "run", *settings)
         run = RunDirectory(str(tmp_path / "run"))
         assert [collapse["action"] for collapse in run.read_collapses()] == actions
         assert checkpoint_steps(run.checkpoints) == [0, 2]
-
-
-@pytest.mark.slow
-def test_a_run_resumes_from_the_newest_checkpoint_that_can_be_read(tiny, whole_run, tmp_path, caplog):
-    run = _copy(whole_run, tmp_path / "run")
-    delete_checkpoint(checkpoint_path(run.checkpoints, 6))
-    data = pathlib.Path(f"{checkpoint_path(run.checkpoints, 4)}.data-00000-of-00001")
-    content = bytearray(data.read_bytes())
-    content[len(content) // 2] ^= 1
-    data.write_bytes(content)
-    caplog.set_level(logging.INFO, "hamgan")
-    _train(tiny, run.path, "train.image_every=3")
-    assert "ckpt-4 is damaged" in caplog.text
-    assert "Resuming at step 2 of 6" in caplog.text
-    _assert_same_weights(whole_run, run)
 
 
 # The program waits until another thread has received the signal.
@@ -569,9 +573,9 @@ def test_a_full_disk_does_not_stop_training(tiny, whole_run, tmp_path, monkeypat
     _assert_same_weights(whole_run, run)
 
 
-@pytest.mark.slow
-def test_settings_that_weights_do_not_depend_on_may_change(tiny, whole_run, tmp_path):
+def test_settings_that_weights_do_not_depend_on_may_change(tiny, whole_run, tmp_path, monkeypatch):
+    _leave_out_networks(monkeypatch)
     run = _copy(whole_run, tmp_path / "run")
-    _train(tiny, run.path, "train.steps=8", "train.max_to_keep=1", "evaluation.seed=3")
+    _train(tiny, run.path, "train.steps=8", "train.max_to_keep=1", "train.image_every=0", "evaluation.seed=3")
     assert checkpoint_steps(run.checkpoints) == [8]
     assert run.read_config().train.steps == 8
