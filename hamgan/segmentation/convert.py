@@ -56,7 +56,7 @@ def read_published(
         >>> from hamgan.segmentation.convert import read_published
         >>> conversion = read_published("hamnet.pth", "hamnet_resnet101_v2")
         >>> len(conversion.taken), len(conversion.unused)
-        (549, 110)
+        (550, 109)
     """
     arrays = read_weights(path)
     # An unknown name of a network is an error of build_published.

@@ -50,6 +50,7 @@ def test_a_backbone_goes_to_keras_and_back(resnet_arrays, tmp_path):
     assert_equal_weights(read_weights(back), resnet_arrays, without=("fc.weight", "fc.bias"))
 
 
+@pytest.mark.slow
 def test_names_of_another_code_base_can_be_written(resnet_arrays, tmp_path):
     source, renamed, back = (str(tmp_path / name) for name in ("resnet.npz", "renamed.npz", "back.npz"))
     np.savez(source, **resnet_arrays)
@@ -76,6 +77,7 @@ def test_the_command_prints_what_became_of_each_tensor(tmp_path, capsys):
     assert_equal_weights(read_weights(str(tmp_path / "back.npz")), arrays)
 
 
+@pytest.mark.slow
 def test_number_of_classes_is_that_of_the_checkpoint(tmp_path):
     arrays = official_weights(build_published("segnext_tiny", num_classes=5, **SEGNEXT))
     path = str(tmp_path / "segnext.npz")

@@ -93,6 +93,7 @@ def test_number_of_iterations_is_a_setting(network):
     np.testing.assert_array_equal(masks, logits(1).argmax(axis=-1))
 
 
+@pytest.mark.slow
 def test_padding_follows_the_network(network):
     assert padding_of(network) == padding_of(convolution) == (8, 1)
     backbone = ResNet(depths=(1, 1, 1, 1), base_channels=2, output_stride=16)
