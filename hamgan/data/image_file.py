@@ -39,14 +39,14 @@ def read_image(path: str, *, resolution: int, channels: int = 3) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
-                pixels = _upright_rgb(image)
+                pixels = upright_rgb(image)
     # Pillow's decoders raise whatever a damaged file makes them raise.
     except Exception as error:
         raise UserError(f"{path}: expected a picture, such as PNG or JPEG, found {_found(data, error)}") from error
     return preprocess(tf.constant(pixels), resolution, channels).numpy()
 
 
-def _upright_rgb(image: Image.Image) -> np.ndarray:
+def upright_rgb(image: Image.Image) -> np.ndarray:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
         # Pillow cuts 16 bits off at 255.

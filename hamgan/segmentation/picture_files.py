@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from hamgan.data.image_file import _upright_rgb
+from hamgan.data.image_file import upright_rgb
 from hamgan.errors import UserError, reason_of
 from hamgan.evaluation.image_files import find_image_files, readable_formats
 
@@ -76,7 +76,7 @@ def read_picture(path: str) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata and size
             with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
-                return _upright_rgb(image)
+                return upright_rgb(image)
     except Exception as error:  # Pillow's decoders raise many types for damaged files.
         reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else reason_of(error)
         raise BrokenPictureError(reason) from error
