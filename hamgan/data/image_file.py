@@ -47,6 +47,7 @@ def read_image(path: str, *, resolution: int, channels: int = 3) -> np.ndarray:
 
 
 def upright_rgb(image: Image.Image) -> np.ndarray:
+    """Returns an image as its EXIF orientation says, on white where it is transparent, uint8 RGB."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
         # Pillow cuts 16 bits off at 255.
