@@ -121,19 +121,20 @@ def scenes() -> SegmentationConfig:
             head=HamNetHeadConfig(channels=64, align_channels=64, rank=16, batch_norm_momentum=0.97),
         ),
         data=DataConfig(dataset="scenes", shuffle_buffer=1_200),
-        augmentation=CropConfig(crop=129, ratios=(0.75, 1.0, 1.25), flip=False),
+        # Small crops leave time for more steps; colors and scales make up for the two photographs.
+        augmentation=CropConfig(crop=97, ratios=(0.9, 1.3), any_ratio=True, flip=False, color=True),
         train=SegmentationTrainConfig(
             global_batch=8,
-            steps=1_500,
+            steps=3_000,
             optimizer="adamw",
-            learning_rate=2e-3,
-            weight_decay=0.01,
+            learning_rate=4e-3,
+            weight_decay=0.05,
             decay_every=1,
-            warmup_steps=50,
+            warmup_steps=100,
             steps_per_loop=50,
-            checkpoint_every=500,
+            checkpoint_every=1_000,
             max_to_keep=5,
-            image_every=500,
+            image_every=1_000,
         ),
     )
 
