@@ -121,7 +121,7 @@ def scenes() -> SegmentationConfig:
             head=HamNetHeadConfig(channels=64, align_channels=64, rank=16, batch_norm_momentum=0.97),
         ),
         data=DataConfig(dataset="scenes", shuffle_buffer=1_200),
-        # Mirrored digits are no digits.
+        # Small crops leave time for more steps; colors and scales make up for the two photographs.
         augmentation=CropConfig(crop=97, ratios=(0.9, 1.3), any_ratio=True, flip=False, color=True),
         train=SegmentationTrainConfig(
             global_batch=8,

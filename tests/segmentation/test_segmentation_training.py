@@ -62,7 +62,7 @@ def test_a_run_leaves_config_log_checkpoints_pictures_and_a_report(config, whole
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert all(row.keys() > METRICS and np.isfinite(list(row.values())).all() for row in rows)
     # The mean of steps 5 and 6 of 6, after two steps of warm-up.
-    assert rows[-1]["learning_rate"] == pytest.approx(2e-3 * (0.25**0.9 + 0) / 2, rel=1e-5)
+    assert rows[-1]["learning_rate"] == pytest.approx(config.train.learning_rate * (0.25**0.9 + 0) / 2, rel=1e-5)
     assert 0 <= rows[-1]["pixel_accuracy"] <= 1
     assert checkpoint_steps(whole_run.checkpoints) == [0, 2, 4, 6]
     assert list(whole_run.sample_grids()) == [0, 6]
