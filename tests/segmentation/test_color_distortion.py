@@ -8,7 +8,9 @@ IMAGE = np.random.default_rng(0).integers(60, 190, (5, 4, 3)).astype(np.uint8)
 
 
 def _distorted(image, count=80):
-    return np.stack([distort_colors(tf.constant(image), seed=1, step=2, index=index) for index in range(count)])
+    indices = tf.data.Dataset.range(count)
+    images = indices.map(lambda index: distort_colors(tf.constant(image), seed=1, step=2, index=index))
+    return np.stack(list(images.as_numpy_iterator()))
 
 
 def test_colors_depend_on_the_place_alone_and_differ_between_images():
