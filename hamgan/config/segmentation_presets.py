@@ -136,6 +136,8 @@ def scenes() -> SegmentationConfig:
             max_to_keep=10,
             image_every=500,
         ),
+        # Near the middle of the scales in training.
+        evaluation=SegmentationEvaluationConfig(ratios=(1.15,)),
     )
 
 
