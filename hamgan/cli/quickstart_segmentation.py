@@ -72,7 +72,11 @@ def run(arguments: argparse.Namespace) -> None:
     _write_pictures(hamnet, pictures)
     shown = ["--run", hamnet, "--images", pictures, "--out", predictions, "--write", "masks,pairs"]
     run_steps("hamnet", [Step("Predict pictures", "predict", predict, shown)])
-    print(_RESULTS.format(out=out, with_context=_mean_iou(hamnet), without_context=_mean_iou(without)))
+    from hamgan.runs.directory import RunDirectory
+    from hamgan.segmentation.evaluate_run import mean_iou_of
+
+    with_context, without_context = (mean_iou_of(RunDirectory(path)) for path in (hamnet, without))
+    print(_RESULTS.format(out=out, with_context=with_context, without_context=without_context))
 
 
 def _write_pictures(run_directory: str, folder: str) -> None:
@@ -90,11 +94,3 @@ def _write_pictures(run_directory: str, folder: str) -> None:
         path = os.path.join(folder, f"validation_{index:04d}.png")
         if not os.path.exists(path):  # Predictions of changed pictures would be made again.
             write_atomically(path, tf.io.encode_png(image[0]).numpy())
-
-
-def _mean_iou(run_directory: str) -> float:
-    """Returns the mIoU of the newest checkpoint that was scored."""
-    from hamgan.runs.directory import RunDirectory
-    from hamgan.segmentation.mask_scores_files import read_results
-
-    return read_results(RunDirectory(run_directory))[-1]["mean_iou"]

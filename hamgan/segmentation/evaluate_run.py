@@ -17,7 +17,7 @@ from hamgan.segmentation.dataset import SegmentationDataset
 from hamgan.segmentation.evaluate import SegmentationEvaluation
 from hamgan.segmentation.evaluation_page import write_evaluation_page
 from hamgan.segmentation.inference import InferenceSettings
-from hamgan.segmentation.mask_scores_files import read_result, write_result
+from hamgan.segmentation.mask_scores_files import read_result, read_results, write_result
 from hamgan.segmentation.mask_scores_section import mask_scores_section
 from hamgan.segmentation.trained_network import TrainedNetwork
 
@@ -185,6 +185,24 @@ def evaluate_checkpoint(
         results.append(evaluation)
     write_report(directory)
     return results
+
+
+def mean_iou_of(run: RunDirectory) -> float:
+    """Returns the mIoU of the newest checkpoint that was scored as the config of the run says.
+
+    Raises:
+        UserError: if there is none, or a file is damaged or cannot be read.
+    """
+    config = run.read_segmentation_config()
+    settings, dataset = _json(configured_settings(config)), config.data.dataset
+    found = [
+        result["mean_iou"]
+        for result in read_results(run)
+        if result["settings"] == settings and result["data"]["dataset"] == dataset
+    ]
+    if not found:
+        raise UserError(f"{run.path} was not scored; run hamnet evaluate --run {run.path}")
+    return found[-1]
 
 
 def _pairs(dataset: SegmentationDataset, split: str, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

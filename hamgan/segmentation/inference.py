@@ -147,7 +147,9 @@ class MaskPredictor:
         self.settings = settings
         self._stride, self._remainder = padding_of(network)
         # Compiled once for all scales; what surrounds it is cheap.
-        self._compiled = tf.function(self._call, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+        self._compiled = tf.function(
+            self._call, autograph=False, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)]
+        )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Returns the class of each pixel.

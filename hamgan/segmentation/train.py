@@ -12,6 +12,7 @@ from hamgan.errors import UserError
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.initialization import Initialization
 from hamgan.segmentation.dataset import SegmentationDataset
+from hamgan.segmentation.evaluate_run import configured_settings
 from hamgan.segmentation.fitted_config import fitted_config
 from hamgan.segmentation.initial_network import Source, find_source, initialize
 from hamgan.segmentation.mask_scores_files import best_step
@@ -118,7 +119,7 @@ class SegmentationTask(Task[SegmentationDataset, SegmentationState, Segmentation
         strategy: tf.distribute.Strategy,
     ) -> Callable[[], np.ndarray]:
         """Returns a function that draws validation images with their masks and predictions."""
-        return TrainPictures(state.network, dataset)
+        return TrainPictures(state.network, dataset, configured_settings(self.config))
 
     def best_step(self, run: RunDirectory) -> int | None:
         """Returns the step with the highest mIoU."""

@@ -1,12 +1,11 @@
 """Pictures of the progress of training: validation images, their masks and the predictions."""
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from hamgan.sampling.grids import image_grid
-from hamgan.segmentation.augmentation import normalise
 from hamgan.segmentation.dataset import SegmentationDataset
+from hamgan.segmentation.inference import InferenceSettings, MaskPredictor
 from hamgan.segmentation.network import SegmentationNetwork
 from hamgan.segmentation.palette import overlay
 
@@ -23,13 +22,14 @@ class TrainPictures:
     Args:
         network: network to predict with. It stays unchanged.
         dataset: data set with a validation split.
+        settings: how to apply the network, as when it is scored.
 
     Raises:
         UserError: the images cannot be read.
     """
 
-    def __init__(self, network: SegmentationNetwork, dataset: SegmentationDataset) -> None:
-        self._network = network
+    def __init__(self, network: SegmentationNetwork, dataset: SegmentationDataset, settings: InferenceSettings) -> None:
+        self._predict = MaskPredictor(network, settings)
         split = dataset.config.validation_split
         count = min(PICTURED_IMAGES, dataset.num_examples(split))
         with dataset.reading(split):
@@ -39,11 +39,13 @@ class TrainPictures:
     def __call__(self) -> np.ndarray:
         """Returns a picture with one row for each image, uint8, shape ``(height, width, 3)``."""
         tiles = []
-        for image, mask in self._examples:
-            logits = self._network(normalise(tf.constant(image)[tf.newaxis]), training=False)
-            prediction = tf.argmax(logits[0], axis=-1).numpy().astype(np.uint8)
+        for (image, mask), prediction in zip(self._examples, self.predictions(), strict=True):
             tiles += [_tile(picture) for picture in (image, overlay(image, mask), overlay(image, prediction))]
         return image_grid(np.stack(tiles), columns=len(COLUMN_NAMES), column_names=COLUMN_NAMES)
+
+    def predictions(self) -> list[np.ndarray]:
+        """Returns the predicted classes of each image, uint8, shape ``(height, width)``."""
+        return [self._predict(image[np.newaxis])[0] for image, _ in self._examples]
 
 
 def _tile(picture: np.ndarray) -> np.ndarray:

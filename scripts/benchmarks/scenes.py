@@ -3,9 +3,9 @@
   python scripts/benchmarks/scenes.py [--folder DIR] [--seeds 0 1 2]
 
 Trains the preset scenes as it is and without its Hamburger (model.head.version=none), with the same seeds, and scores
-the last checkpoint on the 300 validation scenes, at a single scale. Reports mIoU and the CPU seconds of each training,
-with user and system time of all threads, start and pictures included. A run that exists in the folder is not trained
-again. One run on each core, with one thread for each operation.
+the last checkpoint on the 300 validation scenes, at the scale of the preset. Reports mIoU and the CPU seconds of each
+training, with user and system time of all threads, start and pictures included. A run that exists in the folder is not
+trained again. One run on each core, with one thread for each operation.
 
 Writes JSON, a page and a figure. Takes about half an hour on two cores. Training is deterministic.
 """
@@ -41,7 +41,7 @@ def train_here(run: str, data_dir: str, overrides: list[str]) -> None:
 def measure_run(folder: str, name: str, overrides: list[str]) -> dict[str, float]:
     """Trains and scores one run, unless that is done already; returns its mIoU and CPU seconds."""
     from hamgan.runs.directory import RunDirectory
-    from hamgan.segmentation.mask_scores_files import read_results
+    from hamgan.segmentation.evaluate_run import mean_iou_of
 
     run, data_dir = os.path.join(folder, "runs", name), os.path.join(folder, "data")
     training = os.path.join(run, _TRAINING)
@@ -49,9 +49,10 @@ def measure_run(folder: str, name: str, overrides: list[str]) -> dict[str, float
         # Another process, whose only child is the training.
         _call([sys.executable, __file__, "--train", run, data_dir, *overrides])
     _hamnet(["evaluate", "--run", run, "--batch", "20"])
-    result = read_results(RunDirectory(run))[-1]
+    directory = RunDirectory(run)
     with open(training, encoding="utf-8") as file:
-        return {"mean_iou": result["mean_iou"], "step": result["step"], **json.load(file)}
+        steps = directory.read_segmentation_config().train.steps
+        return {"mean_iou": mean_iou_of(directory), "steps": steps, **json.load(file)}
 
 
 def measure(arguments: argparse.Namespace, folder: str) -> dict[str, Any]:
@@ -87,14 +88,14 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         rows.append([variant, ", ".join(f"{score:.3f}" for score in scores), _mean(scores), f"{max(cpu):,.0f}"])
     ours, other = results["variants"].values()
     gains = [ours[seed]["mean_iou"] - other[seed]["mean_iou"] for seed in ours]
-    step = next(iter(ours.values()))["step"]
+    steps = next(iter(ours.values()))["steps"]
     return "\n".join(
         [
             "# Scenes of digits, with and without a Hamburger",
             "",
             benchmarking.provenance(results),
             "",
-            f"The preset `{PRESET}`: {step:,} steps. mIoU of the last checkpoint on the 300 validation scenes.",
+            f"The preset `{PRESET}`: {steps:,} steps. mIoU of the last checkpoint on the 300 validation scenes.",
             "",
             benchmarking.table(["network", "mIoU of each seed", "mean", "most CPU seconds of a training"], rows),
             "",

@@ -16,9 +16,14 @@ from hamgan.runs.checkpoints import (
 )
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
+from hamgan.segmentation.augmentation import normalise
 from hamgan.segmentation.build import build_network
+from hamgan.segmentation.dataset import SegmentationDataset
+from hamgan.segmentation.inference import SINGLE_SCALE
+from hamgan.segmentation.multi_scale import single_scale_logits
 from hamgan.segmentation.scenes import CLASS_NAMES
 from hamgan.segmentation.train import SegmentationTask, train
+from hamgan.segmentation.train_pictures import TrainPictures
 from hamgan.segmentation.weights import official_weights
 from hamgan.training.collapse import TrainingDivergedError
 from hamgan.training.gan import train as train_gan
@@ -73,6 +78,16 @@ def test_a_run_leaves_config_log_checkpoints_pictures_and_a_report(config, whole
     assert "Loss per pixel" in page
     assert "Predictions" in page
     assert "hamgan explore" not in page
+
+
+def test_pictures_show_predictions_of_padded_images(config):
+    """As the evaluation pads them: with aligned corners, the network would move the classes of 128 x 128 pixels."""
+    network, dataset = build_network(config), SegmentationDataset(config.data)
+    (images, _), *_ = dataset.evaluation_batches("validation", last=1).as_numpy_iterator()
+    expected = single_scale_logits(lambda pixels: network(pixels, training=False), normalise(images))
+    prediction = TrainPictures(network, dataset, SINGLE_SCALE).predictions()[0]
+    assert len(np.unique(prediction)) > 1
+    np.testing.assert_array_equal(prediction, expected.numpy()[0].argmax(-1))
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(config, whole_run, tmp_path):
