@@ -19,6 +19,8 @@ import eval as scoring
 import fine_tuning
 import image_folder
 import layers
+import scenes
+import segmentation
 import small_data
 import step_cost
 import train
@@ -43,6 +45,8 @@ PAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "image_folder": image_folder.page,
     "small_data": small_data.page,
     "fine_tuning": fine_tuning.page,
+    "scenes": scenes.page,
+    "segmentation": segmentation.page,
 }
 FORMS = {
     "plain": "as in the paper: resampling and convolution",
@@ -114,6 +118,12 @@ def modules(results: Mapping[str, Any]) -> tuple[int, str]:
             for row in rows
         ],
     )
+
+
+def segmentation_ratio(results: Mapping[str, Any]) -> float:
+    """Returns our time over that of PyTorch in its default memory format."""
+    variants = results["variants"]
+    return variants[segmentation.OURS]["seconds"]["median"] / variants["torch"]["seconds"]["median"]
 
 
 def speeds(results: Mapping[str, Any], title: str, names: Mapping[str, str]) -> str:
@@ -212,6 +222,11 @@ Training on an input of 1 x {size} x {size} x {results["context"]["config"]["cha
 
 Hamburger never forms a matrix of positions by positions, stores nothing of its iterations for the backward pass, and
 computes its gradient in closed form.
+
+## Segmentation
+
+HamNet-101 segments an image of 513x513 in {segmentation_ratio(results["segmentation"]):.2f} times the time of the same
+network in PyTorch. [Details](benchmarks/segmentation.md).
 
 ## Preparing and reading ImageNet
 
