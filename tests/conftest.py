@@ -177,6 +177,7 @@ TINY_SCENES = (
     "train.image_every=6",
     "train.warmup_steps=2",
     "data.shuffle_buffer=50",
+    "evaluation.ratios=1",
 )
 
 
