@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
 
 import hamgan
@@ -80,7 +82,7 @@ def _examples(module):
 
 
 @pytest.mark.parametrize("name", ["hamgan", *MODULES])
-def test_examples_in_docstrings(name, tmp_path, monkeypatch, digits_dir, classifier_path):
+def test_examples_in_docstrings(name, tmp_path, monkeypatch, request, digits_dir, classifier_path):
     module = importlib.import_module(name)
     examples = _examples(module)
     if not examples:
@@ -90,6 +92,11 @@ def test_examples_in_docstrings(name, tmp_path, monkeypatch, digits_dir, classif
     shutil.copytree(EARLIER_RUN, tmp_path / "runs" / "digits")
     (tmp_path / "data").symlink_to(digits_dir)
     (tmp_path / "classifier").symlink_to(classifier_path)
+    if any("runs/scenes" in part.source for example in examples for part in example.examples):
+        (tmp_path / "runs" / "scenes").symlink_to(request.getfixturevalue("tiny_segmentation_run"))
+    (tmp_path / "photographs").mkdir()
+    for index in range(2):
+        keras.utils.save_img(tmp_path / "photographs" / f"{index}.png", np.full((40, 50, 3), 90 * index))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     runner = doctest.DocTestRunner(optionflags=flags)
     for example in examples:

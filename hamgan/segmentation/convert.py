@@ -51,12 +51,6 @@ def read_published(
     Raises:
         UserError: the file cannot be read, the network or an argument is unknown, a tensor is missing, left over or of
             another shape.
-
-    Example:
-        >>> from hamgan.segmentation.convert import read_published
-        >>> conversion = read_published("hamnet.pth", "hamnet_resnet101_v2")
-        >>> len(conversion.taken), len(conversion.unused)
-        (550, 109)
     """
     arrays = read_weights(path)
     # An unknown name of a network is an error of build_published.

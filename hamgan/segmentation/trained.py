@@ -37,9 +37,10 @@ class SegmentationRun(TrainedNetwork):
 
     Example:
         >>> import hamgan
+        >>> import numpy as np
         >>> run = hamgan.load("runs/scenes")
-        >>> run.predict(picture).shape
-        (128, 128)
+        >>> run.predict(np.zeros((96, 128, 3), np.uint8)).shape
+        (96, 128)
     """
 
     def __init__(self, path: str, *, checkpoint: str = "latest") -> None:
