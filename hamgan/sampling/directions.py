@@ -120,7 +120,7 @@ def _ganspace(generator: Generator, num: int, labels: Sequence[int], seed: int) 
     def activations(z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         stem = generator.dense(tf.cast(z, generator.compute_dtype), training=False)
         stem = tf.reshape(stem, (-1, *generator.stem_shape))
-        hidden = tf.reshape(generator.blocks[0](stem, labels, training=False), (len(z), -1))
+        hidden = tf.reshape(generator.blocks[0](stem, labels, training=False), (tf.shape(z)[0], -1))
         return hidden - tf.reduce_mean(hidden, axis=0)
 
     # As many as IncrementalPCA needs for all directions.

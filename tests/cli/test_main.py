@@ -330,9 +330,9 @@ def test_other_ends_have_exit_codes_and_one_line(monkeypatch, run_path, capsys, 
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_sigterm_while_tensorflow_is_loaded_is_a_preemption(command, monkeypatch, run_path, capsys):
-    monkeypatch.setattr(f"hamgan.cli.{command}.import_tensorflow_quietly", lambda: signal.raise_signal(signal.SIGTERM))
+@pytest.mark.parametrize(("command", "module"), [("train", "training_command"), ("evaluate", "evaluate")])
+def test_sigterm_while_tensorflow_is_loaded_is_a_preemption(command, module, monkeypatch, run_path, capsys):
+    monkeypatch.setattr(f"hamgan.cli.{module}.import_tensorflow_quietly", lambda: signal.raise_signal(signal.SIGTERM))
     assert main([command, "--run", str(run_path)]) == 75
     assert capsys.readouterr().err.endswith("; run the same command again to resume\n")
 
