@@ -3,10 +3,10 @@
   python scripts/benchmarks/small_data.py [--folder DIR] [--seeds 0 1 2] [--steps 2400]
 
 Trains the preset digits on ten images of each digit: as it is, with the penalty of small_data (but without mirrored
-images, because digits have an orientation), and with DiffAugment besides. All runs take the same number of steps. A
-checkpoint is scored every 200 steps, by the FID of 2,000 samples against the whole validation split, with the features
-of a classifier that was trained on all digits. The best checkpoint of a run counts. The FID of the 100 training images
-themselves is the floor.
+images, because digits have an orientation), with DiffAugment besides, and without each part of that penalty in turn.
+All runs take the same number of steps. A checkpoint is scored every 200 steps, by the FID of 2,000 samples against the
+whole validation split, with the features of a classifier that was trained on all digits. The best checkpoint of a run
+counts. The FID of the 100 training images themselves is the floor.
 
 Writes JSON, a page and a figure. Training is deterministic; nothing is timed.
 """
@@ -53,7 +53,11 @@ def settings() -> dict[str, Any]:
 def variants() -> dict[str, dict[str, Any]]:
     """Returns the overrides of each variant."""
     common = settings()
-    return {PRESET: {}, SMALL_DATA: common, **{name: common | added for name, added in FURTHER.items()}}
+    without = {
+        f"without `{switched_off}`": {field: value for field, value in common.items() if field != switched_off}
+        for switched_off in common
+    }
+    return {PRESET: {}, SMALL_DATA: common, **{name: common | added for name, added in FURTHER.items()}, **without}
 
 
 def measure(arguments: argparse.Namespace, folder: str) -> dict[str, Any]:
