@@ -68,7 +68,28 @@ def _other_process_state() -> dict[str, object]:
         "time limit of sockets": socket.getdefaulttimeout(),
         "floating-point type": keras.config.floatx(),
         "precision": keras.config.dtype_policy().name,
+        "eager execution": tf.config.functions_run_eagerly(),
     }
+
+
+@contextlib.contextmanager
+def _eager_execution() -> Iterator[None]:
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Functions are not compiled, which takes longer than a few steps of tiny networks.
+
+    ``tests/training/test_train_function.py`` compares compiled steps with eager ones.
+    """
+    with _eager_execution():
+        yield
 
 
 TINY = (
@@ -152,11 +173,14 @@ RUN = (*TINY, "train.discriminator_updates=2", "train.image_every=3")
 
 @pytest.fixture(scope="session")
 def tiny_run(shared_folder: SharedFolder, digits_dir: str) -> str:
-    """A run of six steps with checkpoints at 0, 2, 4 and 6 and pictures at 0, 3 and 6. Copy it before changes."""
+    """A run of six steps with checkpoints at 0, 2, 4 and 6 and pictures at 0, 3 and 6. Copy it before changes.
+
+    Its steps were executed eagerly: to reach the same weights to the bit, a test uses the fixture ``eager``.
+    """
     from hamgan.cli.main import main
 
     def make(path: str) -> None:
-        with _log_levels_restored():
+        with _log_levels_restored(), _eager_execution():
             arguments = ["train", "--run", path, "--preset", "digits", "--data_dir", digits_dir, "--override", *RUN]
             assert main(arguments) == 0
 
@@ -196,11 +220,11 @@ def tiny_scenes(scenes_dir: str) -> SegmentationConfig:
 
 @pytest.fixture(scope="session")
 def tiny_segmentation_run(shared_folder: SharedFolder, scenes_dir: str) -> str:
-    """A run of six steps with checkpoints at 0, 2, 4 and 6 and pictures at 0 and 6. Copy it before changes."""
+    """A run of six steps with checkpoints at 0, 2, 4 and 6 and pictures at 0 and 6. See :func:`tiny_run`."""
     from hamgan.cli.hamnet import main
 
     def make(path: str) -> None:
-        with _log_levels_restored():
+        with _log_levels_restored(), _eager_execution():
             arguments = ["train", "--run", path, "--preset", "scenes", "--data_dir", scenes_dir]
             assert main([*arguments, "--override", *TINY_SCENES]) == 0
 

@@ -113,6 +113,8 @@ def _run(arguments: argparse.Namespace, command: TrainingCommand, watch: Preempt
         options["data.data_dir"] = arguments.data_dir or begun.data.data_dir
         if preset is not None and not preset.data.dataset:
             options["data.dataset"] = arguments.dataset or begun.data.dataset
+        if preset is not None and preset.train.init_from == "":
+            options["train.init_from"] = arguments.init_from or begun.train.init_from or "none"
         config = with_assignments(preset or begun, options, arguments.override)
     if arguments.dry_run:
         print(to_json(config), end="")

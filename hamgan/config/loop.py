@@ -25,8 +25,8 @@ class LoopConfig:
     image_every: int = 1000
     """Number of steps between pictures; 0 disables them."""
     init_from: str | None = None
-    """Run folder, or checkpoint of a run, whose weights a new run starts from; None for random weights. A segmentation
-    network may also start from a published file."""
+    """Run folder, or checkpoint of a run, whose weights a new run starts from; None for random weights, "" if it
+    must be named. A segmentation network may also start from a published file."""
     seed: int = 0
     """Seed of the initial weights, the order of the data and all random inputs."""
     deterministic: bool = True
@@ -47,5 +47,4 @@ class LoopConfig:
         for name in ("image_every", "max_rollbacks"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative, found {value}")
-        require(self.init_from != "", "init_from must be a run folder or a checkpoint, found ''")
         require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")

@@ -21,7 +21,7 @@ from hamgan.errors import UserError, did_you_mean
 def voc_trainaug() -> SegmentationConfig:
     """Returns the first published stage of HamNet: ResNet-101 on the 10,582 images of trainaug.
 
-    Start it from an ImageNet ResNet by ``train.init_from``. Validation scores are those of this stage.
+    It starts from an ImageNet ResNet, which ``train.init_from`` must name. Validation scores are those of this stage.
 
     Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021).
 
@@ -42,6 +42,7 @@ def voc_trainaug() -> SegmentationConfig:
             checkpoint_every=1_000,
             max_to_keep=10,
             image_every=1_000,
+            init_from="",
             seed=66,
         ),
     )
@@ -69,7 +70,7 @@ def voc_trainval() -> SegmentationConfig:
 def segnext_tiny() -> SegmentationConfig:
     """Returns SegNeXt-T with the recipe of ADE20K: AdamW, 160,000 steps, crops of 512.
 
-    Start it from an ImageNet MSCAN by ``train.init_from``.
+    It starts from an ImageNet MSCAN, which ``train.init_from`` must name.
 
     Reference: Guo et al., SegNeXt (NeurIPS 2022).
 
@@ -100,6 +101,7 @@ def segnext_tiny() -> SegmentationConfig:
             checkpoint_every=2_000,
             max_to_keep=10,
             image_every=2_000,
+            init_from="",
         ),
         evaluation=SegmentationEvaluationConfig(combination="probabilities"),
     )

@@ -75,7 +75,14 @@ def _source_of_new_run(task: Task, run: RunDirectory, strategy: tf.distribute.St
     if path is None:
         return None
     has_checkpoint = is_chief(strategy) and bool(checkpoint_steps(run.checkpoints))
-    return None if agreed(strategy, int(has_checkpoint)) else task.find_source(path, strategy)
+    if agreed(strategy, int(has_checkpoint)):
+        return None
+    if not path:
+        raise UserError(
+            "the config names no initial weights; pass --init_from PATH, or --override train.init_from=none to start "
+            "from random ones"
+        )
+    return task.find_source(path, strategy)
 
 
 def resume(
@@ -149,4 +156,4 @@ def resolved(config: Config) -> Config:
 
 
 def _absolute(path: str | None) -> str | None:
-    return path if path is None or "://" in path else os.path.abspath(path)
+    return path if not path or "://" in path else os.path.abspath(path)

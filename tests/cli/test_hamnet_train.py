@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -44,6 +45,30 @@ def test_an_existing_run_names_its_settings(tiny_segmentation_run, tmp_path, cap
     config = json.loads((run / "config.json").read_text())
     assert [to_json(each) for each in trained] == [to_json(experiment_from_json(json.dumps(config), "run"))]
     assert capsys.readouterr().out == f"Run     {run}\nReport  {run / 'report.html'}\n"
+
+
+def test_published_recipes_start_from_weights_that_must_be_named(tiny_segmentation_run, tmp_path, capsys, monkeypatch):
+    presets = {"published": lambda: override(scenes(), ["train.init_from="])}
+    monkeypatch.setattr("hamgan.config.segmentation_presets.SEGMENTATION_PRESETS", presets)
+    run, data_dir = str(tmp_path / "run"), _config(tiny_segmentation_run)["data"]["data_dir"]
+    assert main(["train", "--run", run, "--preset", "published", "--data_dir", data_dir]) == 2
+    assert "the config names no initial weights; pass --init_from PATH, or --override" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    # A run that has begun knows its weights.
+    trained = []
+    monkeypatch.setattr("hamgan.segmentation.train.train", lambda config, *_: trained.append(config))
+    shutil.copytree(tiny_segmentation_run, run)
+    for init_from in ("runs/other", None):
+        config = _config(run)
+        config["train"]["init_from"] = init_from
+        (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+        assert main(["train", "--run", run, "--preset", "published"]) == 0
+        assert trained.pop().train.init_from == (init_from and os.path.abspath(init_from))
+
+
+def _config(run):
+    with open(os.path.join(run, "config.json")) as file:
+        return json.load(file)
 
 
 def test_a_run_of_the_other_command_is_a_one_line_error(tiny_segmentation_run, tiny_run, capsys):

@@ -37,6 +37,7 @@ def test_the_published_stages_differ_in_data_and_schedule_alone():
         "train.learning_rate": (9e-3, 9e-4),
     }
     train = first.train
+    assert train.init_from == ""  # It must be named.
     assert (train.global_batch, train.momentum, train.weight_decay, train.bias_factor) == (16, 0.9, 1e-4, 2.0)
     assert (train.power, train.decay_every, train.warmup_steps, first.augmentation.crop) == (0.9, 10, 0, 513)
     assert first.model.backbone == ResNetConfig(variant="resnet101", output_stride=8)

@@ -294,8 +294,8 @@ def test_errors_name_a_source_that_does_not_fit(tiny, source, tmp_path):
     names.write_class_names(["a", "b"])
     with pytest.raises(UserError, match=r"class_names.json is damaged \(expected 10 names, found 2\)"):
         _start(tiny, names, tmp_path / "run")
-    with pytest.raises(UserError, match="init_from must be a run folder or a checkpoint"):
-        override(tiny, ["train.init_from="])
+    with pytest.raises(UserError, match="the config names no initial weights; pass --init_from PATH"):
+        _start(tiny, "", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
