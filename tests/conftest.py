@@ -92,6 +92,12 @@ def eager() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def eager_execution() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """The context manager of the fixture ``eager``, for fixtures of a module."""
+    return _eager_execution
+
+
 TINY = (
     "model.generator.base_channels=2",
     "model.generator.z_dim=6",

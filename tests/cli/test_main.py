@@ -119,6 +119,7 @@ def test_help_names_every_option(command, capsys):
         assert f"  {option}" in text
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_trained_run_is_evaluated_and_sampled(run_path, classifier_path, tmp_path, capsys):
     arguments = ["--run", run_path, "--classifier", classifier_path, "--num_samples", "20", "--checkpoint", "all"]
     arguments += ["--cache_dir", str(tmp_path / "features")]
@@ -272,6 +273,7 @@ def test_a_dry_run_prints_the_settings_and_does_nothing(run_path, tmp_path, caps
     assert sorted(str(path) for path in pathlib.Path(run_path).rglob("*")) == before
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_new_data_set_trains_with_its_own_classes_resolution_and_labels_in_gray(
     digits_dir, classifier_path, tmp_path, capsys, monkeypatch
 ):

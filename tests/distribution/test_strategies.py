@@ -76,8 +76,9 @@ def _trained(config, begun, path, strategy):
 
 
 @pytest.fixture(scope="module")
-def on_one_device(config, begun, tmp_path_factory):
-    return _trained(config, begun, tmp_path_factory.mktemp("one") / "run", tf.distribute.get_strategy())
+def on_one_device(config, begun, tmp_path_factory, eager_execution):
+    with eager_execution():
+        return _trained(config, begun, tmp_path_factory.mktemp("one") / "run", tf.distribute.get_strategy())
 
 
 def _assert_same_trajectory(values, expected):
@@ -139,6 +140,7 @@ def test_four_replicas_take_the_same_trajectory_as_one_device(config, begun, on_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_in_float32_two_replicas_differ_by_rounding(tiny, tmp_path_factory, two_replicas):
     """With the published optimizer, whose steps have the size of the learning rate whatever the gradient's."""
     config = _few_steps(tiny, "float32", 3)

@@ -197,6 +197,12 @@ def case(request):
     return CASES[request.param]
 
 
+# For what does not depend on the arguments.
+@pytest.fixture(params={cls: name for name, (cls, _, _) in CASES.items()}.values())
+def case_of_class(request):
+    return CASES[request.param]
+
+
 def takes_training(cls):
     return "training" in inspect.signature(cls.call).parameters
 
@@ -247,10 +253,15 @@ def test_config_has_every_argument(case):
     assert {name: config[name] for name in arguments} == arguments
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_config_round_trip_gives_the_same_layer(case, policy):
+def test_config_has_the_precision(case_of_class):
+    cls, arguments, _ = case_of_class
+    config = cls(**arguments, dtype="mixed_bfloat16").get_config()
+    assert cls.from_config(config).dtype_policy.name == "mixed_bfloat16"
+
+
+def test_config_round_trip_gives_the_same_layer(case):
     cls, _, tensors = case
-    layer = built_layer(case, name="mine", dtype=policy)
+    layer = built_layer(case, name="mine")
     expected = call(layer, tensors)
     for copy in (
         cls.from_config(layer.get_config()),
@@ -282,8 +293,8 @@ def test_compiled_functions_agree_with_eager_execution(case, jit_compile):
         np.testing.assert_allclose(state, expected_value, rtol=1e-5, atol=1e-6)
 
 
-def test_layer_is_built_by_its_first_call_inside_a_function(case):
-    cls, arguments, tensors = case
+def test_layer_is_built_by_its_first_call_inside_a_function(case_of_class):
+    cls, arguments, tensors = case_of_class
     layer = cls(**arguments)
     outputs = tf.function(lambda given: call(layer, given))({name: tf.constant(x) for name, x in tensors.items()})
     assert layer.built

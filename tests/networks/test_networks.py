@@ -59,23 +59,23 @@ PLACEMENTS = [(32, 8, 16), (32, None, 4), (64, 64, None), (64, 16, 32), (128, No
 
 
 @pytest.mark.parametrize(("resolution", "in_generator", "in_discriminator"), PLACEMENTS)
-@pytest.mark.parametrize("training", [False, True])
-def test_networks_run_with_and_without_hamburger(resolution, in_generator, in_discriminator, training):
+def test_networks_run_with_and_without_hamburger(resolution, in_generator, in_discriminator):
     make_images, judge = (
         make(resolution, context=[] if size is None else [hamburger(size)])
         for make, size in ((generator, in_generator), (discriminator, in_discriminator))
     )
-    fakes = make_images(latents(), LABELS, training=training)
-    assert fakes.shape == (BATCH, resolution, resolution, 3)
-    assert fakes.dtype == tf.float32
-    assert np.abs(fakes).max() <= 1
-    assert np.std(fakes) > 0
-    logits = judge(fakes, LABELS, training=training)
-    assert logits.shape == (BATCH, 1)
-    assert logits.dtype == tf.float32
-    assert np.isfinite(logits).all()
-    assert make_images.compute_output_shape((BATCH, Z_DIM)) == fakes.shape
-    assert judge.compute_output_shape(fakes.shape) == logits.shape
+    for training in (False, True):
+        fakes = make_images(latents(), LABELS, training=training)
+        assert fakes.shape == (BATCH, resolution, resolution, 3)
+        assert fakes.dtype == tf.float32
+        assert np.abs(fakes).max() <= 1
+        assert np.std(fakes) > 0
+        logits = judge(fakes, LABELS, training=training)
+        assert logits.shape == (BATCH, 1)
+        assert logits.dtype == tf.float32
+        assert np.isfinite(logits).all()
+        assert make_images.compute_output_shape((BATCH, Z_DIM)) == fakes.shape
+        assert judge.compute_output_shape(fakes.shape) == logits.shape
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])

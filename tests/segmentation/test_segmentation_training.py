@@ -31,6 +31,8 @@ from hamgan.training.start import begin
 
 METRICS = {"loss", "pixel_accuracy", "gradient_norm", "learning_rate"}
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def _train(config, path, *overrides, strategy=None):
     run = RunDirectory(str(path))

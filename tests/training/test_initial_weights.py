@@ -26,6 +26,8 @@ OFFICIAL = pathlib.Path(__file__).parents[1] / "golden" / "v1_nmf" / "official" 
 STEP = 5
 NETWORKS = ("generator", "discriminator", "ema_generator")
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def _write_source(config, path, variables, class_names):
     """A run with a checkpoint of random numbers, which no initializer draws."""

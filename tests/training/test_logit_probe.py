@@ -7,6 +7,8 @@ from hamgan.data.dataset import ClassificationDataset
 from hamgan.training.logit_probe import PROBE_IMAGES, LogitProbe
 from hamgan.training.state import TrainState
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_logits_are_those_of_the_first_images_of_each_split(tiny, precision):

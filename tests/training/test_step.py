@@ -16,6 +16,8 @@ from hamgan.training.state import TrainState
 from hamgan.training.step import METRIC_NAMES, TrainStep
 from hamgan.training.train_function import make_train_function
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def _batches(config, count=8):
     rng = np.random.default_rng(0)
