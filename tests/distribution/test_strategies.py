@@ -102,6 +102,8 @@ def test_two_replicas_take_the_same_trajectory_as_one_device(config, begun, on_o
 
 WORKER = """
 import sys
+import tensorflow as tf
+tf.config.run_functions_eagerly(sys.argv[4] == "eager")
 from hamgan.config import experiment_from_json
 from hamgan.runs.directory import RunDirectory
 from hamgan.distribution.strategies import create_strategy
@@ -112,7 +114,7 @@ train(experiment_from_json(open(sys.argv[1]).read(), "test"), RunDirectory(sys.a
 """
 
 
-def _train_in_processes(config, begun, tmp_path, tf_configs, cpu_replicas=1):
+def _train_in_processes(config, begun, tmp_path, tf_configs, cpu_replicas=1, execution="compiled"):
     """Trains in one process per TF_CONFIG; returns the run."""
     config_path = tmp_path / "config.json"
     config_path.write_text(to_json(config))
@@ -120,7 +122,7 @@ def _train_in_processes(config, begun, tmp_path, tf_configs, cpu_replicas=1):
     shutil.copytree(begun.path, path)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(config_path), path, str(cpu_replicas)],
+            [sys.executable, "-c", WORKER, str(config_path), path, str(cpu_replicas), execution],
             env={**os.environ, "TF_CONFIG": tf_config},
             stderr=subprocess.PIPE,
             text=True,
@@ -135,7 +137,7 @@ def _train_in_processes(config, begun, tmp_path, tf_configs, cpu_replicas=1):
 @pytest.mark.slow
 def test_four_replicas_take_the_same_trajectory_as_one_device(config, begun, on_one_device, tmp_path):
     """Runs in a separate process: TensorFlow allows one set of collective devices per process."""
-    run = _train_in_processes(config, begun, tmp_path, [""], cpu_replicas=4)
+    run = _train_in_processes(config, begun, tmp_path, [""], cpu_replicas=4, execution="eager")
     _assert_same_trajectory(_values(run), on_one_device)
 
 
@@ -165,6 +167,7 @@ def test_two_processes_take_the_same_trajectory_as_one(config, begun, on_one_dev
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_two_processes_start_from_the_weights_of_another_run(tiny, tmp_path_factory, tmp_path, free_ports):
     """The optimizers of ``begun`` are new, so that starting from its weights is the same as resuming it."""
     config = _few_steps(tiny, "float64", 2)
