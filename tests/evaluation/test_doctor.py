@@ -8,6 +8,8 @@ from hamgan.runs.directory import RunDirectory
 
 NAMES = ["versions", "devices", "data", "real images", "checkpoint", "training step"]
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def _examine(config, tmp_path):
     """Returns the findings by name for a run folder in tmp_path."""

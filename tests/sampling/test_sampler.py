@@ -17,6 +17,8 @@ from hamgan.sampling.sampler import Sampler
 LABELS = np.array([3, 1, 4, 1, 5, 9, 2], np.int32)
 STANDING = {"seed": 5, "batch": 6, "passes": 3}
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture(scope="module")
 def generator(tiny):
