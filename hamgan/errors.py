@@ -5,6 +5,8 @@ import re
 import sys
 from collections.abc import Iterable
 
+__all__ = ["FailedError", "PreemptedError", "UserError"]
+
 _OPERATIONS = re.compile(
     r"^(?:\{\{.*?\}\} |\(\d+\)\s*\w+:\s*|Error in user-defined function .*? with iterator: \S+: )+"
     r"| \[Op:\w+\].*$"

@@ -18,6 +18,8 @@ from hamgan.config import (
 )
 from hamgan.errors import UserError, did_you_mean
 
+__all__ = ["PRESETS", "digits", "get_preset", "hamgan_baby", "hamgan_plus", "hamgan_strong", "small_data"]
+
 
 def hamgan_strong() -> ExperimentConfig:
     """Returns the published HamGAN-strong: ImageNet 128x128, batch 1024, 1M steps (paper: FID 14.77, IS 58.75).

@@ -17,6 +17,16 @@ from hamgan.config.segmentation import (
 from hamgan.config.segmentation_training import CropConfig, SegmentationTrainConfig
 from hamgan.errors import UserError, did_you_mean
 
+__all__ = [
+    "SEGMENTATION_PRESETS",
+    "get_segmentation_preset",
+    "own_masks",
+    "scenes",
+    "segnext_tiny",
+    "voc_trainaug",
+    "voc_trainval",
+]
+
 
 def voc_trainaug() -> SegmentationConfig:
     """Returns the first published stage of HamNet: ResNet-101 on the 10,582 images of trainaug.

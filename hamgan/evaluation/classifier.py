@@ -16,6 +16,8 @@ from hamgan.data.preprocessing import with_channels
 from hamgan.errors import UserError, reason_of
 from hamgan.files import literal_path
 
+__all__ = ["Classifier"]
+
 _logger = logging.getLogger(__name__)
 
 INCEPTION_SIZE = 299

@@ -16,6 +16,8 @@ from hamgan.sampling.grids import to_uint8
 from hamgan.sampling.sampler import Sampler
 from hamgan.sampling.trained import Run, load
 
+__all__ = ["NearestTrainingImages", "nearest_training_images"]
+
 QUANTILE = 0.01
 """Share of validation images that count as close to a training image."""
 NUM_SAMPLES = 1000

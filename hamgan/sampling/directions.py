@@ -19,6 +19,8 @@ from hamgan.networks import Generator
 from hamgan.random_streams import Purpose
 from hamgan.sampling.grids import enlarged, grid_classes, image_grid, to_uint8
 
+__all__ = ["Directions", "direction_strip", "find_directions", "read_directions", "save_directions"]
+
 if TYPE_CHECKING:
     from hamgan.sampling.trained import Run
 

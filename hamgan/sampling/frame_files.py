@@ -14,6 +14,8 @@ from hamgan.errors import FailedError, UserError
 from hamgan.files import write_atomically
 from hamgan.sampling.grids import image_grid
 
+__all__ = ["write_frames"]
+
 DEFAULT_FPS = 24
 DEFAULT_COLUMNS = 13
 FASTEST = {".gif": 50, ".webp": 60, ".mp4": 60}

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+__all__ = ["image_grid"]
+
 _SMALLEST_FONT = 12
 _LINES_PER_ROW = 6
 _LONGEST_NAME = 24

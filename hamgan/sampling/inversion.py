@@ -22,6 +22,8 @@ from hamgan.random_streams import Purpose
 from hamgan.sampling.grids import enlarged, image_grid, to_uint8
 from hamgan.sampling.latents import Latents, save_latents
 
+__all__ = ["Inversion", "invert"]
+
 if TYPE_CHECKING:
     from hamgan.sampling.trained import Run
 

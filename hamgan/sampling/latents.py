@@ -10,6 +10,8 @@ import tensorflow as tf
 from hamgan.errors import UserError, reason_of
 from hamgan.files import write_atomically
 
+__all__ = ["Latents", "read_latents", "save_latents"]
+
 
 class Latents(NamedTuple):
     """Inputs of a generator.

@@ -10,6 +10,8 @@ from hamgan.segmentation.masks import IGNORED
 from hamgan.segmentation.multi_scale import scaled_size
 from hamgan.segmentation.resizing import resize_aligned
 
+__all__ = ["normalise"]
+
 MEAN = (0.485, 0.456, 0.406)
 """Mean color of ImageNet, for pixels in [0, 1]."""
 DEVIATION = (0.229, 0.224, 0.225)

@@ -12,6 +12,8 @@ from hamgan.segmentation.augmentation import augment, draw_augmentation
 from hamgan.segmentation.color_distortion import distort_colors
 from hamgan.segmentation.masks import IGNORED
 
+__all__ = ["SegmentationDataset"]
+
 
 class SegmentationDataset(RecordDataset):
     """A prepared TFDS data set with one RGB image and one mask of classes per example.

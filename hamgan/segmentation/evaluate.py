@@ -20,6 +20,8 @@ from hamgan.segmentation.network import SegmentationNetwork
 from hamgan.segmentation.scores import SegmentationScores, confusion_matrix, segmentation_scores
 from hamgan.text_table import text_table
 
+__all__ = ["SegmentationEvaluation", "evaluate_iterations", "evaluate_network"]
+
 ITERATIONS = (*range(1, 11), 12, 15, 20, 30)
 """Numbers of iterations K that the published code scores after training."""
 

@@ -25,6 +25,8 @@ from hamgan.segmentation.multi_scale import (
 from hamgan.segmentation.network import SegmentationNetwork
 from hamgan.segmentation.sliding_windows import sliding_window_bands
 
+__all__ = ["MULTI_SCALE_FLIP", "InferenceSettings"]
+
 _PROBED_SIDE = 1024
 """Side of an image, in pixels, whose feature maps show the stride of a network; a multiple of all strides in use."""
 

@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from hamgan.segmentation.masks import IGNORED
 
+__all__ = ["pixel_losses"]
+
 
 def pixel_losses(logits: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
     """Computes the softmax cross-entropy of each pixel, 0 where the mask is to be ignored.

@@ -16,6 +16,8 @@ from hamgan.errors import UserError, reason_of
 from hamgan.segmentation.mask_features import mask_features
 from hamgan.segmentation.masks import IGNORED
 
+__all__ = ["prepare_scenes"]
+
 RESOLUTION = 128
 CLASS_NAMES = ("background", *map(str, range(NUM_DIGITS)))
 """Label 0 is the photograph, label d + 1 the digit d."""

@@ -12,6 +12,8 @@ from hamgan.sampling.trained_weights import find_checkpoint
 from hamgan.segmentation.mask_scores_files import best_step
 from hamgan.segmentation.trained_network import TrainedNetwork, is_network_file, load_network_file
 
+__all__ = ["SegmentationRun"]
+
 if TYPE_CHECKING:
     from hamgan.segmentation.evaluate import SegmentationEvaluation
     from hamgan.segmentation.inference import InferenceSettings

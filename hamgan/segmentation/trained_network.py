@@ -14,6 +14,8 @@ from hamgan.segmentation.network import SegmentationNetwork
 from hamgan.segmentation.predict import Predictions, predict_files
 from hamgan.segmentation.prediction_folder import DEFAULT_KINDS
 
+__all__ = ["NetworkInMemory", "TrainedNetwork"]
+
 if TYPE_CHECKING:
     from hamgan.sampling.export.report import ExportedFile
 

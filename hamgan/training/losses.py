@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from hamgan import tfgan
 
+__all__ = ["hinge_discriminator_loss", "hinge_generator_loss"]
+
 
 def hinge_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """Computes the hinge loss of the discriminator, ``mean(relu(1 - D(real))) + mean(relu(1 + D(fake)))``.

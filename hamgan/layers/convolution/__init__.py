@@ -12,6 +12,5 @@ A 1x1 convolution needs 4 in the plain and strided forms, and 1 in "products", w
 All forms can be differentiated to any order.
 """
 
-from hamgan.layers.convolution.choice import Resampling, convolve
-
-__all__ = ["Resampling", "convolve"]
+from hamgan.layers.convolution.choice import Resampling as Resampling
+from hamgan.layers.convolution.choice import convolve as convolve
