@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import itertools
 import pathlib
 import re
 import textwrap
@@ -17,8 +18,9 @@ import hamgan
 
 PACKAGE = pathlib.Path(hamgan.__file__).parent
 OF_KERAS = ("build", "compute_output_shape", "compute_output_spec", "from_config", "get_build_config", "get_config")
-"""Methods that Keras calls, with arguments that Keras documents."""
-NO_ARGUMENTS = ("self", "cls")
+"""Methods that Keras calls and documents."""
+ARGUMENTS_OF_KERAS = ("activity_regularizer", "autocast", "dtype", "name", "trainable")
+"""Arguments of layers and models that Keras documents."""
 
 
 def public_modules():
@@ -55,22 +57,28 @@ def arguments_of(function):
     return [
         parameter.name
         for parameter in parameters
-        if parameter.kind is not parameter.VAR_KEYWORD and parameter.name not in NO_ARGUMENTS
+        if parameter.kind is not parameter.VAR_KEYWORD and parameter.name not in ("self", "cls", *ARGUMENTS_OF_KERAS)
     ]
 
 
 def raises(function):
     """Whether the code of a function raises an error itself."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    return any(isinstance(node, ast.Raise) and node.exc is not None for node in ast.walk(tree))
+    raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
+    return any("NotImplementedError" not in ast.unparse(error) for error in raised)
 
 
-def missing_of_function(function, *, example):
+def missing_of_function(function, *, inherited=(), example):
+    """What the docstring of a function lacks, and those of the methods that it overrides lack too."""
     docstring = inspect.getdoc(function) or ""
     missing = [] if docstring else ["summary"]
-    missing += [f"argument {name}" for name in arguments_of(function) if name not in documented_arguments(docstring)]
+    documented = [name for text in (docstring, *inherited) for name in documented_arguments(text)]
+    missing += [f"argument {name}" for name in arguments_of(function) if name not in documented]
     returned = inspect.signature(function).return_annotation
-    says = docstring.startswith(("Returns ", "Whether ", "Yields ")) or section(docstring, "(?:Returns|Yields)")
+    says = any(
+        text.startswith(("Returns ", "Whether ", "Yields ")) or section(text, "(?:Returns|Yields)")
+        for text in (docstring, *inherited)
+    )
     if returned not in (None, "None", inspect.Signature.empty) and not says:
         missing.append("Returns")
     if raises(function) and not section(docstring, "Raises"):
@@ -87,7 +95,7 @@ def documented_fields(kind):
         if not base.__module__.startswith("hamgan"):
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
-        for statement, following in zip(body, body[1:], strict=False):
+        for statement, following in itertools.pairwise(body):
             if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
                 found.add(statement.target.id)
     return found
@@ -112,7 +120,9 @@ def missing_of_class(kind):
             continue
         function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
         if inspect.isfunction(function):
-            missing += [f"{name}: {what}" for what in missing_of_function(function, example=False)]
+            inherited = [inspect.getdoc(vars(base)[name]) or "" for base in kind.__mro__[1:] if name in vars(base)]
+            lacks = missing_of_function(function, inherited=inherited, example=False)
+            missing += [f"{name}: {what}" for what in lacks]
         elif isinstance(member, property) and not member.__doc__:
             missing.append(f"{name}: summary")
     return missing

@@ -5,17 +5,26 @@ import dataclasses
 from hamgan.config.fields import require, require_one_of, require_positive
 
 TPU_PRECISIONS = ("float32", "mixed_bfloat16")
+"""Values of ``train.precision`` that TPUs compute."""
 PRECISIONS = (*TPU_PRECISIONS, "float64")
+"""Values of ``train.precision``."""
 ON_COLLAPSE = ("stop", "rollback")
 
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig:
-    """Steps, logging, checkpoints and reactions; subclasses add the settings of their optimizers."""
+    """Steps, logging, checkpoints and reactions; subclasses add the settings of their optimizers.
+
+    Example:
+        >>> from hamgan.config import LoopConfig, TrainConfig
+        >>> issubclass(TrainConfig, LoopConfig)
+        True
+    """
 
     global_batch: int = 1024
     """Number of images per update, summed over replicas."""
     steps: int = 1_000_000
+    """Number of training steps."""
     steps_per_loop: int = 100
     """Number of steps per call of the compiled train function; also the logging interval."""
     checkpoint_every: int = 1000

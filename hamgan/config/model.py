@@ -17,7 +17,13 @@ from hamgan.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig:
-    """The generator."""
+    """The generator.
+
+    Example:
+        >>> from hamgan.config import GeneratorConfig, SelfAttentionConfig
+        >>> GeneratorConfig(context=(SelfAttentionConfig(resolution=16),)).z_dim
+        128
+    """
 
     base_channels: int = 64
     """Number of channels at full resolution."""
@@ -39,7 +45,13 @@ class GeneratorConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DiscriminatorConfig:
-    """The discriminator."""
+    """The discriminator.
+
+    Example:
+        >>> from hamgan.config import DiscriminatorConfig
+        >>> DiscriminatorConfig(base_channels=32, context=()).context
+        ()
+    """
 
     base_channels: int = 64
     """Number of channels after the first block."""
@@ -53,15 +65,24 @@ class DiscriminatorConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Both networks."""
+    """Both networks.
+
+    Example:
+        >>> from hamgan.config import GeneratorConfig, ModelConfig
+        >>> ModelConfig(resolution=64, num_classes=10, generator=GeneratorConfig(z_dim=64)).channels
+        3
+    """
 
     resolution: FromDataset[int] = 128
     """Height and width of the images."""
     num_classes: FromDataset[int] = 1000
+    """Number of classes."""
     channels: int = 3
     """Number of channels of the images: 3 for RGB, 1 for gray."""
     generator: GeneratorConfig = GeneratorConfig()
+    """The generator."""
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    """The discriminator."""
     convolution_form: str = "auto"
     """Algorithm for convolutions with resampling; results agree up to rounding."""
 

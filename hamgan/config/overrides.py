@@ -19,6 +19,7 @@ from hamgan.errors import UserError, did_you_mean
 _logger = logging.getLogger(__name__)
 
 AnyConfig = ExperimentConfig | SegmentationConfig
+"""Config of any experiment."""
 Config = TypeVar("Config", ExperimentConfig, SegmentationConfig)
 
 
@@ -28,12 +29,30 @@ def _require(condition: bool, message: str) -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns a config as nested dictionaries and lists of JSON values."""
+    """Returns a config as nested dictionaries and lists of JSON values.
+
+    Args:
+        config: any config of :mod:`hamgan.config`.
+
+    Example:
+        >>> from hamgan.config import AugmentationConfig, to_dict
+        >>> to_dict(AugmentationConfig(flip=True))["flip"]
+        True
+    """
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def to_json(config: Any) -> str:
-    """Returns a config as indented JSON text."""
+    """Returns a config as indented JSON text.
+
+    Args:
+        config: any config of :mod:`hamgan.config`.
+
+    Example:
+        >>> from hamgan.config import DataConfig, to_json
+        >>> print(to_json(DataConfig("digits")).splitlines()[1])
+          "dataset": "digits",
+    """
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
@@ -47,8 +66,17 @@ def experiment_from_json(text: str, source: str) -> AnyConfig:
         text: JSON text.
         source: name of the file, for error messages.
 
+    Returns:
+        The config.
+
     Raises:
         UserError: if the text is not JSON, or has unknown fields or invalid values.
+
+    Example:
+        >>> from hamgan.config import experiment_from_json, to_json
+        >>> from hamgan.config.presets import digits
+        >>> experiment_from_json(to_json(digits()), source="config.json") == digits()
+        True
     """
     try:
         values = json.loads(text)

@@ -7,19 +7,28 @@ from hamgan.config.model import ModelConfig
 from hamgan.config.training import AugmentationConfig, RegularizationConfig, TrainConfig
 
 BATCH_NORM_MODES = ("moving", "batch", "standing")
+"""Values of ``evaluation.batch_norm``."""
 EVALUATION_BASES = ("random", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """A TFDS data set of images, with or without labels."""
+    """A TFDS data set of images, with or without labels.
+
+    Example:
+        >>> from hamgan.config import DataConfig
+        >>> DataConfig("flowers/128", "data").train_split
+        'train'
+    """
 
     dataset: str = "imagenet2012"
     """Name of the data set."""
     data_dir: str | None = None
     """Folder of the prepared data set; None means the default folder of TFDS."""
     train_split: FromDataset[str] = "train"
+    """Split for training, any TFDS expression."""
     validation_split: FromDataset[str] = "validation"
+    """Split for evaluation, any TFDS expression."""
     shuffle_buffer: int = 10_000
     """Number of images in the shuffle buffer."""
 
@@ -30,7 +39,13 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """Evaluation of samples."""
+    """Evaluation of samples.
+
+    Example:
+        >>> from hamgan.config import EvaluationConfig
+        >>> EvaluationConfig(num_samples=10_000).protocol
+        'standard'
+    """
 
     protocol: str = "standard"
     """Name of the protocol that these settings are based on; see :mod:`hamgan.config.protocols`."""
@@ -83,15 +98,28 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
-    """The complete config of an experiment."""
+    """The complete config of an experiment.
+
+    Example:
+        >>> from hamgan.config import ExperimentConfig, TrainConfig
+        >>> ExperimentConfig("short", train=TrainConfig(steps=1000)).model.resolution
+        128
+    """
 
     name: str
+    """Name of the experiment: that of its preset."""
     model: ModelConfig = ModelConfig()
+    """The networks."""
     data: DataConfig = DataConfig()
+    """The data set."""
     train: TrainConfig = TrainConfig()
+    """Optimisation, logging and checkpoints."""
     augmentation: AugmentationConfig = AugmentationConfig()
+    """Augmentation of the images that the discriminator sees."""
     regularization: RegularizationConfig = RegularizationConfig()
+    """Penalties in the loss of the discriminator."""
     evaluation: EvaluationConfig = EvaluationConfig()
+    """How samples are scored."""
 
     def __post_init__(self) -> None:
         """Checks the settings of the networks against those of training."""

@@ -32,9 +32,16 @@ SEGMENTATION = "segmentation"
 
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
-    """The backbone; subclasses add the settings of their network."""
+    """The backbone; subclasses add the settings of their network.
+
+    Example:
+        >>> from hamgan.config import BackboneConfig, ResNetConfig
+        >>> issubclass(ResNetConfig, BackboneConfig)
+        True
+    """
 
     kind: str = ""
+    """Kind of backbone: "resnet" or "mscan"."""
     depths: tuple[int, ...] | None = None
     """Number of blocks in each of the four stages; None means those of the variant."""
 
@@ -48,10 +55,17 @@ class BackboneConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ResNetConfig(BackboneConfig):
-    """A dilated ResNet; see :class:`hamgan.segmentation.ResNet`."""
+    """A dilated ResNet; see :class:`hamgan.segmentation.ResNet`.
+
+    Example:
+        >>> from hamgan.config import ResNetConfig
+        >>> ResNetConfig(variant="resnet50").output_stride
+        8
+    """
 
     kind: str = "resnet"
     variant: str = "resnet101"
+    """Published network: "resnet50", "resnet101" or "resnet152"."""
     output_stride: int = 8
     """Stride of the last stage."""
     base_channels: int = 64
@@ -70,10 +84,17 @@ class ResNetConfig(BackboneConfig):
 
 @dataclasses.dataclass(frozen=True)
 class MSCANConfig(BackboneConfig):
-    """MSCAN, the backbone of SegNeXt; see :class:`hamgan.segmentation.MSCAN`."""
+    """MSCAN, the backbone of SegNeXt; see :class:`hamgan.segmentation.MSCAN`.
+
+    Example:
+        >>> from hamgan.config import MSCANConfig
+        >>> MSCANConfig(variant="base").kind
+        'mscan'
+    """
 
     kind: str = "mscan"
     variant: str = "tiny"
+    """Published network: "tiny", "small", "base" or "large"."""
     widths: tuple[int, ...] | None = None
     """Number of channels of each of the four stages; None means those of the variant."""
     drop_rate: float | None = None
@@ -94,9 +115,16 @@ class MSCANConfig(BackboneConfig):
 
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:
-    """The head; subclasses add the settings of their layers."""
+    """The head; subclasses add the settings of their layers.
+
+    Example:
+        >>> from hamgan.config import HamNetHeadConfig, HeadConfig
+        >>> issubclass(HamNetHeadConfig, HeadConfig)
+        True
+    """
 
     kind: str = ""
+    """Kind of head: "hamnet", "light_ham" or "ham"."""
     rank: int = 64
     """Number of bases R. A published checkpoint does not show it."""
     num_steps: int = 6
@@ -123,7 +151,13 @@ class HeadConfig:
 
 @dataclasses.dataclass(frozen=True)
 class HamNetHeadConfig(HeadConfig):
-    """The head of HamNet; see :class:`hamgan.segmentation.HamNet`."""
+    """The head of HamNet; see :class:`hamgan.segmentation.HamNet`.
+
+    Example:
+        >>> from hamgan.config import HamNetHeadConfig
+        >>> HamNetHeadConfig(version="v2plus", rank=512).channels
+        512
+    """
 
     kind: str = "hamnet"
     version: str | None = "v2"
@@ -135,14 +169,19 @@ class HamNetHeadConfig(HeadConfig):
     latent_dim: int | None = None
     """Number of channels D of each section; None means ``channels`` divided by ``num_sections``."""
     num_sections: int = 1
+    """Number of sections S, which are decomposed independently."""
     ham: str = "nmf"
+    """Matrix decomposition: "nmf", "cd" (concept decomposition) or "vq" (vector quantisation)."""
     form: str = "spatial"
+    """What is decomposed: "spatial", "channel" or, with "v2plus", "dual"."""
     cheese_factor: int | None = None
     """Divisor of the width of the cheese; "v2plus" only."""
     zero_ham: bool = True
     """Whether the scale of the branch starts at 0; "v2plus" only."""
     inverse_temperature: float | None = None
+    """Factor of the scores inside the softmax; "cd" and "vq" only. None means 100."""
     ridge: float | None = None
+    """Weight of the identity in the ridge regression; "cd" only. None means 0.1."""
     bases_momentum: float = 0.1
     """Decay of running bases."""
     batch_norm_momentum: float = 0.9997
@@ -206,14 +245,26 @@ class GroupNormHeadConfig(HeadConfig):
 
 @dataclasses.dataclass(frozen=True)
 class LightHamHeadConfig(GroupNormHeadConfig):
-    """The head of SegNeXt; see :class:`hamgan.segmentation.LightHamHead`."""
+    """The head of SegNeXt; see :class:`hamgan.segmentation.LightHamHead`.
+
+    Example:
+        >>> from hamgan.config import LightHamHeadConfig
+        >>> LightHamHeadConfig(channels=256, rank=16).gradient
+        'unrolled'
+    """
 
     kind: str = "light_ham"
 
 
 @dataclasses.dataclass(frozen=True)
 class HamHeadConfig(GroupNormHeadConfig):
-    """The head of HamNet on ADE20K; see :class:`hamgan.segmentation.HamHead`."""
+    """The head of HamNet on ADE20K; see :class:`hamgan.segmentation.HamHead`.
+
+    Example:
+        >>> from hamgan.config import HamHeadConfig
+        >>> HamHeadConfig(concat=True).kind
+        'ham'
+    """
 
     kind: str = "ham"
     concat: bool = False
@@ -231,11 +282,20 @@ register_variants(
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationModelConfig:
-    """The network."""
+    """The network.
+
+    Example:
+        >>> from hamgan.config import MSCANConfig, LightHamHeadConfig, SegmentationModelConfig
+        >>> SegmentationModelConfig(num_classes=150, backbone=MSCANConfig(), head=LightHamHeadConfig()).head.kind
+        'light_ham'
+    """
 
     num_classes: FromDataset[int] = 21
+    """Number of classes."""
     backbone: BackboneConfig = ResNetConfig()
+    """The backbone."""
     head: HeadConfig = HamNetHeadConfig()
+    """The head."""
 
     def __post_init__(self) -> None:
         """Validates the fields."""
@@ -245,7 +305,13 @@ class SegmentationModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationEvaluationConfig:
-    """How whole images are segmented to score them."""
+    """How whole images are segmented to score them.
+
+    Example:
+        >>> from hamgan.config import SegmentationEvaluationConfig
+        >>> SegmentationEvaluationConfig(ratios=(0.5, 1.0, 2.0), flip=True).combination
+        'logits'
+    """
 
     ratios: tuple[float, ...] = (1.0,)
     """Ratios of the scales whose logits are combined."""
@@ -271,15 +337,28 @@ class SegmentationEvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationConfig:
-    """The complete config of an experiment with a segmentation network."""
+    """The complete config of an experiment with a segmentation network.
+
+    Example:
+        >>> from hamgan.config import SegmentationConfig, SegmentationTrainConfig
+        >>> SegmentationConfig("short", train=SegmentationTrainConfig(steps=1000)).model.num_classes
+        21
+    """
 
     name: str
+    """Name of the experiment: that of its preset."""
     task: str = SEGMENTATION
+    """Always "segmentation"."""
     model: SegmentationModelConfig = SegmentationModelConfig()
+    """The network."""
     data: DataConfig = DataConfig(dataset="voc2012")
+    """The data set."""
     augmentation: CropConfig = CropConfig()
+    """Augmentation of training images."""
     train: SegmentationTrainConfig = SegmentationTrainConfig()
+    """Optimisation, logging and checkpoints."""
     evaluation: SegmentationEvaluationConfig = SegmentationEvaluationConfig()
+    """How whole images are segmented to score them."""
 
     def __post_init__(self) -> None:
         """Validates the fields."""

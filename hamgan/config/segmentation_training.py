@@ -11,13 +11,20 @@ SCHEDULES = ("poly", "constant")
 
 @dataclasses.dataclass(frozen=True)
 class SegmentationTrainConfig(LoopConfig):
-    """Optimisation of a segmentation network, logging and checkpoints."""
+    """Optimisation of a segmentation network, logging and checkpoints.
+
+    Example:
+        >>> from hamgan.config import SegmentationTrainConfig
+        >>> SegmentationTrainConfig(optimizer="adamw", learning_rate=1e-3).global_batch
+        16
+    """
 
     global_batch: int = 16
     steps: int = 60_000
     optimizer: str = "sgd"
     """Optimizer: "sgd" (PyTorch's momentum, as HamNet) or "adamw" (as SegNeXt)."""
     learning_rate: float = 9e-3
+    """Learning rate at its highest."""
     weight_decay: float = 1e-4
     """Weight decay: of kernels ("sgd"), or of all weights without "norm" in their published name ("adamw")."""
     momentum: float = 0.9
@@ -27,8 +34,11 @@ class SegmentationTrainConfig(LoopConfig):
     head_factor: float = 1.0
     """Factor of the learning rate of the head."""
     adam_beta1: float = 0.9
+    """Decay of the mean of gradients; "adamw" only."""
     adam_beta2: float = 0.999
+    """Decay of the mean of squared gradients; "adamw" only."""
     adam_epsilon: float = 1e-8
+    """Constant added to the denominator of Adam's update; "adamw" only."""
     schedule: str = "poly"
     """Learning rate over time: "poly", which is (1 - i / steps)^power at iteration i, or "constant"."""
     power: float = 0.9
@@ -38,6 +48,7 @@ class SegmentationTrainConfig(LoopConfig):
     warmup_steps: int = 0
     """Number of steps in which the learning rate rises linearly from ``warmup_factor`` times its value."""
     warmup_factor: float = 1e-6
+    """Share of the learning rate in the first step of the warm-up."""
 
     def __post_init__(self) -> None:
         """Validates the fields."""
@@ -56,6 +67,11 @@ class CropConfig:
     """Random augmentation of training images: scaling, cropping, flipping and colors.
 
     See :mod:`hamgan.segmentation.augmentation`.
+
+    Example:
+        >>> from hamgan.config import CropConfig
+        >>> CropConfig(crop=257, flip=False).any_ratio
+        False
     """
 
     crop: int = 513

@@ -10,7 +10,13 @@ LABEL_DISTRIBUTIONS = ("uniform", "dataset")
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(LoopConfig):
-    """Optimisation of the GAN, logging and checkpoints."""
+    """Optimisation of the GAN, logging and checkpoints.
+
+    Example:
+        >>> from hamgan.config import TrainConfig
+        >>> TrainConfig(global_batch=64, ema_decay=0.999).generator_learning_rate
+        0.0001
+    """
 
     accumulation: int = 1
     """Number of parts into which each replica divides its share of the batch, to save memory. Batch normalisation uses
@@ -23,10 +29,15 @@ class TrainConfig(LoopConfig):
     """Distribution of the random labels of generated images, in training and evaluation: "uniform", or "dataset", in
     proportion to the images of each class in the training split."""
     generator_learning_rate: float = 1e-4
+    """Learning rate of the generator."""
     discriminator_learning_rate: float = 4e-4
+    """Learning rate of the discriminator."""
     adam_beta1: float = 0.0
+    """Decay of Adam's mean of gradients."""
     adam_beta2: float = 0.999
+    """Decay of Adam's mean of squared gradients."""
     adam_epsilon: float = 1e-8
+    """Constant added to the denominator of Adam's update."""
     ema_decay: float = 0.0
     """Decay of the exponential moving average of the generator's weights; 0 disables the average."""
     ema_warmup: float = 10.0
@@ -47,7 +58,13 @@ class TrainConfig(LoopConfig):
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationConfig:
-    """Random augmentation of the images that the discriminator sees; see :mod:`hamgan.data.augmentation`."""
+    """Random augmentation of the images that the discriminator sees; see :mod:`hamgan.data.augmentation`.
+
+    Example:
+        >>> from hamgan.config import AugmentationConfig
+        >>> AugmentationConfig(flip=True).color
+        False
+    """
 
     flip: bool = False
     """Whether to mirror half of the real images. Generated images then have both orientations too."""
@@ -67,7 +84,13 @@ class AugmentationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RegularizationConfig:
-    """Penalties in the loss of the discriminator; see :mod:`hamgan.training.penalties`. A weight of 0 disables one."""
+    """Penalties in the loss of the discriminator; see :mod:`hamgan.training.penalties`. A weight of 0 disables one.
+
+    Example:
+        >>> from hamgan.config import RegularizationConfig
+        >>> RegularizationConfig(r1=10.0).r1_interval
+        16
+    """
 
     r1: float = 0.0
     """Weight gamma of the R1 gradient penalty on real images."""

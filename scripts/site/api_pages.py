@@ -4,12 +4,14 @@ mkdocstrings fills the pages with the docstrings, which it reads from the source
 documented once, in the first of them.
 """
 
+from collections.abc import Mapping
+
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from public_names import CHECKOUT, public_modules
 
-NOT_DOCUMENTED = ("__version__", "layers")
-"""Names of ``hamgan`` without a docstring of their own."""
+NOT_DOCUMENTED = ("hamgan.__version__", "hamgan.layers")
+"""Names without a docstring of their own."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -17,29 +19,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages: dict[str, list[str]] = {}
     seen = set(NOT_DOCUMENTED)
     for module, names in public_modules():
-        new = sorted({*names} - seen, key=str.lower)
-        seen.update(new)
-        # Modules beside the packages belong to hamgan: hamgan.errors.
+        new = {name: path for name, path in names.items() if path not in seen}
+        seen.update(new.values())
         package = ".".join(module.split(".")[:2])
-        page = pages.setdefault(package if package in pages or _is_package(package) else "hamgan", [])
-        page += _entries(module, new, level=2 if page else 1)
+        # Modules beside the packages, such as hamgan.errors, are on the page of hamgan.
+        page = pages.setdefault(package if (CHECKOUT / package.replace(".", "/")).is_dir() else "hamgan", [])
+        if not page and module != package:
+            page.append(f"# {package}\n")
+        if new:
+            page += _entries(module, new, level=2 if page else 1)
     for package, entries in pages.items():
-        if not entries[0].startswith("# "):
-            entries.insert(0, f"# {package}\n")
         files.append(File.generated(config, f"reference/{package}.md", content="\n".join(entries)))
     return files
 
 
-def _is_package(name: str) -> bool:
-    return (CHECKOUT / name.replace(".", "/")).is_dir()
-
-
-def _entries(module: str, names: list[str], level: int) -> list[str]:
+def _entries(module: str, names: Mapping[str, str], level: int) -> list[str]:
     """Returns the heading and the docstring of a module, and a directive for each name."""
-    entries = [f"{'#' * level} {module}\n"]
-    if level == 1:
-        options = "      members: false\n      show_root_heading: false\n"
-        entries.append(f"::: {module}\n    options:\n{options}")
-    for name in names:
-        entries.append(f"::: {module}.{name}\n    options:\n      heading_level: {level + 1}\n")
+    entries = [
+        f"{'#' * level} {module}\n",
+        f"::: {module}\n    options:\n      members: false\n      show_root_heading: false\n"
+        "      show_root_toc_entry: false\n",
+    ]
+    for name in sorted(names, key=str.lower):
+        entries.append(f"::: {names[name]}\n    options:\n      heading_level: {level + 1}\n")
     return entries
