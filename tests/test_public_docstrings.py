@@ -48,8 +48,8 @@ def section(docstring, title):
     return found and textwrap.dedent(found[1])
 
 
-def documented_arguments(docstring):
-    return re.findall(r"^\*{0,2}(\w+): ", section(docstring, "Args") or "", re.MULTILINE)
+def documented_arguments(docstring, title="Args"):
+    return re.findall(r"^\*{0,2}(\w+): ", section(docstring, title) or "", re.MULTILINE)
 
 
 def arguments_of(function):
@@ -104,16 +104,15 @@ def documented_fields(kind):
 def missing_of_class(kind):
     docstring = inspect.cleandoc(kind.__doc__ or "")
     missing = [] if docstring else ["summary"]
-    fields = dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
     documented = documented_arguments(docstring)
-    if fields:
-        documented = [*documented, *documented_fields(kind)]
-    missing += [
-        f"argument {name}" for name in arguments_of(kind.__init__ if not fields else kind) if name not in documented
-    ]
-    if not fields and raises(kind.__init__) and not section(docstring, "Raises"):
-        missing.append("Raises")
-    if not section(docstring, "Example"):
+    if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"):
+        documented += [*documented_arguments(docstring, "Attributes"), *documented_fields(kind)]
+        missing += [f"field {name}" for name in arguments_of(kind) if name not in documented]
+    elif inspect.isfunction(kind.__init__):
+        missing += [f"argument {name}" for name in arguments_of(kind.__init__) if name not in documented]
+        if raises(kind.__init__) and not section(docstring, "Raises"):
+            missing.append("Raises")
+    if not (section(docstring, "Example") or issubclass(kind, Exception)):
         missing.append("Example")
     for name, member in vars(kind).items():
         if name.startswith("_") or name in OF_KERAS:

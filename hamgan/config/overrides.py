@@ -320,7 +320,19 @@ def _context_from_dict(value: Any, path: str) -> ContextConfig:
 
 
 def differences(one: Any, other: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Returns the fields that differ between two configs of the same type: both values by dotted path."""
+    """Returns the fields that differ between two configs of the same type: both values by dotted path.
+
+    Args:
+        one: any config of :mod:`hamgan.config`.
+        other: config of the same type.
+        prefix: text before each path.
+
+    Example:
+        >>> from hamgan.config import differences
+        >>> from hamgan.config.presets import hamgan_baby, hamgan_strong
+        >>> differences(hamgan_strong(), hamgan_baby())["train.global_batch"]
+        (1024, 256)
+    """
     found: dict[str, tuple[Any, Any]] = {}
     for field in dataclasses.fields(one):
         a, b = getattr(one, field.name), getattr(other, field.name)

@@ -45,6 +45,12 @@ class Classifier:
 
     Raises:
         UserError: the classifier cannot be loaded, or has unsuitable inputs or outputs.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.evaluation.classifier import Classifier
+        >>> Classifier("classifier")(tf.zeros((2, 32, 32, 3)))["logits"].shape
+        TensorShape([2, 10])
     """
 
     def __init__(self, handle: str, strategy: tf.distribute.Strategy | None = None) -> None:

@@ -42,6 +42,12 @@ class NearestTrainingImages:
         training_split_size: number of images in the training split.
         class_names: name of each class.
         title: name of the run, with the step.
+
+    Example:
+        >>> import hamgan
+        >>> found = hamgan.nearest_training_images("runs/digits", classifier="classifier", data_dir="data", num=40)
+        >>> 0 <= found.share_of_close_samples <= 1
+        True
     """
 
     distances: np.ndarray
@@ -135,6 +141,9 @@ def nearest_training_images(
         classifier: TF-Hub handle or SavedModel; by default, that of the run.
         data_dir: folder of the TFDS data sets; by default, that of the run.
         cache_dir: local folder of features; by default, ``~/.cache/hamgan/features``.
+
+    Returns:
+        Distances, indices and images of the samples and of their neighbours.
 
     Raises:
         UserError: the run, the data or the classifier is missing or unusable, or an argument is out of range.

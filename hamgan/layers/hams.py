@@ -149,8 +149,9 @@ class VectorQuantization(SphericalKMeans):
     Inputs and outputs have shape ``(batch, N, D)``.
 
     Args:
-        kwargs: ``inverse_temperature``, the factor of the scores inside the softmax (100 by default), and the arguments
-            of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`, such as ``rank`` and ``num_steps``.
+        inverse_temperature: factor of the scores inside the softmax.
+        kwargs: arguments of :class:`hamgan.layers.matrix_decomposition.MatrixDecomposition`, such as ``rank`` and
+            ``num_steps``.
 
     Raises:
         ValueError: if an argument is out of range.

@@ -144,15 +144,30 @@ class SegmentationBranch(keras.Layer):
             inputs: number of input channels.
             outputs: number of output channels.
             use_bias: whether to add a bias.
+
+        Returns:
+            The built layer.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define conv()")
 
     def build_normalization(self, channels: int) -> None:
-        """Creates and builds the batch normalisation of images with this number of channels."""
+        """Creates and builds the batch normalisation.
+
+        Args:
+            channels: number of channels of the images.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define build_normalization()")
 
     def normalize(self, inputs: tf.Tensor, **arguments: Any) -> tf.Tensor:
-        """Normalises images."""
+        """Normalises images.
+
+        Args:
+            inputs: tensor of shape ``(batch, height, width, channels)``.
+            arguments: further arguments of the batch normalisation.
+
+        Returns:
+            Tensor with the shape of the inputs.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define normalize()")
 
     def build_branch(self, channels: int) -> None:

@@ -201,7 +201,18 @@ class Generator(Network):
         count: int,
         class_counts: Sequence[int] | None = None,
     ) -> tf.Tensor:
-        """Draws the random labels of :meth:`draw_inputs`, int32, shape ``(count,)``."""
+        """Draws the random labels of :meth:`draw_inputs`.
+
+        Args:
+            seed: integer seed, or key of a random stream from :func:`hamgan.random_streams.fold`.
+            first: index of the first image.
+            count: number of images.
+            class_counts: number of images of each class, in proportion to which labels are drawn; None draws all
+                classes equally often.
+
+        Returns:
+            Labels, int32, shape ``(count,)``.
+        """
         return random_streams.draw_labels(
             random_streams.fold(seed, Purpose.LABELS),
             first=first,

@@ -42,6 +42,11 @@ class Directions(NamedTuple):
         values: importance of each, float32, shape ``(k,)``: how much the first layer stretches the direction, squared
             ("sefa"), or its share of the variance of the activations ("ganspace").
         method: "sefa" or "ganspace".
+
+    Example:
+        >>> import hamgan
+        >>> hamgan.load("runs/digits").directions(num=2).values.shape
+        (2,)
     """
 
     directions: np.ndarray
@@ -71,6 +76,9 @@ def find_directions(
         num: number of directions, at most z_dim.
         classes: classes whose activations "ganspace" uses; by default, ten spread over all. "sefa" ignores them.
         seed: seed of the latent vectors of "ganspace".
+
+    Returns:
+        The directions, the most important one first.
 
     Raises:
         UserError: if the method or a class does not exist, or ``num`` is out of range.
@@ -172,6 +180,13 @@ def direction_strip(
 
     Returns:
         Images, uint8, shape ``(rows * len(steps), resolution, resolution, channels)``, row by row.
+
+    Example:
+        >>> import hamgan
+        >>> from hamgan.sampling.directions import direction_strip
+        >>> run = hamgan.load("runs/digits")
+        >>> direction_strip(run, run.directions().directions[0], classes=["3"], steps=(-2, 0, 2)).shape
+        (3, 32, 32, 3)
     """
     generator = run.generator
     key = random_streams.fold(seed, Purpose.SAMPLES)
@@ -253,8 +268,18 @@ def read_directions(path: str, *, z_dim: int) -> Directions:
         path: path of the file, local or ``gs://``.
         z_dim: number of latent dimensions of the generator.
 
+    Returns:
+        The directions.
+
     Raises:
         UserError: if the file cannot be read, or does not fit the generator.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.sampling.directions import Directions, read_directions, save_directions
+        >>> save_directions("two.npz", Directions(np.eye(12)[:2], np.ones(2), "sefa"))
+        >>> read_directions("two.npz", z_dim=12).method
+        'sefa'
     """
     try:
         with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:

@@ -52,6 +52,12 @@ def image_grid(
     Returns:
         uint8 array of shape ``(header + n / columns * height, margin + columns * width, channels)``. Without row names,
         there is no margin, and without column names no header.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.sampling.grids import image_grid
+        >>> image_grid(np.zeros((6, 32, 32, 3), np.uint8), columns=3).shape
+        (64, 96, 3)
     """
     count, height, width, channels = images.shape
     rows = count // columns

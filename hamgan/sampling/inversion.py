@@ -64,6 +64,13 @@ class Inversion:
         feature_distance: distance of the classifier's features, divided by the norm of those of the target; None
             without a classifier.
         class_losses: lowest loss of each class that was tried, by label; empty if there was only one.
+
+    Example:
+        >>> import hamgan
+        >>> run = hamgan.load("runs/digits")
+        >>> result = run.invert(run.sample(["7"])[0], classes=["7"], starts=2, steps=5)
+        >>> result.reconstruction.shape
+        (32, 32, 3)
     """
 
     latents: Latents
@@ -116,6 +123,9 @@ def invert(
         feature_weight: weight of the features.
         prior_weight: weight of the prior. Larger weights give more typical, less exact images.
         seed: seed of the starts and the initial bases.
+
+    Returns:
+        The latent vector, the class, the reconstruction and how near it is.
 
     Raises:
         UserError: if the picture cannot be read, a class does not exist, an argument is out of range, there are too

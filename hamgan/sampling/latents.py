@@ -20,6 +20,14 @@ class Latents(NamedTuple):
         z: latent vectors, float32, shape ``(n, z_dim)``.
         class_weights: share of each class in the condition of each image, float32, shape ``(n, num_classes)``; rows sum
             to 1.
+
+    Example:
+        >>> import hamgan
+        >>> import numpy as np
+        >>> from hamgan.sampling.latents import Latents
+        >>> run = hamgan.load("runs/digits")
+        >>> run.sample(latents=Latents(np.zeros((1, 6), np.float32), np.eye(10, dtype=np.float32)[[3]])).shape
+        (1, 32, 32, 3)
     """
 
     z: np.ndarray
@@ -56,8 +64,18 @@ def read_latents(path: str, *, z_dim: int, num_classes: int) -> Latents:
         z_dim: number of latent dimensions of the generator.
         num_classes: number of classes of the generator.
 
+    Returns:
+        Latent vectors and class weights.
+
     Raises:
         UserError: if the file cannot be read, or does not fit the generator.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.sampling.latents import Latents, read_latents, save_latents
+        >>> save_latents("one.npz", Latents(np.zeros((1, 12)), np.eye(10)[[3]]))
+        >>> read_latents("one.npz", z_dim=12, num_classes=10).class_weights.shape
+        (1, 10)
     """
     try:
         with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 class Run:
     """A run with trained networks, from :func:`load`.
 
+    Args:
+        path: folder of the run, local or ``gs://``, or "digits": a generator that comes with the package.
+        checkpoint: "latest", "best" (the lowest FID among those evaluated), a step, or the path of a checkpoint.
+        weights: the generator's weights, "ema" (the moving average) or "raw"; by default, "ema" if the run has it.
+
     Attributes:
         path: path of the run's folder.
         config: config of the run, an :class:`hamgan.config.ExperimentConfig`.

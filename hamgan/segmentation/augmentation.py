@@ -49,6 +49,12 @@ def normalise(images: tf.Tensor) -> tf.Tensor:
 
     Returns:
         Float32 images of the same shape.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.segmentation.augmentation import normalise
+        >>> normalise(tf.zeros((2, 64, 64, 3), tf.uint8)).dtype
+        tf.float32
     """
     pixels = tf.cast(images, tf.float32) / 255.0
     return (pixels - tf.constant(MEAN)) / tf.constant(DEVIATION)

@@ -58,6 +58,14 @@ class SegmentationEvaluation:
         settings: how the network was applied.
         num_images: number of images.
         worst: images with the lowest mean IoU, the worst first.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.segmentation.evaluate import SegmentationEvaluation
+        >>> from hamgan.segmentation.inference import InferenceSettings
+        >>> confusion = np.array([[3, 1], [0, 4]])
+        >>> round(SegmentationEvaluation(confusion, ("ground", "sky"), InferenceSettings(), 1).mean_iou, 3)
+        0.775
     """
 
     confusion: np.ndarray
@@ -68,7 +76,11 @@ class SegmentationEvaluation:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "SegmentationEvaluation":
-        """Returns the evaluation of :meth:`values`, without its worst images."""
+        """Returns the evaluation of :meth:`values`, without its worst images.
+
+        Args:
+            values: result of :meth:`values`.
+        """
         settings = InferenceSettings(**values["settings"])
         confusion = np.asarray(values["confusion"], np.int64)
         return cls(confusion, tuple(values["class_names"]), settings, values["num_images"])
@@ -147,6 +159,9 @@ def evaluate_network(
         total: number of images, for the progress bar.
         keep_worst: number of images with the lowest mean IoU to keep.
 
+    Returns:
+        Confusion matrix, scores and the worst images.
+
     Raises:
         UserError: there are no pixels to score, a mask has another size than its image, or the settings do not suit the
             network.
@@ -213,6 +228,15 @@ def evaluate_iterations(
 
     Raises:
         UserError: as :func:`evaluate_network`.
+
+    Example:
+        >>> import numpy as np
+        >>> from hamgan.segmentation import HamNet, ResNet
+        >>> from hamgan.segmentation.evaluate import evaluate_iterations
+        >>> network = HamNet(ResNet(depths=(1, 1, 1, 1), base_channels=8), num_classes=2, head_channels=16, rank=4)
+        >>> pairs = [(np.zeros((33, 41, 3), np.uint8), np.ones((33, 41), np.uint8))]
+        >>> sorted(evaluate_iterations(network, lambda: pairs, num_steps=[1, 6], class_names=["ground", "sky"]))
+        [1, 6]
     """
     return {
         steps: evaluate_network(network, pairs(), settings=dataclasses.replace(settings, num_steps=steps), **options)

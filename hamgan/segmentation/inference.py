@@ -45,6 +45,11 @@ class InferenceSettings:
 
     Raises:
         UserError: a setting is out of range.
+
+    Example:
+        >>> from hamgan.segmentation.inference import InferenceSettings
+        >>> InferenceSettings(window=513, num_steps=3).describe()
+        'single scale, windows of 513 every 342 pixels, K = 3'
     """
 
     ratios: tuple[float, ...] = (1.0,)
@@ -87,7 +92,9 @@ class InferenceSettings:
 
         Args:
             multi_scale: whether to use the scales and flips of ``MULTI_SCALE_FLIP``.
-            window, window_step, num_steps: see :class:`InferenceSettings`; None leaves a setting as it is.
+            window: height and width of sliding windows; None leaves them as they are.
+            window_step: distance between windows; None leaves it as it is, or with a new window two thirds of that.
+            num_steps: number of iterations K; None leaves it as it is.
 
         Raises:
             UserError: a setting is out of range.

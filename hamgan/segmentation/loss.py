@@ -20,6 +20,12 @@ def pixel_losses(logits: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         Losses of shape ``(batch, height, width)``.
 
     Reference: Geng et al., Is Attention Better Than Matrix Decomposition? (ICLR 2021).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.segmentation.loss import pixel_losses
+        >>> pixel_losses(tf.zeros((2, 8, 8, 5)), tf.fill((2, 8, 8), 255)).shape
+        TensorShape([2, 8, 8])
     """
     labels = tf.cast(masks, tf.int32)
     counts = tf.not_equal(labels, IGNORED)

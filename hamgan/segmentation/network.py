@@ -112,7 +112,17 @@ class SegmentationNetwork(keras.Model):
         initial_bases: Any = None,
         noise: Noise | None = None,
     ) -> tf.Tensor:
-        """Computes logits at the size of the head's first features, before interpolation; see :meth:`call`."""
+        """Computes logits at the size of the head's first features, before interpolation.
+
+        Args:
+            inputs: normalised images of shape ``(batch, height, width, channels)``.
+            training: as in :meth:`call`.
+            initial_bases: as in :meth:`call`.
+            noise: as in :meth:`call`.
+
+        Returns:
+            Logits of shape ``(batch, h, w, num_classes)``, where h and w are the size of these features.
+        """
         arguments = {"noise": noise} if self._backbone_takes_noise else {}
         features = self.backbone(inputs, training=training, **arguments)
         each = features if isinstance(features, list | tuple) else [features]

@@ -273,6 +273,9 @@ class ResNet(keras.Model):
         Args:
             inputs: images of shape ``(batch, height, width, channels)``.
             training: whether to use batch statistics and to update the moving averages.
+
+        Returns:
+            Features of shape ``(batch, height / 4, width / 4, stem_channels[-1])``, with sizes rounded up.
         """
         hidden = tf.cast(inputs, self.compute_dtype)
         for conv, norm in self.stem:

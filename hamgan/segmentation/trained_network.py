@@ -31,6 +31,12 @@ class TrainedNetwork:
     Attributes:
         network: segmentation network.
         class_names: name of each class.
+
+    Example:
+        >>> import hamgan
+        >>> from hamgan.segmentation.trained_network import TrainedNetwork
+        >>> isinstance(hamgan.load("runs/scenes"), TrainedNetwork)
+        True
     """
 
     network: SegmentationNetwork
@@ -81,7 +87,19 @@ class TrainedNetwork:
         kinds: Sequence[str] = DEFAULT_KINDS,
         names_file: str | None = None,
     ) -> Predictions:
-        """Predicts a picture, or all pictures of a folder; see :func:`hamgan.segmentation.predict.predict_files`."""
+        """Predicts a picture, or all pictures of a folder, one after the other; the same call resumes.
+
+        Args:
+            source: a picture, or a folder with pictures, local or ``gs://``.
+            out: folder for the results, or a name that ends in ``.tar``, for masks in the layout of PASCAL VOC's
+                evaluation server.
+            settings: how to apply the network; by default, ``self.settings``.
+            kinds: kinds of results in a folder, "masks", "overlays" and "pairs".
+            names_file: text file with the names of the pictures to choose, one on each line, without their endings.
+
+        Returns:
+            The number of predictions, and the files that cannot be read as pictures.
+        """
         return predict_files(
             self._predictor(settings),
             source,
@@ -106,7 +124,18 @@ class TrainedNetwork:
         total: int | None = None,
         keep_worst: int = 0,
     ) -> SegmentationEvaluation:
-        """Scores the network on images with masks; see :func:`hamgan.segmentation.evaluate.evaluate_network`."""
+        """Scores the network on images with masks.
+
+        Args:
+            pairs: images and masks, read one after the other.
+            settings: how to apply the network; by default, ``self.settings``.
+            batch: largest number of images per batch; only neighbours of equal size share one.
+            total: number of images, for the progress bar.
+            keep_worst: number of images with the lowest mean IoU to keep.
+
+        Returns:
+            Confusion matrix, scores and the worst images.
+        """
         return evaluate_network(
             self.network,
             pairs,
@@ -124,7 +153,16 @@ class TrainedNetwork:
         formats: Sequence[str] = ("savedmodel", "keras", "tflite", "onnx"),
         size: tuple[int, int] = (513, 513),
     ) -> "list[ExportedFile]":
-        """Exports the network; see :func:`hamgan.segmentation.export.export_network`."""
+        """Exports the network to files that run elsewhere, with fixed bases.
+
+        Args:
+            out: new or empty local folder.
+            formats: formats of the files: "savedmodel", "keras", "tflite" and "onnx". ONNX needs ``hamgan[onnx]``.
+            size: height and width of the images of TFLite and ONNX, in pixels.
+
+        Returns:
+            For each file, its format, name, size, difference from the logits of the Keras model, and CPU time.
+        """
         from hamgan.segmentation.export import export_network
 
         return export_network(self.network, out, class_names=self.class_names, formats=formats, size=size)

@@ -80,7 +80,14 @@ class GlobalContext(ResidualContext):
         self.use_bias = use_bias
 
     def build_context(self, channels: int) -> None:
-        """Creates the mask and the transforms."""
+        """Creates the mask and the transforms.
+
+        Args:
+            channels: number of channels C of inputs and outputs.
+
+        Raises:
+            ValueError: if too few channels remain between the layers of a transform.
+        """
         width = channels // self.reduction
         if width < MIN_WIDTH:
             raise ValueError(

@@ -17,6 +17,12 @@ class ContextModule(keras.Layer):
             ``call`` takes ``labels``, ``statistics`` and ``class_weights``.
         has_bases: whether ``call`` takes ``initial_bases``.
         sigma: scale of the context, a trainable scalar, initially 0.
+
+    Example:
+        >>> from hamgan.layers import NonLocal
+        >>> from hamgan.layers.context import ContextModule
+        >>> issubclass(NonLocal, ContextModule)
+        True
     """
 
     has_batch_norm: ClassVar[bool] = False

@@ -25,6 +25,15 @@ class ResidualContext(NormalizedContext):
 
     Raises:
         ValueError: if an argument is out of range.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from hamgan.layers.context import ResidualContext
+        >>> class Mean(ResidualContext):
+        ...     def context(self, inputs, training=None):
+        ...         return tf.zeros_like(inputs) + tf.reduce_mean(inputs, axis=(1, 2), keepdims=True)
+        >>> Mean()(tf.random.normal((2, 8, 8, 16))).shape
+        TensorShape([2, 8, 8, 16])
     """
 
     def __init__(self, *, spectral_norm: bool = True, **kwargs: Any) -> None:
@@ -65,6 +74,9 @@ class ResidualContext(NormalizedContext):
             inputs: number of input channels.
             outputs: number of output channels.
             use_bias: whether to add a bias.
+
+        Returns:
+            The built layer.
         """
         arguments: dict[str, Any] = {"use_bias": use_bias, "name": name, "dtype": self.dtype_policy}
         layer: keras.Layer = (

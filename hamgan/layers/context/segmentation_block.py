@@ -75,7 +75,21 @@ class SegmentationContext(ResidualContext, SegmentationBranch):
         statistics: EvaluationStatistics = "moving",
         class_weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Adds global context to ``inputs``; see :meth:`hamgan.layers.Hamburger.call`."""
+        """Adds global context to ``inputs``.
+
+        Args:
+            inputs: tensor of shape ``(batch, height, width, channels)``.
+            labels: as in :meth:`hamgan.layers.Hamburger.call`.
+            training: whether to use batch statistics, and to update moving averages, singular vectors and running
+                bases.
+            initial_bases: tensor of shape ``(batch * num_sections, latent_dim, rank)``; by default, ``bases`` or
+                ``evaluation_bases`` determines them.
+            statistics: as in :meth:`hamgan.layers.Hamburger.call`.
+            class_weights: as in :meth:`hamgan.layers.Hamburger.call`.
+
+        Returns:
+            Tensor with the shape of the inputs.
+        """
         arguments = self.normalization_arguments(labels, class_weights, training, statistics)
         inputs = tf.cast(inputs, self.compute_dtype)
         branch = self.branch(inputs, initial_bases=initial_bases, **arguments)

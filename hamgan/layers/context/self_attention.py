@@ -61,6 +61,9 @@ class SelfAttention(ContextModule):
 
         Returns:
             Tensor with the shape of the inputs.
+
+        Raises:
+            ValueError: if height or width is 1.
         """
         if 1 in inputs.shape[1:3]:
             raise ValueError(
