@@ -13,6 +13,7 @@ import re
 import textwrap
 
 import pytest
+from page_blocks import CHECKOUT, blocks
 
 import hamgan
 
@@ -108,7 +109,7 @@ def missing_of_class(kind):
     if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"):
         documented += [*documented_arguments(docstring, "Attributes"), *documented_fields(kind)]
         missing += [f"field {name}" for name in arguments_of(kind) if name not in documented]
-    elif inspect.isfunction(kind.__init__):
+    elif getattr(kind.__init__, "__module__", "").startswith("hamgan"):
         missing += [f"argument {name}" for name in arguments_of(kind.__init__) if name not in documented]
         if raises(kind.__init__) and not section(docstring, "Raises"):
             missing.append("Raises")
@@ -149,6 +150,48 @@ def missing(module, name):
     return [] if is_documented_constant(module, name) else ["docstring after the assignment"]
 
 
-@pytest.mark.parametrize(("module", "name"), public_names(), ids=".".join)
+NAMES = public_names()
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=map(".".join, NAMES))
 def test_public_names_are_documented(module, name):
     assert missing(module, name) == []
+
+
+PAGES = [*(CHECKOUT / "docs").rglob("*.md"), CHECKOUT / "README.md", *(CHECKOUT / "examples").glob("*.py")]
+
+
+def test_pages_and_examples_import_public_names():
+    for page in PAGES:
+        for code in [page.read_text()] if page.suffix == ".py" else blocks(page, "python"):
+            for statement in ast.walk(ast.parse(code)):
+                if isinstance(statement, ast.ImportFrom) and statement.module.startswith("hamgan"):
+                    public = getattr(importlib.import_module(statement.module), "__all__", ())
+                    assert {alias.name for alias in statement.names} <= {*public}, (page, statement.module)
+
+
+def test_gaps_are_found():
+    def undocumented(images: list, *, scale: float) -> list:
+        """Scales images.
+
+        Args:
+            images: images.
+        """
+        if scale < 0:
+            raise ValueError("negative")
+        return images
+
+    assert missing_of_function(undocumented, example=True) == ["argument scale", "Returns", "Raises", "Example"]
+
+    class Undocumented:
+        """A class."""
+
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+        def method(self, count: int) -> None:
+            """Counts."""
+
+    assert missing_of_class(Undocumented) == ["Example", "method: argument count"]
+    Undocumented.__init__.__module__ = "hamgan"
+    assert missing_of_class(Undocumented) == ["argument path", "Example", "method: argument count"]

@@ -30,6 +30,12 @@ class SegmentationDataset(RecordDataset):
     Raises:
         UserError: as :class:`hamgan.data.record_dataset.RecordDataset`; or there is not exactly one image feature and
             one mask feature.
+
+    Example:
+        >>> import hamgan
+        >>> from hamgan.segmentation.dataset import SegmentationDataset
+        >>> SegmentationDataset(hamgan.load("runs/scenes").config.data).num_classes
+        11
     """
 
     def _open_features(self) -> None:

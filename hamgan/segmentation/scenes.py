@@ -176,6 +176,12 @@ def prepare_scenes(data_dir: str) -> tfds.core.DatasetBuilder:
 
     Raises:
         UserError: ``data_dir`` is not writable, or the existing records are damaged.
+
+    Example:
+        >>> import hamgan
+        >>> from hamgan.segmentation.scenes import prepare_scenes
+        >>> prepare_scenes(hamgan.load("runs/scenes").config.data.data_dir).info.name
+        'scenes'
     """
     try:
         builder = Scenes(data_dir=data_dir)

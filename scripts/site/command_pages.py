@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-WIDTH = 88
+WIDTH = 80
 """Columns of the help texts, of which argparse leaves two free."""
 
 

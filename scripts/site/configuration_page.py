@@ -3,7 +3,9 @@
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
@@ -51,8 +53,8 @@ def _configuration_page() -> str:
     entries = [
         "# Configuration",
         "`--override FIELD=VALUE` sets any of these fields by its dotted path, as in `--override train.steps=200 "
-        "model.generator.context.0.rank=16`. A value of `none` is JSON's `null`. `config.json` in the folder of a run has "
-        "all values; `hamgan train --dry_run` prints them.",
+        "model.generator.context.0.rank=16`. A value of `none` is JSON's `null`. `config.json` of a run has all values; "
+        "`hamgan train --dry_run` prints them.",
         "## GANs",
     ]
     entries += _tables(GAN_GROUPS)
@@ -92,7 +94,7 @@ def field_docstrings(kind: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__[:-1]):
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
-        for statement, following in zip(body, body[1:], strict=False):
+        for statement, following in itertools.pairwise(body):
             if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
                 found[statement.target.id] = " ".join(ast.literal_eval(following.value).split())  # type: ignore
     return found
@@ -121,8 +123,8 @@ def _default(field: dataclasses.Field) -> str:
 def _presets_page() -> str:
     entries = [
         "# Presets",
-        "`hamgan train --preset NAME` and `hamnet train --preset NAME` start from one of these configs. Only the values "
-        "that differ from the [defaults](configuration.md) are shown; `null` is taken from the data set.",
+        "`hamgan train --preset NAME` and `hamnet train --preset NAME` start from one of these configs. They have the "
+        "[defaults](configuration.md) except for the values below; the data set determines values of `null`.",
     ]
     for title, presets, base in (
         ("GANs", PRESETS, ExperimentConfig("")),
@@ -138,8 +140,8 @@ def _presets_page() -> str:
 
 
 def _description(preset: Any) -> str:
-    text = inspect.cleandoc(preset.__doc__).partition("\n\nExample:")[0]
-    return text.replace(":func:", "").replace("``", "`").removeprefix("Returns ").capitalize() if False else text
+    text = inspect.cleandoc(preset.__doc__).partition("\n\nExample:")[0].removeprefix("Returns ")
+    return text[0].upper() + re.sub(r":\w+:`(\w+)`", r"`\1`", text[1:]).replace("``", "`")
 
 
 def _changes(one: Any, other: Any, prefix: str = "") -> Iterator[str]:
