@@ -11,7 +11,7 @@ trap 'rm -rf "$workplace"' EXIT
 "$workplace/venv/bin/python" -m pip install --quiet uv
 {
   echo "# Exact versions that hamgan is tested with, for Python 3.10 to 3.13; scripts/lock.sh writes this file."
-  "$workplace/venv/bin/uv" pip compile --quiet --universal --python-version 3.10 --extra gpu --extra test --no-header --no-annotate \
-    pyproject.toml
+  "$workplace/venv/bin/uv" pip compile --quiet --universal --python-version 3.10 --extra docs --extra gpu --extra test \
+    --no-header --no-annotate pyproject.toml
 } > constraints.txt.tmp
 mv constraints.txt.tmp constraints.txt
