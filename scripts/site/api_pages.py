@@ -40,6 +40,8 @@ def _entries(module: str, names: Mapping[str, str], level: int) -> list[str]:
         f"::: {module}\n    options:\n      members: false\n      show_root_heading: false\n"
         "      show_root_toc_entry: false\n",
     ]
+    # The other methods of layers are those that hamgan.layers.context and Keras declare.
+    members = "      members: [call]\n" if module == "hamgan.layers" else ""
     for name in sorted(names, key=str.lower):
-        entries.append(f"::: {names[name]}\n    options:\n      heading_level: {level + 1}\n")
+        entries.append(f"::: {names[name]}\n    options:\n      heading_level: {level + 1}\n{members}")
     return entries

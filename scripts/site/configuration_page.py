@@ -132,10 +132,8 @@ def _presets_page() -> str:
     ):
         entries.append(f"## {title}")
         for name, preset in presets.items():
-            entries += [f"### {name}", _description(preset)]
-            entries.append(
-                "```text\n" + "\n".join(_changes(configs.to_dict(base), configs.to_dict(preset()))) + "\n```"
-            )
+            changes = "\n".join(_changes(configs.to_dict(base), configs.to_dict(preset())))
+            entries += [f"### {name}", _description(preset), f"```text\n{changes or '# the defaults'}\n```"]
     return "\n\n".join(entries) + "\n"
 
 

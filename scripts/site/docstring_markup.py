@@ -14,18 +14,24 @@ _EXAMPLE = re.compile(r"^Example:$", re.MULTILINE)
 
 
 class DocstringMarkup(griffe.Extension):
-    """Rewrites the docstring of each object when it is read."""
+    """Rewrites the docstrings of a package when it has been read."""
 
-    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Rewrites one docstring."""
-        if obj.docstring is None:
-            return
+    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
+        """Rewrites all docstrings."""
+        _rewrite(pkg)
+
+
+def _rewrite(obj: griffe.Object) -> None:
+    if obj.docstring is not None:
 
         def link(role: re.Match[str]) -> str:
-            target = role[1]
+            name = role[1]
             # Without dots: a name of the same class or module.
             owner = obj if obj.is_class or obj.is_module else obj.parent
-            path = target if "." in target or owner is None else f"{owner.path}.{target}"
-            return f'<autoref optional identifier="{path}"><code>{target}</code></autoref>'
+            path = name if "." in name or owner is None else f"{owner.path}.{name}"
+            return f'<autoref optional identifier="{path}"><code>{name}</code></autoref>'
 
         obj.docstring.value = _EXAMPLE.sub("Examples:", _ROLE.sub(link, obj.docstring.value))
+    for member in obj.members.values():
+        if not member.is_alias:
+            _rewrite(member)
