@@ -52,9 +52,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def _configuration_page() -> str:
     entries = [
         "# Configuration",
-        "`--override FIELD=VALUE` sets any of these fields by its dotted path, as in `--override train.steps=200 "
-        "model.generator.context.0.rank=16`. A value of `none` is JSON's `null`. `config.json` of a run has all values; "
-        "`hamgan train --dry_run` prints them.",
+        "`--override` sets any of these fields by its dotted path, as in `--override train.steps=200 "
+        "model.generator.context.0.rank=16`. A value of `none` is JSON's `null`. `config.json` of a run has all values, "
+        "and `hamgan train --dry_run` prints them.",
         "## GANs",
     ]
     entries += _tables(GAN_GROUPS)
