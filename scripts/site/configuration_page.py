@@ -53,8 +53,8 @@ def _configuration_page() -> str:
     entries = [
         "# Configuration",
         "`--override` sets any of these fields by its dotted path, as in `--override train.steps=200 "
-        "model.generator.context.0.rank=16`. A value of `none` is JSON's `null`. `config.json` of a run has all values, "
-        "and `hamgan train --dry_run` prints them.",
+        "model.generator.context.0.rank=16`. A value of `none` is JSON's `null`. `config.json` of a run has all of "
+        "them, and `hamgan train --dry_run` prints them.",
         "## GANs",
     ]
     entries += _tables(GAN_GROUPS)
