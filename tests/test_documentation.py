@@ -103,6 +103,12 @@ def test_python_examples_compile(page):
         compile(code, str(page), "exec")
 
 
+@named([page for page in PAGES if page.is_relative_to(CHECKOUT / "docs")])
+def test_pages_are_in_the_navigation_of_the_site(page):
+    navigation = (CHECKOUT / "mkdocs.yml").read_text().partition("\nnav:\n")[2].split()
+    assert str(page.relative_to(CHECKOUT / "docs")) in navigation
+
+
 def test_sampling_example_runs(tmp_path, monkeypatch):
     shutil.copytree(CHECKOUT / "tests" / "runs" / "run_e872773", tmp_path / "runs" / "digits")
     monkeypatch.chdir(tmp_path)
