@@ -115,6 +115,7 @@ def test_mixed_precision_has_float32_logits(golden):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_it_can_be_fitted(golden):
     network = SegNeXt("tiny", **{**SMALL, "drop_rate": 0.1, "dropout_rate": 0.1})
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
