@@ -154,7 +154,7 @@ class GANTask(Task[ClassificationDataset, TrainState, TrainStep]):
 
     def best_step(self, run: RunDirectory) -> int | None:
         """Returns the step with the lowest FID."""
-        return run.best_step()
+        return run.evaluations.best_step()
 
     def progress(self, values: Mapping[str, float]) -> dict[str, str]:
         """Returns both losses."""

@@ -154,7 +154,7 @@ def test_checkpoints_are_found_by_name(tiny, tmp_path):
     with pytest.raises(UserError, match="best: no existing checkpoint has been evaluated"):
         find_checkpoints(run, "best")
     for step, fid in ((2, 5.0), (10, 7.0), (6, 1.0)):
-        run.write_evaluation({"step": step, "card_id": "0a", "scores": {"fid": fid}, "card": {"images": {"fake": 10}}})
+        run.evaluations.write({"step": step, "card_id": "0a", "scores": {"fid": fid}, "card": {"images": {"fake": 10}}})
     assert [step for step, _ in find_checkpoints(run, "best")] == [2]
     elsewhere = str(tmp_path / "elsewhere" / "ckpt-77")
     with pytest.raises(
