@@ -1,4 +1,4 @@
-"""The published training augmentation of HamNet: normalise, scale, pad, crop and flip."""
+"""The published training augmentation of HamNet and SegNeXt: normalise, scale, pad, crop and flip."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,9 +6,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hamgan import random_streams
+from hamgan.segmentation.keep_ratio import LONGEST, keep_ratio_scale, rounded_size
 from hamgan.segmentation.masks import IGNORED
 from hamgan.segmentation.multi_scale import scaled_size
-from hamgan.segmentation.resizing import resize_aligned
+from hamgan.segmentation.resizing import resize_aligned, resize_half_pixel
 
 MEAN = (0.485, 0.456, 0.406)
 """Mean color of ImageNet, for pixels in [0, 1]."""
@@ -17,8 +18,6 @@ DEVIATION = (0.229, 0.224, 0.225)
 TRAINING_RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 """Published ratios of random scaling."""
 
-_LONGEST = 4
-"""Largest ratio of the sides of an image that is scaled by ``short_side``."""
 _NUMBERS = 4
 """Random numbers of an image: for ratio, top, left and flip."""
 
@@ -52,51 +51,75 @@ def normalise(images: tf.Tensor) -> tf.Tensor:
     return (pixels - tf.constant(MEAN)) / tf.constant(DEVIATION)
 
 
-def augment(image: tf.Tensor, mask: tf.Tensor, augmentation: Augmentation, crop: int) -> tuple[tf.Tensor, tf.Tensor]:
+def augment(
+    image: tf.Tensor, mask: tf.Tensor, augmentation: Augmentation, crop: int, *, align_corners: bool = True
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Normalises, scales, pads, crops and flips an image and its mask.
 
-    Images are scaled bilinearly with aligned corners, masks by :func:`resize_nearest`. Padding is at the bottom and
-    right: 0, which is the mean color, for the image, and 255 for the mask.
+    Images are scaled bilinearly, masks by :func:`resize_nearest`. Padding is at the bottom and right: 0, which is the
+    mean color, for the image, and 255 for the mask.
 
     Args:
         image: uint8 RGB, shape ``(height, width, 3)``.
         mask: classes, uint8, shape ``(height, width)``.
         augmentation: what to do, see :func:`draw_augmentation`.
         crop: height and width of the result, in pixels.
+        align_corners: whether images are scaled to floor(ratio * size) with aligned corners, as for HamNet; or to the
+            nearest size with half-pixel centers, as OpenCV does for SegNeXt.
 
     Returns:
         Float32 image, shape ``(crop, crop, 3)``, and uint8 mask, shape ``(crop, crop)``.
     """
-    size = scaled_size(tf.shape(image)[:2], augmentation.ratio)
-    scaled_image = resize_aligned(normalise(image)[tf.newaxis], size)[0]
-    scaled_mask = resize_nearest(mask, size)
+    size = _size_after(tf.shape(image)[:2], augmentation.ratio, align_corners)
+    resize = resize_aligned if align_corners else resize_half_pixel
+    pixels = resize(normalise(image)[tf.newaxis], size)[0]
+    classes = scaled_mask(mask, augmentation.ratio, align_corners=align_corners)
     padding = [(0, extra) for extra in tf.unstack(tf.maximum(crop - size, 0))]
-    scaled_image = tf.pad(scaled_image, [*padding, (0, 0)])
-    scaled_mask = tf.pad(scaled_mask, padding, constant_values=tf.constant(IGNORED, mask.dtype))
+    pixels = tf.pad(pixels, [*padding, (0, 0)])
+    classes = tf.pad(classes, padding, constant_values=tf.constant(IGNORED, mask.dtype))
     top, left = augmentation.top, augmentation.left
-    scaled_image = scaled_image[top : top + crop, left : left + crop]
-    scaled_mask = scaled_mask[top : top + crop, left : left + crop]
+    pixels = pixels[top : top + crop, left : left + crop]
+    classes = classes[top : top + crop, left : left + crop]
     step = tf.where(augmentation.flip, -1, 1)
     return (
-        tf.ensure_shape(scaled_image[:, ::step], (crop, crop, 3)),
-        tf.ensure_shape(scaled_mask[:, ::step], (crop, crop)),
+        tf.ensure_shape(pixels[:, ::step], (crop, crop, 3)),
+        tf.ensure_shape(classes[:, ::step], (crop, crop)),
     )
 
 
-def resize_nearest(mask: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Resizes a mask: row i of the result is row floor(i * in / out) of the input, in float32.
+def scaled_mask(mask: tf.Tensor, ratio: tf.Tensor, *, align_corners: bool) -> tf.Tensor:
+    """Returns the scaled mask of :func:`augment`, before it is padded.
+
+    Args:
+        mask: classes, uint8, shape ``(height, width)``.
+        ratio: ratio of scaling, scalar.
+        align_corners: see :func:`augment`.
+    """
+    size = _size_after(tf.shape(mask), ratio, align_corners)
+    return resize_nearest(mask, size, dtype=tf.float32 if align_corners else tf.float64)
+
+
+def _size_after(size: tf.Tensor, ratio: tf.Tensor, align_corners: bool) -> tf.Tensor:
+    return scaled_size(size, ratio) if align_corners else rounded_size(size, ratio)
+
+
+def resize_nearest(mask: tf.Tensor, size: tf.Tensor, *, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Resizes a mask: row i of the result is row floor(i * in / out) of the input.
 
     ``tf.image.resize`` takes the pixel nearest to the center instead.
 
     Args:
         mask: classes, shape ``(height, width)``.
         size: height and width of the result, int32, shape ``(2,)``.
+        dtype: precision of i * in / out: float32, as in PyTorch 1.4, or float64, as in OpenCV. It matters where the
+            result is a whole number.
     """
     for axis in range(2):
         length = tf.shape(mask)[axis]
-        # As in PyTorch 1.4: the ratio is rounded to float32 before the product.
-        ratio = tf.cast(length, tf.float32) / tf.cast(size[axis], tf.float32)
-        source = tf.cast(tf.floor(tf.range(size[axis], dtype=tf.float32) * ratio), tf.int32)
+        before, after = tf.cast(length, dtype), tf.cast(size[axis], dtype)
+        # Rounded before the product in both, and in OpenCV twice.
+        ratio = before / after if dtype == tf.float32 else 1.0 / (after / before)
+        source = tf.cast(tf.floor(tf.range(size[axis], dtype=dtype) * ratio), tf.int32)
         mask = tf.gather(mask, tf.minimum(source, length - 1), axis=axis)
     return mask
 
@@ -111,6 +134,7 @@ def draw_augmentation(
     ratios: Sequence[float] = TRAINING_RATIOS,
     any_ratio: bool = False,
     short_side: int | None = None,
+    align_corners: bool = True,
 ) -> Augmentation:
     """Draws what happens to an image, as a function of its place in training alone.
 
@@ -126,6 +150,7 @@ def draw_augmentation(
         any_ratio: whether any ratio between the first and the last of ``ratios`` is drawn, instead of one of them.
         short_side: height or width, whichever is smaller, of an image with ratio 1; None leaves images at their size.
             The other side is at most four times as long.
+        align_corners: see :func:`augment`.
 
     Returns:
         Ratio, a uniform choice of all valid crops of the scaled and padded image, and a flip in half of the cases.
@@ -144,9 +169,25 @@ def draw_augmentation(
         ratio = ratios[0] + (ratios[-1] - ratios[0]) * tf.cast(numbers[0], tf.float64)
     else:
         ratio = tf.gather(tf.constant(ratios, tf.float64), tf.cast(numbers[0] * len(ratios), tf.int32))
-    if short_side is not None:
+    if short_side is not None and align_corners:
         sides = tf.cast(size, tf.float64)
-        ratio *= tf.minimum(short_side / tf.reduce_min(sides), _LONGEST * short_side / tf.reduce_max(sides))
-    room = tf.maximum(scaled_size(size, ratio) - crop, 0)
-    first = tf.cast(tf.floor(tf.cast(room + 1, tf.float64) * tf.cast(numbers[1:3], tf.float64)), tf.int32)
+        ratio *= tf.minimum(short_side / tf.reduce_min(sides), LONGEST * short_side / tf.reduce_max(sides))
+    elif short_side is not None:
+        ratio = keep_ratio_scale(size, short_side, ratio)
+    first = first_pixels(_size_after(size, ratio, align_corners), crop, numbers[1:3])
     return Augmentation(ratio, first[0], first[1], numbers[3] < 0.5)
+
+
+def first_pixels(size: tf.Tensor, crop: int, numbers: tf.Tensor) -> tf.Tensor:
+    """Returns the first row and column of crops of a scaled image, a uniform choice of the valid ones.
+
+    Args:
+        size: height and width of the scaled image, int32, shape ``(2,)``. It is padded if it is smaller than the crop.
+        crop: height and width of the crop, in pixels.
+        numbers: uniform random numbers in [0, 1), shape ``(..., 2)``.
+
+    Returns:
+        Rows and columns, int32, shape ``(..., 2)``.
+    """
+    room = tf.maximum(size - crop, 0)
+    return tf.cast(tf.floor(tf.cast(room + 1, tf.float64) * tf.cast(numbers, tf.float64)), tf.int32)

@@ -11,6 +11,7 @@ from hamgan.errors import UserError
 from hamgan.segmentation.augmentation import augment, draw_augmentation
 from hamgan.segmentation.color_distortion import distort_colors
 from hamgan.segmentation.masks import IGNORED
+from hamgan.segmentation.varied_crop import with_varied_crop
 
 
 class SegmentationDataset(RecordDataset):
@@ -100,11 +101,21 @@ class SegmentationDataset(RecordDataset):
                 ratios=augmentation.ratios,
                 any_ratio=augmentation.any_ratio,
                 short_side=augmentation.short_side,
+                align_corners=augmentation.align_corners,
                 **place,
             )
+            if augmentation.max_class_share is not None:
+                draws = with_varied_crop(
+                    draws,
+                    mask,
+                    augmentation.crop,
+                    max_class_share=augmentation.max_class_share,
+                    align_corners=augmentation.align_corners,
+                    **place,
+                )
             if not augmentation.flip:
                 draws = draws._replace(flip=tf.constant(False))
-            return augment(image, mask, draws, augmentation.crop)
+            return augment(image, mask, draws, augmentation.crop, align_corners=augmentation.align_corners)
 
         return batched(records.enumerate(), prepare, share, drop_remainder=True)
 

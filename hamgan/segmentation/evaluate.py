@@ -113,7 +113,7 @@ class SegmentationEvaluation:
             "confusion": self.confusion.tolist(),
             "class_names": list(self.class_names),
             "num_images": self.num_images,
-            "settings": {**dataclasses.asdict(self.settings), "ratios": list(self.settings.ratios)},
+            "settings": self.settings.values(),
         }
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -65,6 +65,7 @@ def configured_settings(config: SegmentationConfig) -> InferenceSettings:
         ratios=evaluation.ratios,
         flip=evaluation.flip,
         combination=evaluation.combination,
+        short_side=evaluation.short_side,
         window=evaluation.window,
         window_step=evaluation.window_step,
     )
@@ -168,7 +169,7 @@ def evaluate_checkpoint(
             "step": run.step,
             "checkpoint": checkpoint_sha256(run.checkpoint),
             "data": {"dataset": scored.data.dataset, "split": split, "num_images": count},
-            "settings": _json(each),
+            "settings": each.values(),
         }
         known = read_result(directory, identity)
         if known is not None:
@@ -194,7 +195,7 @@ def mean_iou_of(run: RunDirectory) -> float:
         UserError: if there is none, or a file is damaged or cannot be read.
     """
     config = run.read_segmentation_config()
-    settings, dataset = _json(configured_settings(config)), config.data.dataset
+    settings, dataset = configured_settings(config).values(), config.data.dataset
     found = [
         result["mean_iou"]
         for result in read_results(run)
@@ -208,7 +209,3 @@ def mean_iou_of(run: RunDirectory) -> float:
 def _pairs(dataset: SegmentationDataset, split: str, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for images, masks in dataset.evaluation_batches(split, last=count).as_numpy_iterator():
         yield images[0], masks[0]
-
-
-def _json(settings: InferenceSettings) -> dict[str, Any]:
-    return {**dataclasses.asdict(settings), "ratios": list(settings.ratios)}

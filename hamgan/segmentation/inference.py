@@ -23,7 +23,8 @@ from hamgan.segmentation.multi_scale import (
     single_scale_logits,
 )
 from hamgan.segmentation.network import SegmentationNetwork
-from hamgan.segmentation.sliding_windows import sliding_window_bands
+from hamgan.segmentation.short_side import short_side_bands
+from hamgan.segmentation.sliding_windows import Band, sliding_window_bands
 
 _PROBED_SIDE = 1024
 """Side of an image, in pixels, whose feature maps show the stride of a network; a multiple of all strides in use."""
@@ -37,7 +38,9 @@ class InferenceSettings:
         ratios: ratios of the scales whose logits are combined.
         flip: whether to add horizontally flipped images.
         combination: how to combine scales: "logits" (sum) or "probabilities" (mean of the softmax).
-        window: height and width of sliding windows, in pixels; None for whole images.
+        short_side: height or width, whichever is smaller, that images are scaled to, as for SegNeXt, see
+            :func:`hamgan.segmentation.short_side.short_side_bands`; None leaves images at their size.
+        window: height and width of sliding windows, in pixels of the scaled image; None for whole images.
         window_step: distance between windows, in pixels; by default, two thirds of the window.
         num_steps: number of iterations K of the matrix decomposition; by default, that of the network.
 
@@ -48,6 +51,7 @@ class InferenceSettings:
     ratios: tuple[float, ...] = (1.0,)
     flip: bool = False
     combination: str = "logits"
+    short_side: int | None = None
     window: int | None = None
     window_step: int | None = None
     num_steps: int | None = None
@@ -58,6 +62,8 @@ class InferenceSettings:
             raise UserError(f"ratios: expected positive numbers, at least one, found {list(self.ratios)}")
         if self.combination not in COMBINATIONS:
             raise UserError(f"combination: expected {' or '.join(COMBINATIONS)}, found '{self.combination}'")
+        if self.short_side is not None and self.short_side < 1:
+            raise UserError(f"short_side: expected a positive number of pixels, found {self.short_side}")
         if self.window is None and self.window_step is not None:
             raise UserError(f"window_step: expected together with a window, found {self.window_step} without; set it")
         if self.window is not None and self.window < 1:
@@ -77,6 +83,7 @@ class InferenceSettings:
         self,
         *,
         multi_scale: bool = False,
+        short_side: int | None = None,
         window: int | None = None,
         window_step: int | None = None,
         num_steps: int | None = None,
@@ -85,18 +92,25 @@ class InferenceSettings:
 
         Args:
             multi_scale: whether to use the scales and flips of ``MULTI_SCALE_FLIP``.
-            window, window_step, num_steps: see :class:`InferenceSettings`; None leaves a setting as it is.
+            short_side, window, window_step, num_steps: see :class:`InferenceSettings`; None leaves a setting as it is.
 
         Raises:
             UserError: a setting is out of range.
         """
-        given = {"window": window, "window_step": window_step, "num_steps": num_steps}
+        given = {"short_side": short_side, "window": window, "window_step": window_step, "num_steps": num_steps}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if window is not None and window_step is None:
             changes["window_step"] = None  # Two thirds of the new window.
         if multi_scale:
             changes |= {"ratios": MULTI_SCALE_FLIP.ratios, "flip": MULTI_SCALE_FLIP.flip}
         return dataclasses.replace(self, **changes)
+
+    def values(self) -> dict[str, Any]:
+        """Returns the settings as JSON values."""
+        values = {**dataclasses.asdict(self), "ratios": list(self.ratios)}
+        if self.short_side is None:
+            del values["short_side"]  # Results of earlier versions, which did not know it, compare equal.
+        return values
 
     def describe(self) -> str:
         """Returns the settings in a few words."""
@@ -108,8 +122,9 @@ class InferenceSettings:
         else:
             ratios = ", ".join(f"{ratio:g}" for ratio in self.ratios)
             scales = f"scales {ratios}, {'with flips, ' if self.flip else ''}{self.combination}"
+        side = "" if self.short_side is None else f", short side {self.short_side}"
         windows = "" if self.window is None else f", windows of {self.window} every {self.step} pixels"
-        return scales + windows + ("" if self.num_steps is None else f", K = {self.num_steps}")
+        return scales + side + windows + ("" if self.num_steps is None else f", K = {self.num_steps}")
 
 
 SINGLE_SCALE = InferenceSettings()
@@ -165,28 +180,42 @@ class MaskPredictor:
         """
         try:
             with num_steps_at(self.network, self.settings.num_steps):
-                return self._whole(images) if self.settings.window is None else self._in_windows(images)
+                bands = [_strongest(band.logits) for band in self._bands(images)]
         except tf.errors.ResourceExhaustedError as error:
             height, width = images.shape[1:3]
             raise UserError(
                 f"expected images that fit into memory, found {width}x{height} pixels; use sliding windows, such as "
                 "--window 513"
             ) from error
+        return np.concatenate(bands, axis=1)
 
-    def _whole(self, images: np.ndarray) -> np.ndarray:
-        return _strongest(self.logits(images).numpy())
-
-    def _in_windows(self, images: np.ndarray) -> np.ndarray:
-        assert self.settings.window is not None
-        bands = sliding_window_bands(self.logits, images, window=self.settings.window, step=self.settings.step)
-        return np.concatenate([_strongest(band.logits) for band in bands], axis=1)
-
-    def logits(self, images: np.ndarray) -> tf.Tensor:
-        """Returns the logits of images, or of windows, at their own size; with several scales, what combines them.
+    def _bands(self, images: np.ndarray) -> Iterator[Band]:
+        """Yields the logits of images at their own size, from top to bottom; with several scales, what combines them.
 
         Args:
             images: uint8 RGB images, shape ``(batch, height, width, 3)``.
         """
+        settings = self.settings
+        if settings.short_side is not None:
+            yield from short_side_bands(
+                self._compiled,
+                normalise(images),
+                short_side=settings.short_side,
+                ratios=settings.ratios,
+                flip=settings.flip,
+                combination=settings.combination,
+                stride=self._stride,
+                remainder=self._remainder,
+                window=settings.window,
+                step=None if settings.window is None else settings.step,
+            )
+        elif settings.window is not None:
+            yield from sliding_window_bands(self._logits, images, window=settings.window, step=settings.step)
+        else:
+            yield Band(0, self._logits(images).numpy())
+
+    def _logits(self, images: np.ndarray) -> tf.Tensor:
+        """Returns what :meth:`_bands` yields for images, or for windows, that are not scaled to a short side."""
         padding = {"stride": self._stride, "remainder": self._remainder}
         pixels, settings = normalise(images), self.settings
         if settings.ratios == (1.0,) and not settings.flip:

@@ -93,7 +93,7 @@ def predict_files(
     record = {
         "network": network_sha256(predictor.network),
         "class_names": list(class_names),
-        "settings": dataclasses.asdict(predictor.settings),
+        "settings": predictor.settings.values(),
     }
     folder = PredictionFolder(f"{out}{_PARTS}" if is_tar else out, kinds=kinds, record=record)
     made, skipped = _predict(predictor, pictures, folder)

@@ -151,6 +151,7 @@ def checked_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
 def _different(value: Any, other: Any) -> str:
     """Returns a value as text; of an object, the entries that differ from another one's."""
     if isinstance(value, dict) and isinstance(other, dict):
-        return ", ".join(f"{name}={entry}" for name, entry in value.items() if entry != other.get(name))
+        names = [name for name in {**value, **other} if value.get(name) != other.get(name)]
+        return ", ".join(f"{name}={value.get(name)}" for name in names)
     text = json.dumps(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -93,6 +93,8 @@ def test_other_settings_need_another_folder(network, predictor, photographs, tmp
     before = times(out)
     with pytest.raises(UserError, match="other settings: expected settings num_steps=2, found num_steps=None;"):
         run(MaskPredictor(network, InferenceSettings(num_steps=2)), photographs, out)
+    with pytest.raises(UserError, match="expected settings short_side=64, found short_side=None;"):
+        run(MaskPredictor(network, InferenceSettings(short_side=64)), photographs, out)
     bias = network.head.classifier.bias
     trained = bias.numpy()
     bias.assign(trained + 1)

@@ -51,6 +51,65 @@ def test_masks_take_the_pixel_before(size):
     np.testing.assert_array_equal(found, mask[rows][:, columns])
 
 
+def test_masks_can_be_scaled_as_by_opencv():
+    """``cv2.resize`` of OpenCV 5.0.0 with INTER_NEAREST, where the ratio's rounding matters."""
+    row = tf.constant([range(6)], tf.uint8)
+    found = resize_nearest(row, tf.constant([1, 34]), dtype=tf.float64)[0].numpy()
+    np.testing.assert_array_equal(found, np.repeat(range(6), [6, 6, 6, 5, 6, 5]))
+
+
+def test_scaling_without_aligned_corners():
+    rng = np.random.default_rng(4)
+    image, mask = rng.integers(0, 256, (10, 13, 3), np.uint8), rng.integers(0, 5, (10, 13), np.uint8)
+    draws = Augmentation(tf.constant(1.75, tf.float64), tf.constant(0), tf.constant(3), tf.constant(True))
+    found_image, found_mask = augment(tf.constant(image), tf.constant(mask), draws, 20, align_corners=False)
+    # 17.5 x 22.75, rounded to 18 x 23.
+    scaled = tf.image.resize(normalise(image), (18, 23)).numpy()
+    expected = np.zeros((20, 20, 3), np.float32)
+    expected[:18] = scaled[:, 3:]
+    np.testing.assert_allclose(found_image, expected[:, ::-1], atol=1e-6)
+    rows, columns = np.arange(18) * 10 // 18, np.arange(23) * 13 // 23
+    np.testing.assert_array_equal(found_mask[:18], mask[rows][:, columns][:, 3:][:, ::-1])
+    assert (found_mask[18:].numpy() == 255).all()
+
+
+DRAWS = {
+    None: [
+        (2.0, 205, 16, False),
+        (1.25, 0, 44, True),
+        (1.75, 45, 238, False),
+    ],
+    512: [
+        (2.6909420572916667, 429, 27, False),
+        (1.7314122721354166, 42, 139, True),
+        (2.244993570963542, 104, 399, False),
+    ],
+}
+"""Draws of commit e0447f4, by short side."""
+
+
+@pytest.mark.parametrize("short_side", DRAWS)
+def test_draws_are_those_of_earlier_versions(short_side):
+    settings = {} if short_side is None else {"ratios": (0.5, 2.0), "any_ratio": True, "short_side": short_side}
+    size = tf.constant([375, 500])
+    for index, expected in enumerate(DRAWS[short_side]):
+        draws = draw_augmentation(size, 512, seed=66, step=7, index=index, **settings)
+        assert tuple(each.numpy() for each in draws) == expected
+
+
+def test_ratios_of_a_short_side_without_aligned_corners():
+    settings = {"ratios": (0.5, 2.0), "any_ratio": True, "short_side": 512}
+    for index, (earlier, _, _, flip) in enumerate(DRAWS[512]):
+        draws = draw_augmentation(
+            tf.constant([375, 500]), 512, seed=66, step=7, index=index, align_corners=False, **settings
+        )
+        side = int(earlier * 375)  # The short side is rounded down, as mmcv does.
+        assert draws.ratio.numpy() == side / 375
+        assert bool(draws.flip) == flip
+        assert 0 <= int(draws.top) <= side - 512
+        assert 0 <= int(draws.left) <= int(side / 375 * 500 + 0.5) - 512
+
+
 def _draws(height=47, width=29, *, crop=33, seed=3, step=0, count=150):
     @tf.function
     def draw_all():

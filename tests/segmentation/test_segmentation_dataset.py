@@ -13,6 +13,7 @@ from hamgan.segmentation.fitted_config import fitted_config
 from hamgan.segmentation.mask_features import mask_features
 from hamgan.segmentation.masks import IGNORED
 from hamgan.segmentation.scenes import CLASS_NAMES
+from hamgan.segmentation.varied_crop import with_varied_crop
 
 CROP = CropConfig(crop=65, ratios=(0.5, 1.0, 1.5))
 
@@ -73,6 +74,28 @@ def test_augmentation_follows_the_place_in_training(scenes):
             expected = augment(tf.constant(image), tf.constant(mask), draws, 65)
             np.testing.assert_array_equal(images[index], expected[0])
             np.testing.assert_array_equal(masks[index], expected[1])
+
+
+def test_crops_of_one_class_are_drawn_again(scenes):
+    dataset = SegmentationDataset(override_data(scenes.config, shuffle_buffer=1))
+    crop = CropConfig(crop=33, ratios=(1.0,), flip=False, align_corners=False)
+    plain, varied = (
+        _first(dataset.training_batches(each, batch=8, seed=9), 2)
+        for each in (crop, dataclasses.replace(crop, max_class_share=0.8))
+    )
+    whole = _first(dataset.training_batches(CropConfig(crop=128, ratios=(1.0,), flip=False), batch=8, seed=9), 2)
+    changed = 0
+    for step, (batch, before, (images, masks)) in enumerate(zip(varied, plain, whole, strict=True)):
+        for index in range(8):
+            place = {"seed": 9, "step": step, "index": index}
+            draws = draw_augmentation(tf.constant([128, 128]), 33, ratios=(1.0,), align_corners=False, **place)
+            again = with_varied_crop(draws, tf.constant(masks[index]), 33, max_class_share=0.8, **place)
+            for draw, (found, found_mask) in ((draws, before), (again, batch)):
+                rows, columns = (slice(int(first), int(first) + 33) for first in (draw.top, draw.left))
+                np.testing.assert_array_equal(found_mask[index], masks[index][rows, columns])
+                np.testing.assert_allclose(found[index], images[index][rows, columns], atol=1e-6)
+            changed += (int(again.top), int(again.left)) != (int(draws.top), int(draws.left))
+    assert 0 < changed < 16
 
 
 def override_data(config, **changes):

@@ -147,6 +147,39 @@ def test_settings_of_the_config_are_the_default(run):
     assert windows.changed(num_steps=3) == InferenceSettings(window=64, window_step=64, num_steps=3)
 
 
+@pytest.fixture
+def short_side_run(tiny_segmentation_run, tmp_path):
+    path = shutil.copytree(tiny_segmentation_run, tmp_path / "run")
+    config = json.loads((path / "config.json").read_text())
+    config["evaluation"] |= {"short_side": 48, "combination": "probabilities"}
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def test_the_short_side_is_a_setting_of_the_config(short_side_run):
+    settings = InferenceSettings(short_side=48, combination="probabilities")
+    assert hamgan.load(str(short_side_run)).settings == settings
+
+
+@pytest.mark.slow
+def test_commands_scale_images_to_the_short_side_of_the_config(short_side_run, tmp_path, capsys):
+    image, out = picture(40, 56), tmp_path / "out"
+    Image.fromarray(image).save(tmp_path / "a.png")
+    command = ["predict", "--run", str(short_side_run), "--images", str(tmp_path / "a.png"), "--out", str(out)]
+    assert main(command) == 0
+    mask = np.asarray(Image.open(out / "masks" / "a.png"))
+    run = hamgan.load(str(short_side_run))
+    np.testing.assert_array_equal(mask, run.predict(image))
+    np.testing.assert_array_equal(mask, run.predict(image, InferenceSettings(short_side=48)))
+    capsys.readouterr()
+    assert main([*command, "--short_side", "56"]) == 2
+    assert "expected settings short_side=56, found short_side=48" in capsys.readouterr().err
+    assert main(["evaluate", "--run", str(short_side_run), "--num_images", "2"]) == 0
+    assert "(2 images, single scale, short side 48)" in capsys.readouterr().out
+    (result,) = results_of(short_side_run).values()
+    assert result["settings"]["short_side"] == 48
+
+
 def test_mistakes_are_one_line(run_path, tmp_path, capsys):
     cases = [
         (["evaluate", "--run", str(run_path), "--num_steps", "3-1"], "--num_steps expects numbers and ranges"),
