@@ -7,10 +7,10 @@ hamnet evaluate --run runs/voc --num_steps 1-10,12,15,20,30
 hamnet evaluate --run hamnet.keras --dataset voc2012 --data_dir data
 hamnet evaluate --run segnext_tiny.keras --dataset streets --data_dir data --short_side 512
 
-The default is the published single-scale evaluation of the validation split: whole images, one by one, with the
-settings of the run. Results are
-files in the run folder, with a page, evaluation.html, that shows the confusion matrix and the worst images. Results
-that exist already are not computed again, so that the same command resumes after an interruption.
+The default is the validation split with the settings of the run: for the presets, the published single-scale evaluation
+of whole images, one by one. Results are files in the run folder, with a page, evaluation.html, that shows the confusion
+matrix and the worst images. Results that exist already are not computed again, so that the same command resumes after
+an interruption.
 """
 
 import argparse
