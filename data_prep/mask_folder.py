@@ -19,6 +19,7 @@ from data_prep.picture_problems import same_content
 from data_prep.problems import Problem
 from data_prep.source_files import PICTURE_SUFFIXES, SOURCE, SourceFile, find_files, read_files
 from data_prep.validation_split import DEFAULT_SHARE, choose_validation, parse_size
+from hamgan.counted import counted
 from hamgan.errors import UserError, reason_of
 from hamgan.segmentation.masks import IGNORED, MAX_CLASSES
 
@@ -92,7 +93,7 @@ class MaskFolder(Collection):
         if not pairs:
             raise UserError(
                 f"no images with masks in {self.source}: expected images/NAME.jpg and masks/NAME.png with equal names; "
-                f"found {len(images):,} images and {len(masks):,} masks"
+                f"found {counted(len(images), 'image')} and {counted(len(masks), 'mask')}"
             )
         split_of_image = _splits({images[key].name: key for key in images if key in masks}, problems)
         if split_of_image is not None:

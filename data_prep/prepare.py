@@ -35,6 +35,7 @@ from data_prep.shards import (
     plan_shards,
     write_shard,
 )
+from hamgan.counted import counted
 from hamgan.data.metadata import PREPARATION_RECORD, describe_subset, read_preparation_record
 from hamgan.errors import UserError
 from hamgan.files import write_atomically
@@ -209,8 +210,8 @@ def _check_complete(targets: list[Target], shards: list[Shard]) -> None:
         missing = [shard for shard in shards if finished_result(shard, target) is None]
         if missing:
             raise UserError(
-                f"{len(missing):,} record files are incomplete, such as {target.records_path(missing[0])}; run the "
-                "same command again"
+                f"{counted(len(missing), 'record file is', 'record files are')} incomplete, such as "
+                f"{target.records_path(missing[0])}; run the same command again"
             )
 
 

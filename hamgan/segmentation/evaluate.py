@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from hamgan.counted import counted
 from hamgan.errors import UserError
 from hamgan.segmentation.inference import SINGLE_SCALE, InferenceSettings, MaskPredictor
 from hamgan.segmentation.masks import MAX_CLASSES
@@ -97,7 +98,7 @@ class SegmentationEvaluation:
         return (
             f"mIoU {percent(scores.mean_iou)}, pixel accuracy {percent(scores.pixel_accuracy)}, mean accuracy "
             f"{percent(scores.mean_accuracy)}, frequency-weighted IoU {percent(scores.frequency_weighted_iou)} % "
-            f"({self.num_images:,} images, {self.settings.describe()})"
+            f"({counted(self.num_images, 'image')}, {self.settings.describe()})"
         )
 
     def values(self) -> dict[str, Any]:
@@ -165,8 +166,8 @@ def evaluate_network(
         raise UserError(f"expected 1 to {MAX_CLASSES} classes, found {len(names)}; check the data set")
     if isinstance(network, SegmentationNetwork) and network.head.num_classes != len(names):
         raise UserError(
-            f"expected masks of the {network.head.num_classes} classes of the network, found {len(names)} classes; "
-            "choose the data set that it was trained on"
+            f"expected masks of the {counted(network.head.num_classes, 'class')} of the network, found "
+            f"{counted(len(names), 'class')}; choose the data set that it was trained on"
         )
     predictor = MaskPredictor(network, settings)
     confusion = np.zeros((len(names), len(names)), np.int64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hamgan.config import DataConfig, SegmentationConfig
+from hamgan.counted import counted
 from hamgan.errors import UserError
 from hamgan.runs.checkpoints import checkpoint_sha256
 from hamgan.runs.directory import RunDirectory
@@ -94,8 +95,8 @@ def evaluate_on_dataset(
     dataset, split, count = scored.open()
     if dataset.num_classes != len(trained.class_names):
         raise UserError(
-            f"expected a data set with the {len(trained.class_names)} classes of the network, found "
-            f"{dataset.num_classes} classes in '{dataset.config.dataset}'; choose another"
+            f"expected a data set with the {counted(len(trained.class_names), 'class')} of the network, found "
+            f"{counted(dataset.num_classes, 'class')} in '{dataset.config.dataset}'; choose another"
         )
     with dataset.reading(split):
         evaluation = trained.evaluate_pairs(
@@ -176,7 +177,7 @@ def evaluate_checkpoint(
             _logger.info("Step %d, %s: scored before", run.step, each.describe())
             results.append(SegmentationEvaluation.from_values(known))
             continue
-        _logger.info("Step %d, %s: %d images", run.step, each.describe(), count)
+        _logger.info("Step %d, %s: %s", run.step, each.describe(), counted(count, "image"))
         evaluation = evaluate_on_dataset(run, scored, settings=each, batch=batch, keep_worst=WORST_IMAGES)
         write_result(directory, {**identity, "time": time.time(), **evaluation.values()})
         title = f"Evaluation of {run.config.name}, step {run.step:,}, on {scored.data.dataset}, {split}"

@@ -2,6 +2,7 @@
 
 from matplotlib.figure import Figure
 
+from hamgan.counted import counted
 from hamgan.html_page import html_table
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.figure_svg import figure_svg
@@ -27,7 +28,7 @@ def mask_scores_section(run: RunDirectory) -> str:
     for results in groups.values():
         settings = SegmentationEvaluation.from_values(results[0]).settings.describe()
         data = results[0]["data"]
-        scored = f"{data['dataset']}, {data['split']}, {data['num_images']:,} images"
+        scored = f"{data['dataset']}, {data['split']}, {counted(data['num_images'], 'image')}"
         rows += [(f"{result['step']:,}", scored, settings, percent(result["mean_iou"])) for result in results]
         if len({result["step"] for result in results}) > 1:
             curves[f"{scored}, {settings}"] = [(result["step"], 100 * result["mean_iou"]) for result in results]

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from hamgan.counted import counted
 from hamgan.errors import FailedError, UserError
 from hamgan.segmentation.inference import MaskPredictor
 from hamgan.segmentation.picture_files import BrokenPictureError, PictureFile, find_pictures, read_picture
@@ -100,12 +101,12 @@ def predict_files(
     folder.write_skipped(skipped)
     if len(skipped) == len(pictures):
         path, reason = next(iter(skipped.items()))
-        raise UserError(f"expected pictures, found {len(skipped):,} broken files, such as {path} ({reason})")
+        raise UserError(f"expected pictures, found {counted(len(skipped), 'broken file')}, such as {path} ({reason})")
     if is_tar:
         if skipped:
             raise FailedError(
-                f"{out} would lack {len(skipped):,} pictures, such as {next(iter(skipped))}; replace them and run the "
-                "same command again"
+                f"{out} would lack {counted(len(skipped), 'picture')}, such as {next(iter(skipped))}; replace what is "
+                "broken and run the same command again"
             )
         write_submission(out, [(picture.name, folder.path_of("masks", picture.name)) for picture in pictures])
         tf.io.gfile.rmtree(folder.path)

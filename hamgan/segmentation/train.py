@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from hamgan.config import SegmentationConfig
+from hamgan.counted import counted
 from hamgan.distribution.strategies import replica_batch
 from hamgan.errors import UserError
 from hamgan.runs.directory import RunDirectory
@@ -78,8 +79,8 @@ class SegmentationTask(Task[SegmentationDataset, SegmentationState, Segmentation
         dataset, expected = SegmentationDataset(self.config.data), self.config.model.num_classes
         if dataset.num_classes != expected:
             raise UserError(
-                f"data set '{self.config.data.dataset}' has {dataset.num_classes} classes, model.num_classes is "
-                f"{expected}; pass --override model.num_classes={dataset.num_classes}"
+                f"data set '{self.config.data.dataset}' has {counted(dataset.num_classes, 'class')}, model.num_classes "
+                f"is {expected}; pass --override model.num_classes={dataset.num_classes}"
             )
         return dataset
 

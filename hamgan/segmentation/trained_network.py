@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from hamgan.counted import counted
 from hamgan.errors import UserError
 from hamgan.segmentation.convert import KERAS_ENDING, read_model
 from hamgan.segmentation.evaluate import Pairs, SegmentationEvaluation, evaluate_network
@@ -152,7 +153,9 @@ class NetworkInMemory(TrainedNetwork):
         super().__init__([str(label) for label in range(count)] if class_names is None else class_names)
         self.network = network
         if len(self.class_names) != count:
-            raise UserError(f"expected names of {count} classes, found {len(self.class_names)}; name each class")
+            raise UserError(
+                f"expected names of {counted(count, 'class')}, found {len(self.class_names)}; name each class"
+            )
 
 
 def load_network_file(path: str) -> NetworkInMemory:

@@ -26,7 +26,7 @@ def without_classifier(monkeypatch):
     ("overrides", "message"),
     [
         (["data.validation_split=validation[:0]"], r"split 'validation\[:0\]' of data set 'digits' is empty; choose"),
-        (["data.train_split=train[:1]"], r"split 'train\[:1\]' of data set 'digits' has 1 images; FID and IS expect"),
+        (["data.train_split=train[:1]"], r"split 'train\[:1\]' of data set 'digits' has 1 image; FID and IS expect"),
         (
             ["data.validation_split=validation[:5]"],
             r"precision and recall expect more than 5 images of each side, found 5; override evaluation.neighbors",

@@ -90,7 +90,7 @@ def test_table_and_values():
         ["sea", "-", "-", "0.00"],
     ]
     assert lines[4] == (
-        "mIoU 58.33, pixel accuracy 75.00, mean accuracy 75.00, frequency-weighted IoU 58.33 % (1 images, single scale)"
+        "mIoU 58.33, pixel accuracy 75.00, mean accuracy 75.00, frequency-weighted IoU 58.33 % (1 image, single scale)"
     )
     values = json.loads(json.dumps(evaluation.values()))
     assert values["iou"][2] is None

@@ -135,7 +135,7 @@ def test_broken_files_are_skipped_and_reported(predictor, photographs, tmp_path,
     assert sorted(map(os.path.basename, result.skipped)) == ["cut.png", "empty.jpg"]
     assert "empty.jpg cannot be read as a picture (not a picture): skipped" in caplog.text
     assert json.loads((out / "predictions.json").read_text())["skipped"] == result.skipped
-    with pytest.raises(UserError, match=r"expected pictures, found 1 broken files, such as .*empty.jpg"):
+    with pytest.raises(UserError, match=r"expected pictures, found 1 broken file, such as .*empty.jpg"):
         run(predictor, photographs / "empty.jpg", tmp_path / "none")
 
 
@@ -177,7 +177,7 @@ def test_an_incomplete_submission_is_not_written(predictor, tmp_path):
     Image.fromarray(picture(17, 17)).save(folder / "a.png")
     (folder / "b.jpg").write_bytes(b"?")
     out = tmp_path / "results.tar"
-    with pytest.raises(FailedError, match=r"results.tar would lack 1 pictures, such as .*b.jpg"):
+    with pytest.raises(FailedError, match=r"results.tar would lack 1 picture, such as .*b.jpg"):
         run(predictor, folder, out)
     assert not out.exists()
     Image.fromarray(picture(17, 17)).save(folder / "b.jpg")

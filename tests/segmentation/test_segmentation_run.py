@@ -120,15 +120,15 @@ def test_the_command_predicts_pictures(run, run_path, tmp_path, capsys):
     arguments += ["--num_steps", "1", "--window", "33"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"1 predictions  {out}",
-        "1 files are no pictures and were skipped",
+        f"1 prediction  {out}",
+        "1 file is no picture and was skipped",
     ]
     expected = run.predict(image, InferenceSettings(num_steps=1, window=33))
     np.testing.assert_array_equal(np.asarray(Image.open(out / "masks" / "a.png")), expected)
     assert main([*arguments, "--strict"]) == 1
     captured = capsys.readouterr()
-    assert captured.out == f"1 predictions, 1 of them made before  {out}\n"
-    assert "hamnet predict: failed: 1 files are no pictures and were skipped, such as" in captured.err
+    assert captured.out == f"1 prediction, 1 of them made before  {out}\n"
+    assert "hamnet predict: failed: 1 file is no picture and was skipped, such as" in captured.err
 
 
 def test_weights_of_a_run_can_be_converted(run, tmp_path):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hamgan.counted import counted
 from hamgan.errors import FailedError
 from hamgan.files import literal_path, write_atomically
 from hamgan.sampling.export.onnx_file import export_to_onnx, onnx_session
@@ -74,8 +75,8 @@ class SavedModelFormat(NetworkFormat):
         wrong = int(((masks != logits.argmax(axis=-1)) & is_clear).sum())
         if masks.dtype != np.uint8 or wrong:
             raise FailedError(
-                f"masks of the SavedModel's predict differ from those of the network at {wrong:,} pixels, expected "
-                "none; nothing was written"
+                f"masks of the SavedModel's predict differ from those of the network at {counted(wrong, 'pixel')}, "
+                "expected none; nothing was written"
             )
 
     def usage(self, network: ExportedNetwork) -> str:
