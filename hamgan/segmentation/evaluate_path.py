@@ -1,16 +1,18 @@
 """Evaluation of trained networks that are named by their paths: checkpoints of a run, or a Keras file."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hamgan.config import DataConfig
+from hamgan.counted import counted
 from hamgan.errors import UserError
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.trained_weights import find_checkpoints
 from hamgan.segmentation.evaluate import SegmentationEvaluation
 from hamgan.segmentation.evaluate_run import ScoredData, data_of, evaluate_checkpoint, evaluate_on_dataset
+from hamgan.segmentation.inference import InferenceSettings
 from hamgan.segmentation.trained import SegmentationRun, find_segmentation_checkpoint, load_trained
-from hamgan.segmentation.trained_network import is_network_file
+from hamgan.segmentation.trained_network import TrainedNetwork, is_network_file
 
 
 def evaluate_path(
@@ -48,23 +50,80 @@ def evaluate_path(
             written.
         FailedError: a result cannot be written.
     """
+    for job in _jobs(path, checkpoint, changes, dataset, data_dir, split, num_images):
+        if isinstance(job.trained, SegmentationRun):
+            yield job.title, evaluate_checkpoint(job.trained, job.scored, job.settings, batch=batch)
+        else:
+            yield (
+                job.title,
+                [
+                    evaluate_on_dataset(job.trained, job.scored, settings=settings, batch=batch)
+                    for settings in job.settings
+                ],
+            )
+
+
+def describe_evaluation(
+    path: str,
+    checkpoint: str = "latest",
+    *,
+    changes: Sequence[Mapping[str, Any]] = ({},),
+    dataset: str | None = None,
+    data_dir: str | None = None,
+    split: str | None = None,
+    num_images: int | None = None,
+) -> Iterator[str]:
+    """Describes what :func:`evaluate_path` would do, with the same arguments.
+
+    Yields:
+        Network, images and settings of each result, in words.
+
+    Raises:
+        UserError: the network or the data set cannot be used, or a setting is out of range.
+    """
+    for job in _jobs(path, checkpoint, changes, dataset, data_dir, split, num_images):
+        data, name, count = job.scored.open()
+        for settings in job.settings:
+            yield f"{job.title}: {counted(count, 'image')} of {data.config.dataset}, {name}; {settings.describe()}"
+
+
+class _Job(NamedTuple):
+    """A network to score.
+
+    Args:
+        title: the network, in words.
+        trained: the network.
+        scored: images.
+        settings: each way to apply the network.
+    """
+
+    title: str
+    trained: TrainedNetwork
+    scored: ScoredData
+    settings: list[InferenceSettings]
+
+
+def _jobs(
+    path: str,
+    checkpoint: str,
+    changes: Sequence[Mapping[str, Any]],
+    dataset: str | None,
+    data_dir: str | None,
+    split: str | None,
+    num_images: int | None,
+) -> Iterator[_Job]:
+    def job(title: str, trained: TrainedNetwork, data: DataConfig) -> _Job:
+        scored = ScoredData(data_of(data, dataset, data_dir), split, num_images)
+        return _Job(title, trained, scored, [trained.settings.changed(**change) for change in changes])
+
     if is_network_file(path):
         trained = load_trained(path, checkpoint)
         if dataset is None:
             raise UserError(f"--dataset: expected a data set for the Keras file {path}, which names none; pass one")
-        scored = ScoredData(data_of(DataConfig(dataset=dataset), None, data_dir), split, num_images)
-        yield (
-            f"{path} on {dataset}",
-            [
-                evaluate_on_dataset(trained, scored, settings=trained.settings.changed(**change), batch=batch)
-                for change in changes
-            ],
-        )
+        yield job(f"{path} on {dataset}", trained, DataConfig(dataset=dataset))
         return
     for run in _runs(path, checkpoint):
-        scored = ScoredData(data_of(run.config.data, dataset, data_dir), split, num_images)
-        settings = [run.settings.changed(**change) for change in changes]
-        yield f"Step {run.step:,}", evaluate_checkpoint(run, scored, settings, batch=batch)
+        yield job(f"Step {run.step:,}", run, run.config.data)
 
 
 def _runs(path: str, checkpoint: str) -> Iterator[SegmentationRun]:

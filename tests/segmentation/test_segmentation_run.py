@@ -147,6 +147,19 @@ def test_settings_of_the_config_are_the_default(run):
     assert windows.changed(num_steps=3) == InferenceSettings(window=64, window_step=64, num_steps=3)
 
 
+def test_a_dry_run_scores_nothing(run_path, capsys):
+    arguments = ["evaluate", "--run", str(run_path), "--num_steps", "1-2", "--short_side", "64", "--dry_run"]
+    before = sorted(os.listdir(run_path))
+    assert main([*arguments, "--checkpoint", "all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Step 0: 300 images of scenes, validation; single scale, short side 64, K = 1"
+    assert lines[-1] == "Step 6: 300 images of scenes, validation; single scale, short side 64, K = 2"
+    assert len(lines) == 8
+    assert sorted(os.listdir(run_path)) == before
+    assert main([*arguments, "--num_images", "1", "--accelerator", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("Step 6: 1 image of scenes")
+
+
 @pytest.fixture
 def short_side_run(tiny_segmentation_run, tmp_path):
     path = shutil.copytree(tiny_segmentation_run, tmp_path / "run")
@@ -184,6 +197,8 @@ def test_mistakes_are_one_line(run_path, tmp_path, capsys):
     cases = [
         (["evaluate", "--run", str(run_path), "--num_steps", "3-1"], "--num_steps expects numbers and ranges"),
         (["evaluate", "--run", str(run_path), "--window_step", "8"], "window_step: expected together with a window"),
+        (["evaluate", "--run", str(run_path), "--accelerator", "tpu"], "--accelerator must be one of auto, cpu, gpu"),
+        (["evaluate", "--run", str(run_path), "--split", "val", "--dry_run"], "has no split 'val'"),
         (["evaluate", "--run", str(run_path), "--split", "val"], "has no split 'val'"),
         (["evaluate", "--run", str(run_path), "--dataset", "digits"], "digits"),
         (["evaluate", "--run", str(tmp_path / "none")], "'hamnet train --run"),
