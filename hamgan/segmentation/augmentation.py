@@ -1,6 +1,6 @@
-"""The published training augmentation of HamNet and SegNeXt: normalise, scale, pad, crop and flip."""
+"""The published training augmentation of HamNet and SegNeXt: normalise, scale, crop, pad and flip."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -52,9 +52,15 @@ def normalise(images: tf.Tensor) -> tf.Tensor:
 
 
 def augment(
-    image: tf.Tensor, mask: tf.Tensor, augmentation: Augmentation, crop: int, *, align_corners: bool = True
+    image: tf.Tensor,
+    mask: tf.Tensor,
+    augmentation: Augmentation,
+    crop: int,
+    *,
+    align_corners: bool = True,
+    distort: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Normalises, scales, pads, crops and flips an image and its mask.
+    """Normalises, scales, crops, pads and flips an image and its mask.
 
     Images are scaled bilinearly, masks by :func:`resize_nearest`. Padding is at the bottom and right: 0, which is the
     mean color, for the image, and 255 for the mask.
@@ -64,22 +70,29 @@ def augment(
         mask: classes, uint8, shape ``(height, width)``.
         augmentation: what to do, see :func:`draw_augmentation`.
         crop: height and width of the result, in pixels.
-        align_corners: whether images are scaled to floor(ratio * size) with aligned corners, as for HamNet; or to the
-            nearest size with half-pixel centers, as OpenCV does for SegNeXt.
+        align_corners: whether images are scaled to floor(ratio * size) with aligned corners, after they are normalised,
+            as for HamNet; or to the nearest size with half-pixel centers, and rounded to 8 bits, as for SegNeXt.
+        distort: function that changes the colors of a uint8 image: of the whole image, or with half-pixel centers, of
+            its crop.
 
     Returns:
         Float32 image, shape ``(crop, crop, 3)``, and uint8 mask, shape ``(crop, crop)``.
     """
     size = _size_after(tf.shape(image)[:2], augmentation.ratio, align_corners)
-    resize = resize_aligned if align_corners else resize_half_pixel
-    pixels = resize(normalise(image)[tf.newaxis], size)[0]
+    top, left = augmentation.top, augmentation.left
+    if align_corners:
+        colored = image if distort is None else distort(image)
+        pixels = resize_aligned(normalise(colored)[tf.newaxis], size)[0]
+        pixels = pixels[top : top + crop, left : left + crop]
+    else:
+        scaled = resize_half_pixel(tf.cast(image, tf.float32)[tf.newaxis], size)[0]
+        part = tf.cast(tf.round(scaled[top : top + crop, left : left + crop]), tf.uint8)
+        pixels = normalise(part if distort is None else distort(part))
     classes = scaled_mask(mask, augmentation.ratio, align_corners=align_corners)
-    padding = [(0, extra) for extra in tf.unstack(tf.maximum(crop - size, 0))]
+    classes = classes[top : top + crop, left : left + crop]
+    padding = [(0, extra) for extra in tf.unstack(crop - tf.shape(classes))]
     pixels = tf.pad(pixels, [*padding, (0, 0)])
     classes = tf.pad(classes, padding, constant_values=tf.constant(IGNORED, mask.dtype))
-    top, left = augmentation.top, augmentation.left
-    pixels = pixels[top : top + crop, left : left + crop]
-    classes = classes[top : top + crop, left : left + crop]
     step = tf.where(augmentation.flip, -1, 1)
     return (
         tf.ensure_shape(pixels[:, ::step], (crop, crop, 3)),

@@ -1,5 +1,6 @@
 """Batches of images and masks from any data set with the features of ``mask_features``."""
 
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -93,8 +94,6 @@ class SegmentationDataset(RecordDataset):
                 "step": skip_examples // batch + number // of_host,
                 "index": host * of_host + number % of_host,
             }
-            if augmentation.color:
-                image = distort_colors(image, **place)
             draws = draw_augmentation(
                 tf.shape(image)[:2],
                 augmentation.crop,
@@ -115,7 +114,14 @@ class SegmentationDataset(RecordDataset):
                 )
             if not augmentation.flip:
                 draws = draws._replace(flip=tf.constant(False))
-            return augment(image, mask, draws, augmentation.crop, align_corners=augmentation.align_corners)
+            return augment(
+                image,
+                mask,
+                draws,
+                augmentation.crop,
+                align_corners=augmentation.align_corners,
+                distort=functools.partial(distort_colors, **place) if augmentation.color else None,
+            )
 
         return batched(records.enumerate(), prepare, share, drop_remainder=True)
 

@@ -199,7 +199,7 @@ class MaskPredictor:
         if settings.short_side is not None:
             yield from short_side_bands(
                 self._compiled,
-                normalise(images),
+                images,
                 short_side=settings.short_side,
                 ratios=settings.ratios,
                 flip=settings.flip,

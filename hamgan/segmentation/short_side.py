@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import tensorflow as tf
 
+from hamgan.segmentation.augmentation import normalise
 from hamgan.segmentation.keep_ratio import keep_ratio_scale, rounded_size
 from hamgan.segmentation.multi_scale import Network, single_scale_logits
 from hamgan.segmentation.resizing import resize_half_pixel, resized_rows
@@ -15,7 +17,7 @@ _BAND = 2**18
 
 def short_side_bands(
     network: Network,
-    images: tf.Tensor,
+    images: np.ndarray | tf.Tensor,
     *,
     short_side: int,
     ratios: Sequence[float] = (1.0,),
@@ -29,12 +31,12 @@ def short_side_bands(
     """Yields the logits of images at their own size, from top to bottom.
 
     For each ratio, an image is scaled to ``ratio * short_side`` with its long side at most four times as long, and then
-    resized to the next size that the network takes. The network's logits are resized to the size of the image. All
-    resizing is bilinear with half-pixel centers.
+    resized to the next size that the network takes; both results are rounded to 8 bits. The network's logits are
+    resized to the size of the image. All resizing is bilinear with half-pixel centers.
 
     Args:
-        network: function from images to logits of the same size.
-        images: normalised images, shape ``(batch, height, width, channels)``; needs eager execution.
+        network: function from normalised images to logits of the same size.
+        images: uint8 RGB images, shape ``(batch, height, width, 3)``; needs eager execution.
         short_side: height or width, whichever is smaller, of a scaled image, in pixels.
         ratios: ratios of the scales.
         flip: whether to add the flipped images.
@@ -47,13 +49,12 @@ def short_side_bands(
     Yields:
         Bands of the logits, of their sum, or of the mean of the softmax probabilities.
 
-    Reference: Guo et al., SegNeXt (NeurIPS 2022); the evaluation of its code. There, pixels are rounded to 8 bits
-    between the two resizings.
+    Reference: Guo et al., SegNeXt (NeurIPS 2022); the evaluation of its code.
 
     Example:
         >>> import tensorflow as tf
         >>> from hamgan.segmentation.short_side import short_side_bands
-        >>> bands = short_side_bands(lambda images: images, tf.ones((1, 41, 37, 3)), short_side=64)
+        >>> bands = short_side_bands(lambda images: images, tf.zeros((1, 41, 37, 3), tf.uint8), short_side=64)
         >>> [band.logits.shape for band in bands]
         [(1, 41, 37, 3)]
     """
@@ -83,8 +84,10 @@ def short_side_bands(
         yield Band(top, (total / len(parts) if averages else total).numpy())
 
 
-def _scaled(images: tf.Tensor, short_side: int, ratio: float, stride: int, remainder: int) -> tf.Tensor:
+def _scaled(images: np.ndarray | tf.Tensor, short_side: int, ratio: float, stride: int, remainder: int) -> tf.Tensor:
+    """Returns normalised images."""
     size = tf.shape(images)[1:3]
     size = rounded_size(size, keep_ratio_scale(size, short_side, ratio))
-    scaled = resize_half_pixel(images, size)
-    return resize_half_pixel(scaled, size + (remainder - size) % stride)
+    pixels = tf.round(resize_half_pixel(tf.cast(images, tf.float32), size))
+    pixels = tf.round(resize_half_pixel(pixels, size + (remainder - size) % stride))
+    return normalise(pixels)

@@ -64,13 +64,32 @@ def test_scaling_without_aligned_corners():
     draws = Augmentation(tf.constant(1.75, tf.float64), tf.constant(0), tf.constant(3), tf.constant(True))
     found_image, found_mask = augment(tf.constant(image), tf.constant(mask), draws, 20, align_corners=False)
     # 17.5 x 22.75, rounded to 18 x 23.
-    scaled = tf.image.resize(normalise(image), (18, 23)).numpy()
+    scaled = tf.round(tf.image.resize(image, (18, 23)))
     expected = np.zeros((20, 20, 3), np.float32)
-    expected[:18] = scaled[:, 3:]
+    expected[:18] = normalise(scaled[:, 3:])
     np.testing.assert_allclose(found_image, expected[:, ::-1], atol=1e-6)
     rows, columns = np.arange(18) * 10 // 18, np.arange(23) * 13 // 23
     np.testing.assert_array_equal(found_mask[:18], mask[rows][:, columns][:, 3:][:, ::-1])
     assert (found_mask[18:].numpy() == 255).all()
+
+
+def test_colors_change_before_scaling_with_aligned_corners_and_after_it_without():
+    image = np.random.default_rng(4).integers(0, 256, (12, 12, 3), np.uint8)
+    mask = tf.zeros((12, 12), tf.uint8)
+    draws = Augmentation(tf.constant(1.5, tf.float64), tf.constant(2), tf.constant(3), tf.constant(False))
+    shapes = []
+
+    def invert(pixels):
+        shapes.append(tuple(pixels.shape))
+        assert pixels.dtype == tf.uint8
+        return 255 - pixels
+
+    for align_corners in (True, False):
+        found, _ = augment(tf.constant(image), mask, draws, 10, align_corners=align_corners, distort=invert)
+        expected, _ = augment(tf.constant(255 - image), mask, draws, 10, align_corners=align_corners)
+        # Rounding half to even differs between a pixel and its inverse.
+        np.testing.assert_allclose(found, expected, atol=0.018)
+    assert shapes == [(12, 12, 3), (10, 10, 3)]
 
 
 DRAWS = {

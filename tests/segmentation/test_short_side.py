@@ -1,5 +1,6 @@
 """Masks of images that are scaled to a short side first."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,8 +24,9 @@ def resized(images, size):
 
 
 def logits_of(network, images, size, scaled_size, network_size):
-    """Logits of one scale, without any of the library's functions."""
-    return resized(network(resized(resized(images, scaled_size), network_size)), size)
+    """Logits of one scale, without the library's scaling."""
+    pixels = tf.round(resized(tf.round(resized(images, scaled_size)), network_size))
+    return resized(network(normalise(pixels)), size)
 
 
 @pytest.fixture
@@ -37,12 +39,13 @@ def test_whole_images(bands):
     image = picture(37, 50)[np.newaxis]
     found = MaskPredictor(convolution, InferenceSettings(short_side=64))(image)
     # 64 x 86.49, then sizes of 1 modulo 8, as for any function.
-    expected = logits_of(convolution, normalise(image), (37, 50), (64, 86), (65, 89))
+    expected = logits_of(convolution, image, (37, 50), (64, 86), (65, 89))
     np.testing.assert_array_equal(found, expected.numpy().argmax(axis=-1))
     assert (found != MaskPredictor(convolution)(image)).any()
 
 
 def test_segnext_takes_multiples_of_32():
+    keras.utils.set_random_seed(3)
     network = SegNeXt("tiny", num_classes=3, widths=(4, 4, 4, 4), depths=(1, 1, 1, 1), head_channels=8, groups=2)
     image = picture(50, 37)[np.newaxis]
     found = MaskPredictor(network, InferenceSettings(short_side=40, combination="probabilities"))(image)
@@ -50,9 +53,10 @@ def test_segnext_takes_multiples_of_32():
     def logits(images):
         return network(images, training=False)
 
-    expected = logits_of(logits, normalise(image), (50, 37), (54, 40), (64, 64)).numpy()
-    assert np.diff(np.sort(expected, axis=-1)[..., -2:]).min() > 1e-6  # No ties, which rounding would decide.
-    np.testing.assert_array_equal(found, expected.argmax(axis=-1))
+    expected = logits_of(logits, image, (50, 37), (54, 40), (64, 64)).numpy()
+    is_clear = np.diff(np.sort(expected, axis=-1)[..., -2:])[..., 0] > 1e-5  # Rounding does not decide.
+    assert is_clear.mean() > 0.98
+    np.testing.assert_array_equal(found[is_clear], expected.argmax(axis=-1)[is_clear])
 
 
 @pytest.mark.parametrize("combination", ["logits", "probabilities"])
@@ -66,7 +70,7 @@ def test_scales_and_flips(bands, combination):
     sides |= {(40, 66): (41, 73), (48, 79): (49, 81), (56, 92): (57, 97)}
     for scaled, padded in sides.items():
         for step in (1, -1):
-            logits = logits_of(convolution, normalise(image)[:, :, ::step], (20, 33), scaled, padded)
+            logits = logits_of(convolution, image[:, :, ::step], (20, 33), scaled, padded)
             total += (logits if combination == "logits" else tf.nn.softmax(logits))[:, :, ::step]
     found = MaskPredictor(convolution, settings)(image)
     np.testing.assert_array_equal(found, total.numpy().argmax(axis=-1))
@@ -88,7 +92,7 @@ def test_windows_are_in_the_scaled_image():
         tf.config.run_functions_eagerly(False)
     assert seen == [(49, 49)] * 10  # 57 x 190, resized to 57 x 193: rows 0 and 8, columns 0, 40, 80, 120 and 144.
     # Each window gives a pixel the same logits.
-    expected = logits_of(constant, normalise(image), (30, 100), (57, 190), (57, 193))
+    expected = logits_of(constant, image, (30, 100), (57, 190), (57, 193))
     np.testing.assert_array_equal(found, expected.numpy().argmax(axis=-1))
 
 
