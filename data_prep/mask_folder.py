@@ -21,7 +21,7 @@ from data_prep.source_files import PICTURE_SUFFIXES, SOURCE, SourceFile, find_fi
 from data_prep.validation_split import DEFAULT_SHARE, choose_validation, parse_size
 from hamgan.counted import counted
 from hamgan.errors import UserError, reason_of
-from hamgan.segmentation.masks import IGNORED, MAX_CLASSES
+from hamgan.segmentation.data.masks import IGNORED, MAX_CLASSES
 
 CLASSES = "classes.txt"
 """File with the name of one class on each line."""

@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     steps = _numbers(arguments.num_steps)
     import_tensorflow_quietly()
     from hamgan.distribution.strategies import select_device
-    from hamgan.segmentation.evaluate import iterations_table
-    from hamgan.segmentation.evaluate_path import describe_evaluation, evaluate_path
+    from hamgan.segmentation.evaluation.evaluate import iterations_table
+    from hamgan.segmentation.evaluation.evaluate_path import describe_evaluation, evaluate_path
 
     select_device(arguments.accelerator)
     which: dict[str, Any] = {

@@ -28,5 +28,5 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
 
 
 def inference_changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the options, as arguments of :meth:`hamgan.segmentation.inference.InferenceSettings.changed`."""
+    """Returns the options, as arguments of ``InferenceSettings.changed``."""
     return {name: getattr(arguments, name) for name in ("multi_scale", "short_side", "window", "window_step")}

@@ -55,7 +55,7 @@ class SegmentationTrainConfig(LoopConfig):
 class CropConfig:
     """Random augmentation of training images: scaling, cropping, flipping and colors.
 
-    See :mod:`hamgan.segmentation.augmentation`.
+    See :mod:`hamgan.segmentation.data.augmentation`.
     """
 
     crop: int = 513

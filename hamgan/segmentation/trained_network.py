@@ -8,12 +8,12 @@ import numpy as np
 
 from hamgan.counted import counted
 from hamgan.errors import UserError
-from hamgan.segmentation.convert import KERAS_ENDING, read_model
-from hamgan.segmentation.evaluate import Pairs, SegmentationEvaluation, evaluate_network
-from hamgan.segmentation.inference import SINGLE_SCALE, InferenceSettings, MaskPredictor
-from hamgan.segmentation.network import SegmentationNetwork
-from hamgan.segmentation.predict import Predictions, predict_files
-from hamgan.segmentation.prediction_folder import DEFAULT_KINDS
+from hamgan.segmentation.evaluation.evaluate import Pairs, SegmentationEvaluation, evaluate_network
+from hamgan.segmentation.networks.network import SegmentationNetwork
+from hamgan.segmentation.prediction.inference import SINGLE_SCALE, InferenceSettings, MaskPredictor
+from hamgan.segmentation.prediction.predict import Predictions, predict_files
+from hamgan.segmentation.prediction.prediction_folder import DEFAULT_KINDS
+from hamgan.segmentation.published.convert import KERAS_ENDING, read_model
 
 if TYPE_CHECKING:
     from hamgan.sampling.export.report import ExportedFile
@@ -52,7 +52,7 @@ class TrainedNetwork:
             images: an RGB image, uint8, shape ``(height, width, 3)``; a batch of images, shape
                 ``(batch, height, width, 3)``; or a list of images of any sizes.
             settings: how to apply the network, such as
-                :data:`hamgan.segmentation.inference.MULTI_SCALE_FLIP`; by default, ``self.settings``.
+                :data:`hamgan.segmentation.prediction.inference.MULTI_SCALE_FLIP`; by default, ``self.settings``.
 
         Returns:
             Classes, uint8: a mask of shape ``(height, width)``, masks of shape ``(batch, height, width)``, or a list of
@@ -80,7 +80,10 @@ class TrainedNetwork:
         kinds: Sequence[str] = DEFAULT_KINDS,
         names_file: str | None = None,
     ) -> Predictions:
-        """Predicts a picture, or all pictures of a folder; see :func:`hamgan.segmentation.predict.predict_files`."""
+        """Predicts a picture, or all pictures of a folder.
+
+        See :func:`hamgan.segmentation.prediction.predict.predict_files`.
+        """
         return predict_files(
             self._predictor(settings),
             source,
@@ -105,7 +108,10 @@ class TrainedNetwork:
         total: int | None = None,
         keep_worst: int = 0,
     ) -> SegmentationEvaluation:
-        """Scores the network on images with masks; see :func:`hamgan.segmentation.evaluate.evaluate_network`."""
+        """Scores the network on images with masks.
+
+        See :func:`hamgan.segmentation.evaluation.evaluate.evaluate_network`.
+        """
         return evaluate_network(
             self.network,
             pairs,

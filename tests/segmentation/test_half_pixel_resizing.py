@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hamgan.segmentation.resizing import resize_half_pixel, resized_rows
+from hamgan.segmentation.data.resizing import resize_half_pixel, resized_rows
 
 
 def test_a_row_by_hand():

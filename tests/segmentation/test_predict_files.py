@@ -11,10 +11,10 @@ from PIL import Image
 from tiny_network import CLASS_NAMES, picture, tiny_hamnet
 
 from hamgan.errors import FailedError, UserError
-from hamgan.segmentation.inference import InferenceSettings, MaskPredictor
-from hamgan.segmentation.palette import overlay, voc_palette
-from hamgan.segmentation.predict import network_sha256, predict_files
-from hamgan.segmentation.voc_submission import MASKS_FOLDER
+from hamgan.segmentation.data.palette import overlay, voc_palette
+from hamgan.segmentation.prediction.inference import InferenceSettings, MaskPredictor
+from hamgan.segmentation.prediction.predict import network_sha256, predict_files
+from hamgan.segmentation.prediction.voc_submission import MASKS_FOLDER
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from golden_seg import load_golden, relative_error
 
-from hamgan.segmentation.augmentation import (
+from hamgan.segmentation.data.augmentation import (
     TRAINING_RATIOS,
     Augmentation,
     augment,
@@ -11,7 +11,7 @@ from hamgan.segmentation.augmentation import (
     normalise,
     resize_nearest,
 )
-from hamgan.segmentation.multi_scale import pad_to_stride
+from hamgan.segmentation.prediction.multi_scale import pad_to_stride
 
 GOLDEN = load_golden("preprocess")
 CROP = int(GOLDEN["crop"])

@@ -7,13 +7,13 @@ import tensorflow_datasets as tfds
 
 from hamgan.config import CropConfig, DataConfig, override
 from hamgan.errors import UserError
-from hamgan.segmentation.augmentation import MEAN, augment, draw_augmentation
-from hamgan.segmentation.dataset import SegmentationDataset
-from hamgan.segmentation.fitted_config import fitted_config
-from hamgan.segmentation.mask_features import mask_features
-from hamgan.segmentation.masks import IGNORED
-from hamgan.segmentation.scenes import CLASS_NAMES
-from hamgan.segmentation.varied_crop import with_varied_crop
+from hamgan.segmentation.data.augmentation import MEAN, augment, draw_augmentation
+from hamgan.segmentation.data.dataset import SegmentationDataset
+from hamgan.segmentation.data.fitted_config import fitted_config
+from hamgan.segmentation.data.mask_features import mask_features
+from hamgan.segmentation.data.masks import IGNORED
+from hamgan.segmentation.data.scenes import CLASS_NAMES
+from hamgan.segmentation.data.varied_crop import with_varied_crop
 
 CROP = CropConfig(crop=65, ratios=(0.5, 1.0, 1.5))
 

@@ -13,11 +13,11 @@ from tiny_network import picture
 import hamgan
 from hamgan.cli.hamnet import main
 from hamgan.errors import UserError
-from hamgan.segmentation.convert import convert
-from hamgan.segmentation.evaluate import evaluate_network
-from hamgan.segmentation.inference import MULTI_SCALE_FLIP, InferenceSettings
+from hamgan.segmentation.evaluation.evaluate import evaluate_network
+from hamgan.segmentation.prediction.inference import MULTI_SCALE_FLIP, InferenceSettings
+from hamgan.segmentation.published.convert import convert
+from hamgan.segmentation.published.weight_files import read_weights
 from hamgan.segmentation.trained import SegmentationRun
-from hamgan.segmentation.weight_files import read_weights
 
 GAN_RUN = str(CHECKOUT / "tests" / "runs" / "run_e872773")
 
@@ -48,7 +48,7 @@ def test_a_run_is_scored_on_its_validation_split(run):
     evaluation = run.evaluate(num_images=5, batch=2)
     assert evaluation.num_images == 5
     assert evaluation.confusion.shape == (11, 11)
-    from hamgan.segmentation.dataset import SegmentationDataset
+    from hamgan.segmentation.data.dataset import SegmentationDataset
 
     batches = SegmentationDataset(run.config.data).evaluation_batches("validation", last=5).as_numpy_iterator()
     pairs = [(images[0], masks[0]) for images, masks in batches]

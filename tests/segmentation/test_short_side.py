@@ -7,10 +7,11 @@ import tensorflow as tf
 from tiny_network import picture
 
 from hamgan.errors import UserError
-from hamgan.segmentation import SegNeXt, short_side
-from hamgan.segmentation.augmentation import normalise
-from hamgan.segmentation.inference import InferenceSettings, MaskPredictor
-from hamgan.segmentation.multi_scale import RATIOS
+from hamgan.segmentation import SegNeXt
+from hamgan.segmentation.data.augmentation import normalise
+from hamgan.segmentation.prediction import short_side
+from hamgan.segmentation.prediction.inference import InferenceSettings, MaskPredictor
+from hamgan.segmentation.prediction.multi_scale import RATIOS
 
 KERNEL = tf.random.stateless_normal((5, 5, 3, 4), (1, 2))
 

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from hamgan import random_streams
-from hamgan.segmentation.augmentation import Augmentation, draw_augmentation
-from hamgan.segmentation.varied_crop import is_varied, with_varied_crop
+from hamgan.segmentation.data.augmentation import Augmentation, draw_augmentation
+from hamgan.segmentation.data.varied_crop import is_varied, with_varied_crop
 
 CROP = 24
 

@@ -20,10 +20,10 @@ from hamgan.sampling.export.file_format import formats_by_name
 from hamgan.sampling.export.model_card import markdown_table
 from hamgan.sampling.export.report import ExportedFile, header
 from hamgan.sampling.export.verification import check_difference, median_seconds, size_in_bytes
-from hamgan.segmentation.augmentation import normalise
+from hamgan.segmentation.data.augmentation import normalise
 from hamgan.segmentation.export.formats import FORMATS
 from hamgan.segmentation.export.network_format import ExportedNetwork, LogitsFunction, NetworkFormat
-from hamgan.segmentation.network import SegmentationNetwork
+from hamgan.segmentation.networks.network import SegmentationNetwork
 
 CARD_NAME = "README.md"
 CLASS_NAMES_NAME = "class_names.json"

@@ -12,7 +12,7 @@ from hamgan.files import literal_path, write_atomically
 from hamgan.sampling.export.onnx_file import export_to_onnx, onnx_session
 from hamgan.sampling.export.tflite import convert_to_tflite, load_tflite
 from hamgan.sampling.export.verification import TOLERANCE
-from hamgan.segmentation.augmentation import normalise
+from hamgan.segmentation.data.augmentation import normalise
 from hamgan.segmentation.export.network_format import (
     NORMALISE,
     ExportedNetwork,
@@ -21,8 +21,8 @@ from hamgan.segmentation.export.network_format import (
     as_array,
     resized_picture,
 )
-from hamgan.segmentation.inference import padding_of
-from hamgan.segmentation.multi_scale import single_scale_logits
+from hamgan.segmentation.prediction.inference import padding_of
+from hamgan.segmentation.prediction.multi_scale import single_scale_logits
 
 
 class SavedModelFormat(NetworkFormat):
