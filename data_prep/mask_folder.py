@@ -103,7 +103,8 @@ class MaskFolder(Collection):
         if not len(array):
             first = pair_problems[0]
             raise UserError(
-                f"none of the {len(pairs):,} images with masks in {self.source} can be used, such as {first.where} "
+                f"expected images with masks that can be used in {self.source}, found "
+                f"{counted(len(pairs), 'pair')} that cannot, such as {first.where} "
                 f"({first.kind}{f': {first.detail}' if first.detail else ''})"
             )
         return self._divide(array, split_of_image, values, problems)

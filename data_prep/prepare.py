@@ -260,8 +260,9 @@ def _check_not_empty(target: Target, report: Report) -> None:
     for name, split in report.splits.items():
         if split.prepared == 0:
             raise UserError(
-                f"none of the {split.num_found:,} {name} images in {split.source} can be used, so nothing was "
-                f"prepared; the reasons are listed in {storage.join(target.folder, REPORT_PAGE)}"
+                f"expected {name} images that can be used in {split.source}, found "
+                f"{counted(split.num_found, 'image')} that cannot; nothing was prepared; the reasons are "
+                f"listed in {storage.join(target.folder, REPORT_PAGE)}"
             )
 
 

@@ -265,5 +265,5 @@ def test_the_newest_readable_checkpoint_is_restored(tmp_path, caplog):
     assert variable.numpy() == 1.0
     assert [step for step in (1, 2, 3) if f"ckpt-{step} is damaged" in caplog.text] == [2, 3]
     (tmp_path / "ckpt-1.data-00000-of-00001").unlink()
-    with pytest.raises(UserError, match=r"none of the 3 checkpoints .* can be read"):
+    with pytest.raises(UserError, match=r"expected a checkpoint that can be read in .*, found 3 damaged ones; delete"):
         restore_newest(str(tmp_path), {"a": variable})
