@@ -18,8 +18,8 @@ from data_prep.voc import VOC_CLASSES
 from hamgan.errors import UserError
 from hamgan.files import write_atomically
 from hamgan.program import exit_code_of, run_program
-from hamgan.segmentation.masks import IGNORED
-from hamgan.segmentation.palette import encode_mask, voc_palette
+from hamgan.segmentation.data.masks import IGNORED
+from hamgan.segmentation.data.palette import encode_mask, voc_palette
 
 DEVKIT = "VOCdevkit/VOC2012"
 SBD = "benchmark_RELEASE/dataset"

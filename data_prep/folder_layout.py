@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from data_prep.problems import Problem
 from data_prep.source_files import SOURCE
+from hamgan.counted import counted
 from hamgan.errors import UserError
 
 LABELS = "labels.csv"
@@ -119,7 +120,9 @@ def _split_layout(
     validation, *unused = held_out
     problems = [Problem("train", "unlabeled", name) for name in stray]
     for top in unused:
-        problems.append(Problem(SOURCE, "unused_split", top, f"{len(tops[top]):,} pictures; {validation} is used"))
+        problems.append(
+            Problem(SOURCE, "unused_split", top, f"{counted(len(tops[top]), 'picture')}; {validation} is used")
+        )
     class_of: dict[str, str] = {}
     split_of: dict[str, str] = {}
     classes: dict[str, set[str]] = {}
@@ -152,9 +155,9 @@ def _classes(
     num_in_folders = sum(map(len, folders.values()))
     if len(stray) >= num_in_folders:
         raise UserError(
-            f"{source}/{prefix} holds {len(stray):,} pictures, such as {stray[0].removeprefix(prefix)}, beside folders "
-            f"with {num_in_folders:,} pictures ({_listed(sorted(folders))}): expected one folder per class, or no "
-            "folders; move the pictures or the folders away"
+            f"{source}/{prefix} holds {counted(len(stray), 'picture')}, such as {stray[0].removeprefix(prefix)}, "
+            f"beside folders with {counted(num_in_folders, 'picture')} ({_listed(sorted(folders))}): expected one "
+            "folder per class, or no folders; move the pictures or the folders away"
         )
     names = {folder: checked_class_name(folder, f"the folder {source}/{prefix}{folder}") for folder in folders}
     by_name = {name: folder for folder, name in names.items()}

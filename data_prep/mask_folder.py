@@ -19,8 +19,9 @@ from data_prep.picture_problems import same_content
 from data_prep.problems import Problem
 from data_prep.source_files import PICTURE_SUFFIXES, SOURCE, SourceFile, find_files, read_files
 from data_prep.validation_split import DEFAULT_SHARE, choose_validation, parse_size
+from hamgan.counted import counted
 from hamgan.errors import UserError, reason_of
-from hamgan.segmentation.masks import IGNORED, MAX_CLASSES
+from hamgan.segmentation.data.masks import IGNORED, MAX_CLASSES
 
 CLASSES = "classes.txt"
 """File with the name of one class on each line."""
@@ -92,7 +93,7 @@ class MaskFolder(Collection):
         if not pairs:
             raise UserError(
                 f"no images with masks in {self.source}: expected images/NAME.jpg and masks/NAME.png with equal names; "
-                f"found {len(images):,} images and {len(masks):,} masks"
+                f"found {counted(len(images), 'image')} and {counted(len(masks), 'mask')}"
             )
         split_of_image = _splits({images[key].name: key for key in images if key in masks}, problems)
         if split_of_image is not None:
@@ -102,7 +103,8 @@ class MaskFolder(Collection):
         if not len(array):
             first = pair_problems[0]
             raise UserError(
-                f"none of the {len(pairs):,} images with masks in {self.source} can be used, such as {first.where} "
+                f"expected images with masks that can be used in {self.source}, found "
+                f"{counted(len(pairs), 'pair')} that cannot, such as {first.where} "
                 f"({first.kind}{f': {first.detail}' if first.detail else ''})"
             )
         return self._divide(array, split_of_image, values, problems)

@@ -12,7 +12,7 @@ from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 from data_prep import storage
 from data_prep.forms import LABEL_AND_FRAMING_BYTES, Form, bytes_feature
 from data_prep.masked_images import ImageAndMask
-from hamgan.segmentation.mask_features import mask_features
+from hamgan.segmentation.data.mask_features import mask_features
 
 _VERSION = "1.0.0"
 _TYPICAL_MASK_BYTES = 16 << 10

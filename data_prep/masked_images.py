@@ -18,7 +18,7 @@ from data_prep.mask import MaskFormatError, read_mask, values_of
 from data_prep.picture import orientation_of, upright_rgb
 from data_prep.problems import Problem
 from data_prep.source_files import SOURCE, SourceFile, inflated
-from hamgan.segmentation.masks import IGNORED
+from hamgan.segmentation.data.masks import IGNORED
 
 _FILE_FIELDS = ("path", "container", "offset", "size", "content_size", "deflated", "sha256")
 _MASK = "mask_"

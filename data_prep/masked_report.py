@@ -10,7 +10,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from data_prep.masked_images import MaskValues
 from hamgan.html_page import html_table
-from hamgan.segmentation.overlay_figure import overlay_figure
+from hamgan.segmentation.prediction.overlay_figure import overlay_figure
 
 IMAGES_PER_SPLIT = 8
 

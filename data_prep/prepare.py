@@ -35,6 +35,7 @@ from data_prep.shards import (
     plan_shards,
     write_shard,
 )
+from hamgan.counted import counted
 from hamgan.data.metadata import PREPARATION_RECORD, describe_subset, read_preparation_record
 from hamgan.errors import UserError
 from hamgan.files import write_atomically
@@ -209,8 +210,8 @@ def _check_complete(targets: list[Target], shards: list[Shard]) -> None:
         missing = [shard for shard in shards if finished_result(shard, target) is None]
         if missing:
             raise UserError(
-                f"{len(missing):,} record files are incomplete, such as {target.records_path(missing[0])}; run the "
-                "same command again"
+                f"{counted(len(missing), 'record file is', 'record files are')} incomplete, such as "
+                f"{target.records_path(missing[0])}; run the same command again"
             )
 
 
@@ -259,8 +260,9 @@ def _check_not_empty(target: Target, report: Report) -> None:
     for name, split in report.splits.items():
         if split.prepared == 0:
             raise UserError(
-                f"none of the {split.num_found:,} {name} images in {split.source} can be used, so nothing was "
-                f"prepared; the reasons are listed in {storage.join(target.folder, REPORT_PAGE)}"
+                f"expected {name} images that can be used in {split.source}, found "
+                f"{counted(split.num_found, 'image')} that cannot; nothing was prepared; the reasons are "
+                f"listed in {storage.join(target.folder, REPORT_PAGE)}"
             )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.problems import KINDS, Problem
+from hamgan.counted import counted
 from hamgan.html_page import html_page, html_table
 
 _MAX_PER_KIND_ON_PAGE = 100
@@ -101,8 +102,8 @@ class Report:
     def to_html(self) -> str:
         """Returns the report as an HTML page."""
         summary = " · ".join(
-            [f"{split.prepared:,} {name} images" for name, split in self.splits.items()]
-            + [_counted(len(self.serious), "problem", "problems") if self.serious else "no problems"]
+            [counted(split.prepared, f"{name} image") for name, split in self.splits.items()]
+            + [counted(len(self.serious), "problem") if self.serious else "no problems"]
             + list(self.remarks)
         )
         sections = {"Splits": self._split_table(), "Problems": self._problem_sections(), **self.sections}
@@ -114,9 +115,9 @@ class Report:
         for name, split in self.splits.items():
             size = f"{split.num_bytes / 2**30:.1f} GiB" if split.num_bytes >= 2**30 else f"{split.num_bytes:,} bytes"
             lines.append(
-                f"{name:<12}{split.prepared:>11,} images in "
-                f"{_counted(int(np.count_nonzero(split.found)), 'class', 'classes')}, "
-                f"{_counted(len(split.shard_lengths), 'file', 'files')}, {size}"
+                f"{name:<12}{split.prepared:>11,} {'image' if split.prepared == 1 else 'images'} in "
+                f"{counted(int(np.count_nonzero(split.found)), 'class')}, "
+                f"{counted(len(split.shard_lengths), 'file')}, {size}"
             )
         return lines
 
@@ -183,7 +184,3 @@ def _heading(kind: str, count: int) -> str:
 
 def _description(problem: Problem) -> str:
     return f"{problem.where} ({problem.detail})" if problem.detail else problem.where
-
-
-def _counted(count: int, singular: str, plural: str) -> str:
-    return f"{count:,} {singular if count == 1 else plural}"

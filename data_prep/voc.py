@@ -17,7 +17,7 @@ from data_prep.masked_report import masked_sections
 from data_prep.problems import Problem
 from data_prep.source_files import SOURCE, SourceFile, find_files, read_files
 from hamgan.errors import UserError, reason_of
-from hamgan.segmentation.masks import IGNORED
+from hamgan.segmentation.data.masks import IGNORED
 
 _logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from hamgan.config import CropConfig, DataConfig
 from hamgan.segmentation import HamNet, ResNet
-from hamgan.segmentation.augmentation import normalise
-from hamgan.segmentation.dataset import SegmentationDataset
-from hamgan.segmentation.loss import pixel_losses
-from hamgan.segmentation.masks import IGNORED
-from hamgan.segmentation.scenes import prepare_scenes
+from hamgan.segmentation.data.augmentation import normalise
+from hamgan.segmentation.data.dataset import SegmentationDataset
+from hamgan.segmentation.data.masks import IGNORED
+from hamgan.segmentation.data.scenes import prepare_scenes
+from hamgan.segmentation.training.loss import pixel_losses
 
 BATCH = 8
 VALIDATION_IMAGES = 80

@@ -45,6 +45,7 @@ class Purpose(enum.IntEnum):
     SEGMENTATION_BASES = 20
     SEGMENTATION_DROPOUT = 21
     SEGMENTATION_COLORS = 22
+    SEGMENTATION_CROPS = 23
 
 
 def non_negative(number: int) -> int:

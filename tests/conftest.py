@@ -213,7 +213,7 @@ TINY_SCENES = (
 
 @pytest.fixture(scope="session")
 def scenes_dir(shared_folder: SharedFolder) -> str:
-    from hamgan.segmentation.scenes import prepare_scenes
+    from hamgan.segmentation.data.scenes import prepare_scenes
 
     return shared_folder("scenes", prepare_scenes)
 

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
     settings = _settings(arguments.override)
     import_tensorflow_quietly()
-    from hamgan.segmentation.convert import convert
+    from hamgan.segmentation.published.convert import convert
 
     conversion = convert(
         arguments.source,

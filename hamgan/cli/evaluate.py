@@ -141,7 +141,7 @@ def _evaluate(
         if results and is_chief(strategy):
             print(table(results), flush=True)
     if is_chief(strategy):
-        print(f"Results  {run_directory.evaluations}")
+        print(f"Results  {run_directory.evaluations.path}")
         print(f"Report   {run_directory.report_path}")
 
 

@@ -5,17 +5,20 @@ hamnet evaluate --run runs/voc --checkpoint all
 hamnet evaluate --run runs/voc --multi_scale
 hamnet evaluate --run runs/voc --num_steps 1-10,12,15,20,30
 hamnet evaluate --run hamnet.keras --dataset voc2012 --data_dir data
+hamnet evaluate --run segnext_tiny.keras --dataset streets --data_dir data --short_side 512
 
-The default is the published single-scale evaluation of the validation split: whole images, one by one. Results are
-files in the run folder, with a page, evaluation.html, that shows the confusion matrix and the worst images. Results
-that exist already are not computed again, so that the same command resumes after an interruption.
+The default is the validation split with the settings of the run: for the presets, the published single-scale evaluation
+of whole images, one by one. Results are files in the run folder, with a page, evaluation.html, that shows the confusion
+matrix and the worst images. Results that exist already are not computed again, so that the same command resumes after
+an interruption.
 """
 
 import argparse
 import re
+from typing import Any
 
 from hamgan.cli.inference_options import add_inference, inference_changes
-from hamgan.cli.options import add_data_dir, add_network, positive_integer
+from hamgan.cli.options import add_data_dir, add_dry_run, add_network, positive_integer
 from hamgan.errors import UserError
 from hamgan.program import import_tensorflow_quietly
 
@@ -36,25 +39,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch", type=positive_integer, default=1, metavar="N", help="most images of equal size at once (default: 1)"
     )
     add_inference(parser)
+    parser.add_argument(
+        "--accelerator", default="auto", metavar="KIND", help="auto, cpu or gpu (default: auto: a GPU if there is one)"
+    )
+    add_dry_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
     steps = _numbers(arguments.num_steps)
     import_tensorflow_quietly()
-    from hamgan.segmentation.evaluate import iterations_table
-    from hamgan.segmentation.evaluate_path import evaluate_path
+    from hamgan.distribution.strategies import select_device
+    from hamgan.segmentation.evaluation.evaluate import iterations_table
+    from hamgan.segmentation.evaluation.evaluate_path import describe_evaluation, evaluate_path
 
-    for title, evaluations in evaluate_path(
-        arguments.run,
-        arguments.checkpoint,
-        changes=[{**inference_changes(arguments), "num_steps": number} for number in steps],
-        dataset=arguments.dataset,
-        data_dir=arguments.data_dir,
-        split=arguments.split,
-        num_images=arguments.num_images,
-        batch=arguments.batch,
-    ):
+    select_device(arguments.accelerator)
+    which: dict[str, Any] = {
+        "changes": [{**inference_changes(arguments), "num_steps": number} for number in steps],
+        "dataset": arguments.dataset,
+        "data_dir": arguments.data_dir,
+        "split": arguments.split,
+        "num_images": arguments.num_images,
+    }
+    if arguments.dry_run:
+        for line in describe_evaluation(arguments.run, arguments.checkpoint, **which):
+            print(line)
+        return
+    for title, evaluations in evaluate_path(arguments.run, arguments.checkpoint, batch=arguments.batch, **which):
         print(title)
         print(evaluations[0].table() if len(evaluations) == 1 else iterations_table(evaluations), flush=True)
 

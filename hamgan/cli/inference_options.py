@@ -14,6 +14,12 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
         help="combine six scales, as they are and flipped (the published MSFlip); much slower",
     )
     parser.add_argument(
+        "--short_side",
+        type=positive_integer,
+        metavar="PIXELS",
+        help="scale images to this short side, as SegNeXt does (default: the run's setting)",
+    )
+    parser.add_argument(
         "--window", type=positive_integer, metavar="PIXELS", help="side of sliding windows, for large images"
     )
     parser.add_argument(
@@ -22,5 +28,5 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
 
 
 def inference_changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the options, as arguments of :meth:`hamgan.segmentation.inference.InferenceSettings.changed`."""
-    return {name: getattr(arguments, name) for name in ("multi_scale", "window", "window_step")}
+    """Returns the options, as arguments of ``InferenceSettings.changed``."""
+    return {name: getattr(arguments, name) for name in ("multi_scale", "short_side", "window", "window_step")}

@@ -8,6 +8,7 @@ hamgan interpolate --run runs/digits --classes 7 --seeds 0,1,2 --frames 48 --loo
 import argparse
 
 from hamgan.cli.options import add_checkpoint, add_run, check_output, positive_integer
+from hamgan.counted import counted
 from hamgan.errors import UserError
 from hamgan.program import import_tensorflow_quietly
 
@@ -87,8 +88,8 @@ def run(arguments: argparse.Namespace) -> None:
     write_frames(arguments.out, frames, loop=arguments.loop, **file_options)
     steps = step_sizes(frames, loop=arguments.loop)
     print(
-        f"{len(frames)} frames of step {trained.step}; between neighbours, pixels change by {steps.mean():.2f} gray "
-        f"levels on average, {steps.max():.2f} at most  {arguments.out}"
+        f"{counted(len(frames), 'frame')} of step {trained.step}; between neighbours, pixels change by "
+        f"{steps.mean():.2f} gray levels on average, {steps.max():.2f} at most  {arguments.out}"
     )
 
 

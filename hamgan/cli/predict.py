@@ -13,6 +13,7 @@ import argparse
 
 from hamgan.cli.inference_options import add_inference, inference_changes
 from hamgan.cli.options import add_network, positive_integer
+from hamgan.counted import counted
 from hamgan.errors import FailedError
 from hamgan.program import import_tensorflow_quietly
 
@@ -57,11 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
         names_file=arguments.list,
     )
     before = predictions.total - predictions.made
-    print(
-        f"{predictions.total:,} predictions{f', {before:,} of them made before' if before else ''}  {predictions.path}"
-    )
+    resumed = f", {before:,} of them made before" if before else ""
+    print(f"{counted(predictions.total, 'prediction')}{resumed}  {predictions.path}")
     if predictions.skipped:
-        message = f"{len(predictions.skipped):,} files are no pictures and were skipped"
+        count = len(predictions.skipped)
+        message = f"{counted(count, 'file is no picture and was', 'files are no pictures and were')} skipped"
         if arguments.strict:
             raise FailedError(f"{message}, such as {next(iter(predictions.skipped))}")
         print(message)

@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _prepare_scenes(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
 
-    from hamgan.segmentation.scenes import prepare_scenes
+    from hamgan.segmentation.data.scenes import prepare_scenes
 
     builder = prepare_scenes(data_dir_of(arguments))
     splits = ", ".join(f"{split.num_examples:,} {name}" for name, split in builder.info.splits.items())

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     shown = ["--run", hamnet, "--images", pictures, "--out", predictions, "--write", "masks,pairs"]
     run_steps("hamnet", [Step("Predict pictures", "predict", predict, shown)])
     from hamgan.runs.directory import RunDirectory
-    from hamgan.segmentation.evaluate_run import mean_iou_of
+    from hamgan.segmentation.evaluation.evaluate_run import mean_iou_of
 
     with_context, without_context = (mean_iou_of(RunDirectory(path)) for path in (hamnet, without))
     print(_RESULTS.format(out=out, with_context=with_context, without_context=without_context))
@@ -85,7 +85,7 @@ def _write_pictures(run_directory: str, folder: str) -> None:
 
     from hamgan.files import write_atomically
     from hamgan.runs.directory import RunDirectory
-    from hamgan.segmentation.dataset import SegmentationDataset
+    from hamgan.segmentation.data.dataset import SegmentationDataset
 
     dataset = SegmentationDataset(RunDirectory(run_directory).read_segmentation_config().data)
     images = dataset.evaluation_batches(dataset.config.validation_split, last=_PICTURES)

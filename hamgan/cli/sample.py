@@ -12,6 +12,7 @@ import argparse
 
 from hamgan.cli.options import add_checkpoint, add_run, check_output
 from hamgan.config import BATCH_NORM_MODES
+from hamgan.counted import counted
 from hamgan.program import import_tensorflow_quietly
 from hamgan.sampling.output_kind import output_kind
 
@@ -73,4 +74,4 @@ def run(arguments: argparse.Namespace) -> None:
         batch=arguments.batch,
     )
     resumed = f", {saved.total - saved.drawn:,} of them drawn before" if saved.drawn < saved.total else ""
-    print(f"{saved.total:,} samples of step {trained.step}{resumed}  {saved.path}")
+    print(f"{counted(saved.total, 'sample')} of step {trained.step}{resumed}  {saved.path}")

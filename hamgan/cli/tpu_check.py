@@ -13,6 +13,7 @@ and the compiler's counts, without communication between cores.
 import argparse
 
 from hamgan.cli.options import add_override, with_assignments
+from hamgan.counted import counted
 from hamgan.program import import_tensorflow_quietly
 
 
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     precisions = TPU_PRECISIONS if arguments.precision == "both" else (arguments.precision,)
     estimates = check(config, topology, precisions, say=lambda line: print(line, flush=True))
-    print(f"\n{config.name} on {topology.name}: {topology.num_cores} cores, {estimates[0].core_batch} images each")
+    images = counted(estimates[0].core_batch, "image")
+    print(f"\n{config.name} on {topology.name}: {counted(topology.num_cores, 'core')}, {images} each")
     print("\n".join([*table(estimates), *errors(estimates)]))
     return 0 if all(estimate.passes for estimate in estimates) else 1

@@ -42,6 +42,6 @@ def _read_config(run_directory: "RunDirectory") -> Any:
 
 
 def _train(*arguments: Any) -> None:
-    from hamgan.segmentation.train import train
+    from hamgan.segmentation.training.train import train
 
     train(*arguments)

@@ -14,6 +14,7 @@ from hamgan.config.legacy import current_assignment, current_values
 from hamgan.config.schema import ExperimentConfig
 from hamgan.config.segmentation import SEGMENTATION, SegmentationConfig
 from hamgan.config.variants import Variants, variants_of
+from hamgan.counted import counted
 from hamgan.errors import UserError, did_you_mean
 
 _logger = logging.getLogger(__name__)
@@ -189,15 +190,17 @@ def _context_module(modules: list[dict[str, Any]], index: str, where: str, field
         if text not in CONTEXT_CONFIGS:
             hint = did_you_mean(text, CONTEXT_CONFIGS) or f"; expected one of {', '.join(CONTEXT_CONFIGS)}"
             raise UserError(f"unknown context module '{text}'{hint}")
-        _require(place <= count, f"'{where}' has {count} modules: the next one is {where}.{count}, found {place}")
+        _require(
+            place <= count, f"'{where}' has {counted(count, 'module')}: the next one is {where}.{count}, found {place}"
+        )
         if place == count:
             modules.append(to_dict(CONTEXT_CONFIGS[text]()))
         elif modules[place]["module"] != text:
             modules[place] = {**to_dict(CONTEXT_CONFIGS[text]()), "resolution": modules[place]["resolution"]}
     elif place >= count:
         raise UserError(
-            f"'{where}' has {count} modules and no '{where}.{place}'; to append one, set {where}.{count}.module to "
-            f"{' or '.join(CONTEXT_CONFIGS)}"
+            f"'{where}' has {counted(count, 'module')} and no '{where}.{place}'; to append one, set "
+            f"{where}.{count}.module to {' or '.join(CONTEXT_CONFIGS)}"
         )
     return modules[place]
 

@@ -319,6 +319,8 @@ class SegmentationEvaluationConfig:
     """Whether to add the flipped images."""
     combination: str = "logits"
     """Way to combine scales: the sum of "logits" (HamNet) or the mean of "probabilities" (SegNeXt)."""
+    short_side: int | None = None
+    """Height or width, whichever is smaller, that images are scaled to, as for SegNeXt; None leaves their size."""
     window: int | None = None
     """Height and width of sliding windows in pixels; None segments whole images."""
     window_step: int | None = None
@@ -331,7 +333,7 @@ class SegmentationEvaluationConfig:
             f"ratios must be positive numbers, such as 0.5,1,2, found {self.ratios}",
         )
         require_one_of(self, "combination", LOGIT_COMBINATIONS)
-        require_positive(self, "window", "window_step")
+        require_positive(self, "short_side", "window", "window_step")
         require(self.window_step is None or self.window is not None, f"window_step={self.window_step} needs a window")
 
 

@@ -97,7 +97,15 @@ def segnext_tiny() -> SegmentationConfig:
             head=LightHamHeadConfig(channels=256, rank=16),
         ),
         data=DataConfig(dataset="", train_split=FROM_DATASET, validation_split=FROM_DATASET, shuffle_buffer=2_000),
-        augmentation=CropConfig(crop=512, ratios=(0.5, 2.0), any_ratio=True, short_side=512, color=True),
+        augmentation=CropConfig(
+            crop=512,
+            ratios=(0.5, 2.0),
+            any_ratio=True,
+            short_side=512,
+            align_corners=False,
+            max_class_share=0.75,
+            color=True,
+        ),
         train=SegmentationTrainConfig(
             global_batch=16,
             steps=160_000,
@@ -113,7 +121,7 @@ def segnext_tiny() -> SegmentationConfig:
             image_every=2_000,
             init_from="",
         ),
-        evaluation=SegmentationEvaluationConfig(combination="probabilities"),
+        evaluation=SegmentationEvaluationConfig(combination="probabilities", short_side=512),
     )
 
 

@@ -66,7 +66,7 @@ class SegmentationTrainConfig(LoopConfig):
 class CropConfig:
     """Random augmentation of training images: scaling, cropping, flipping and colors.
 
-    See :mod:`hamgan.segmentation.augmentation`.
+    See :mod:`hamgan.segmentation.data.augmentation`.
 
     Example:
         >>> from hamgan.config import CropConfig
@@ -82,6 +82,13 @@ class CropConfig:
     """Whether to draw any ratio between the first and the last of ``ratios``, instead of one of them."""
     short_side: int | None = None
     """Height or width, whichever is smaller, of an image with ratio 1; None leaves images at their size."""
+    align_corners: bool = True
+    """Whether images are scaled with aligned corners, as for HamNet, or with half-pixel centers, as for SegNeXt."""
+    max_class_share: float | None = None
+    """Share of a crop's labeled pixels that each class must stay below; otherwise, up to ten more crops are drawn.
+
+    None accepts the first crop.
+    """
     flip: bool = True
     """Whether to flip half of the images horizontally."""
     color: bool = False
@@ -93,4 +100,8 @@ class CropConfig:
         require(
             bool(self.ratios) and min(self.ratios) > 0,
             f"ratios must be positive numbers, such as 0.5,1,2, found {self.ratios}",
+        )
+        require(
+            self.max_class_share is None or 0 < self.max_class_share < 1,
+            f"max_class_share must be none or between 0 and 1, such as 0.75, found {self.max_class_share}",
         )

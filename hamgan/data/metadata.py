@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format  # type: ignore[import-untyped]
 
 from hamgan.config import DataConfig
+from hamgan.counted import counted
 from hamgan.data.examples import is_preprocessed
 from hamgan.errors import UserError, reason_of
 
@@ -202,5 +203,5 @@ def describe_subset(record: dict[str, Any] | None) -> str | None:
     if subset["synsets"] is not None:
         limits.append(f"{len(subset['synsets'])} of 1,000 classes")
     if subset["per_class"] is not None:
-        limits.append(f"at most {subset['per_class']} images per class")
+        limits.append(f"at most {counted(subset['per_class'], 'image')} per class")
     return ", ".join(limits)

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from hamgan.config import DataConfig
+from hamgan.counted import counted
 from hamgan.data.examples import CHECKED_EXAMPLES
 from hamgan.data.metadata import describe_subset, open_dataset, read_preparation_record
 from hamgan.data.records import RecordPart, explain_read_error, first_records, missing_files, read_parts
@@ -89,8 +90,8 @@ class RecordDataset(abc.ABC):
             missing = missing_files(self._parts(split))
         if missing:
             raise UserError(
-                f"data set '{self.config.dataset}' is missing {len(missing)} record files of split '{split}', such as "
-                f"{missing[0]}; copy them again or prepare the data set again"
+                f"data set '{self.config.dataset}' is missing {counted(len(missing), 'record file')} of split "
+                f"'{split}', such as {missing[0]}; copy them again or prepare the data set again"
             )
 
     def provenance(self, split: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hamgan.errors import PreemptedError, UserError, reason_of
 
 ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
+SINGLE_DEVICES = ("auto", "cpu", "gpu")
 UNAVAILABLE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 """Errors that workers see when another worker of the cluster fails."""
 
@@ -61,11 +62,8 @@ def create_strategy(
         if num_workers > 1:
             raise UserError("TF_CONFIG names several workers, and --accelerator tpu needs none: unset TF_CONFIG")
         return _tpu_strategy(tpu or "local", zone, project)
+    select_device(accelerator)
     gpus = tf.config.list_physical_devices("GPU")
-    if accelerator == "gpu" and not gpus:
-        raise UserError("--accelerator gpu: TensorFlow finds no GPU; check the driver, or use --accelerator cpu")
-    if accelerator == "cpu":
-        tf.config.set_visible_devices([], "GPU")
     if num_workers > 1:
         if cpu_replicas > 1:
             raise UserError("--cpu_replicas is for one process, but TF_CONFIG names several workers: unset one of them")
@@ -79,6 +77,23 @@ def create_strategy(
     if accelerator != "cpu" and len(gpus) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+def select_device(accelerator: str = "auto") -> None:
+    """Selects the device of a program that needs no strategy. Call it before any other TensorFlow operation.
+
+    Args:
+        accelerator: "cpu", "gpu" (the first one), or "auto" (a GPU if there is one).
+
+    Raises:
+        UserError: if the device is unknown or not available.
+    """
+    if accelerator not in SINGLE_DEVICES:
+        raise UserError(f"--accelerator must be one of {', '.join(SINGLE_DEVICES)}, found '{accelerator}'")
+    if accelerator == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise UserError("--accelerator gpu: TensorFlow finds no GPU; check the driver, or use --accelerator cpu")
+    if accelerator == "cpu":
+        tf.config.set_visible_devices([], "GPU")
 
 
 def _num_workers() -> int:

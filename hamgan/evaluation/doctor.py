@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from hamgan import random_streams
 from hamgan.config import ExperimentConfig
+from hamgan.counted import counted
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.distribution.strategies import describe, distribute, is_chief
 from hamgan.errors import FailedError, UserError, reason_of
@@ -114,7 +115,8 @@ class Doctor:
         total = float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None))
         if total != replicas:
             raise FailedError(f"expected a sum of {replicas} from {replicas} replicas, found {total:g}")
-        return f"{describe(self.strategy)}, {self.config.train.global_batch // replicas} images each per step"
+        images = self.config.train.global_batch // replicas
+        return f"{describe(self.strategy)}, {counted(images, 'image')} each per step"
 
     def check_data(self) -> str:
         """Checks range and labels of the first training batch, and writes the picture."""
@@ -142,8 +144,8 @@ class Doctor:
             for split in (self.config.data.train_split, self.config.data.validation_split)
         )
         return (
-            f"{self.config.data.dataset}: {counts}; {len(np.unique(labels))} classes in the first {len(images)} "
-            f"images, read in {seconds:.1f} s; look at {self.grid_path}"
+            f"{self.config.data.dataset}: {counts}; {counted(len(np.unique(labels)), 'class')} in the first "
+            f"{counted(len(images), 'image')}, read in {seconds:.1f} s; look at {self.grid_path}"
         )
 
     def check_real_scores(self) -> str:
@@ -202,7 +204,7 @@ class Doctor:
                     os.rmdir(self.run.path)
         changed = [name for name, value in before.items() if not np.array_equal(value, np.asarray(variables[name]))]
         if changed:
-            raise FailedError(f"{len(changed)} variables changed when read back, such as {changed[0]}")
+            raise FailedError(f"{counted(len(changed), 'variable')} changed when read back, such as {changed[0]}")
         size = sum(value.nbytes for value in before.values()) / 1e6
         return (
             f"{size:,.0f} MB written into {self.run.path} in {written - start:.1f} s, "

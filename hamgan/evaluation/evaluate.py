@@ -202,12 +202,12 @@ def evaluate_checkpoints(
         if agreed(evaluator.strategy, int(known is not None)):
             _logger.info("Step %d: scored before", step)
             if known is not None and known["source"] is not None and source is None:
-                known = run.write_evaluation({**known, "source": None})
+                known = run.evaluations.write({**known, "source": None})
         else:
             _logger.info("Step %d: %d images", step, evaluator.settings.num_samples * evaluator.settings.repeats)
             made = evaluator.evaluate(path, weights)
             if made is not None:
-                known = run.write_evaluation({"step": step, "weights": weights, "source": source, **made})
+                known = run.evaluations.write({"step": step, "weights": weights, "source": source, **made})
                 _logger.info("Step %d: %s", step, one_line(known))
                 evaluator.forget_fakes()
         if known is not None:
@@ -225,7 +225,7 @@ def _source(run: RunDirectory, step: int, path: str) -> str | None:
 def _earlier_results(evaluator: Evaluator, run: RunDirectory, weights: str) -> tuple[str, list[dict[str, Any]]]:
     """Returns the id of the current protocol card, and all existing results of the run."""
     card = evaluator.card(weights)
-    return protocols.card_id(card), run.read_evaluations([{"card": card, "provenance": evaluator.provenance()}])
+    return protocols.card_id(card), run.evaluations.read([{"card": card, "provenance": evaluator.provenance()}])
 
 
 def _find(earlier: list[dict[str, Any]], key: ResultKey, evaluator: Evaluator) -> dict[str, Any] | None:

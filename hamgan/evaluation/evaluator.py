@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
 from hamgan.config.class_lists import parse_classes
+from hamgan.counted import counted
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.data.fitted_config import fitted_config
 from hamgan.data.preprocessing import PREPROCESSING
@@ -85,8 +86,8 @@ class Evaluator:
             count = self.dataset.num_examples(split)
             if count < SMALLEST_COUNT:
                 raise UserError(
-                    f"split '{split}' of data set '{data.dataset}' has {count} images; FID and IS expect at least "
-                    f"{SMALLEST_COUNT}"
+                    f"split '{split}' of data set '{data.dataset}' has {counted(count, 'image')}; FID and IS expect at "
+                    f"least {SMALLEST_COUNT}"
                 )
         # Images that count twice are no neighbours.
         distinct = min(settings.num_samples, self.dataset.num_examples(data.validation_split))

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from hamgan.counted import counted
 from hamgan.errors import UserError, reason_of
 from hamgan.evaluation.feature_extractor import FeatureExtractor
 from hamgan.evaluation.image_files import find_image_files, readable_formats
@@ -37,7 +38,7 @@ class ImageFolder(ImageSource):
     def __init__(self, path: str) -> None:
         self._paths, ignored = find_image_files(path)
         if not self._paths:
-            found = f"{ignored} other files" if ignored else "no files"
+            found = counted(ignored, "other file") if ignored else "no files"
             raise UserError(f"{path}: expected images such as .png or .jpg, or a run with config.json; found {found}")
         super().__init__(path, len(self._paths))
         if ignored:
@@ -50,7 +51,7 @@ class ImageFolder(ImageSource):
     @functools.cached_property
     def _sha256(self) -> str:
         """SHA-256 of the sizes and contents of all files in order. Paths matter by their order only."""
-        _logger.info("Hashing %s files of %s", f"{self.count:,}", self.name)
+        _logger.info("Hashing %s of %s", counted(self.count, "file"), self.name)
         digest = hashlib.sha256()
         for path in self._paths:
             content = _read(path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hamgan.counted import counted
 from hamgan.errors import UserError
 from hamgan.evaluation.feature_extractor import FeatureExtractor
 from hamgan.evaluation.image_sources import ImageSource, unlabelled
@@ -49,7 +50,7 @@ class NpzImages(ImageSource):
     @functools.cached_property
     def _sha256(self) -> str:
         """SHA-256 of shape and pixels, which does not depend on compression and other arrays."""
-        _logger.info("Hashing %s images of %s", f"{self.count:,}", self.name)
+        _logger.info("Hashing %s of %s", counted(self.count, "image"), self.name)
         digest = hashlib.sha256(repr(self._shape).encode())
         with reading_npz(self.name) as archive:
             for rows in read_rows(archive, IMAGES, first=0, batch=_HASHED_ROWS):

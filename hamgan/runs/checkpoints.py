@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hamgan.counted import counted
 from hamgan.errors import UserError, reason_of
 from hamgan.files import literal_path
 
@@ -153,7 +154,10 @@ def restore_newest(directory: str, variables: Mapping[str, tf.Variable]) -> str 
         else:
             return path
     if steps:
-        raise UserError(f"none of the {len(steps)} checkpoints in {directory} can be read; delete them to start over")
+        raise UserError(
+            f"expected a checkpoint that can be read in {directory}, found {counted(len(steps), 'damaged one')}; "
+            "delete what is there to start over"
+        )
     return None
 
 

@@ -4,18 +4,17 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from hamgan.config import AnyConfig, ExperimentConfig, SegmentationConfig, experiment_from_json, to_json
-from hamgan.config.protocols import most_comparable, with_card_ids
-from hamgan.errors import FailedError, UserError, reason_of
+from hamgan.errors import UserError, reason_of
 from hamgan.files import check_remote, check_writable, read_json, read_text, write_atomically
 from hamgan.runs.checkpoints import checkpoint_path, checkpoint_sha256
-from hamgan.runs.evaluation_results import checked_result, key_of, merged, step_of_file, with_defaults
+from hamgan.runs.evaluations import RunEvaluations
 from hamgan.runs.initialization import Initialization
 
 gfile = tf.io.gfile
@@ -62,7 +61,7 @@ class RunDirectory:
         self.checkpoints = os.path.join(path, "checkpoints")
         self.samples = os.path.join(path, "samples")
         self.real_images_path = os.path.join(self.samples, "real.png")
-        self.evaluations = os.path.join(path, "evaluations")
+        self.evaluations = RunEvaluations(os.path.join(path, "evaluations"), self.checkpoint_sha256)
         self.tensorboard = os.path.join(path, "tensorboard")
         self.report_path = os.path.join(path, "report.html")
         self.explorer_path = os.path.join(path, "explorer.html")
@@ -107,9 +106,9 @@ class RunDirectory:
             UserError: if the folder cannot be written or an evaluation cannot be read.
         """
         with self._writing():
-            check_writable(self.evaluations)
+            check_writable(self.evaluations.path)
             check_writable(self.path)
-        self.read_evaluations()
+        self.evaluations.read()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -295,100 +294,9 @@ class RunDirectory:
         matches = [match for match in map(_GRID.fullmatch, sorted(names)) if match]
         return {int(match[1]): os.path.join(self.samples, match[0]) for match in matches}
 
-    def write_evaluation(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Writes an evaluation and returns it as written.
-
-        An earlier evaluation with the same step, checkpoint and protocol card is merged with it: scores that only the
-        earlier one has are kept.
-
-        Args:
-            result: the evaluation, with "step", "checkpoint", "card", "scores" and so on; see
-                :meth:`hamgan.evaluation.evaluator.Evaluator.evaluate`.
-
-        Raises:
-            FailedError: if the evaluation cannot be written.
-        """
-        files = self._evaluation_files([result], result["step"])
-        (written,) = with_card_ids([with_defaults(result)])
-        same = {path: earlier for path, earlier in files.items() if key_of(earlier) == key_of(written)}
-        for earlier in same.values():
-            written = merged(earlier, written)
-        path = os.path.join(self.evaluations, key_of(written).file_name)
-        try:
-            write_atomically(path, (json.dumps(written, indent=1) + "\n").encode())
-            for other in same.keys() - {path}:
-                gfile.remove(other)
-        except (OSError, tf.errors.OpError) as error:
-            raise FailedError(
-                f"cannot write {path}: {reason_of(error)}; free space or fix permissions, then run the same command "
-                "again"
-            ) from error
-        return written
-
-    def read_evaluations(self, made_now: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
-        """Returns all evaluations by step, including those of other runs' checkpoints.
-
-        Args:
-            made_now: cards and provenances of current evaluations, see :func:`hamgan.config.protocols.with_card_ids`.
-
-        Raises:
-            UserError: if a file is damaged or cannot be read.
-        """
-        return sorted(self._evaluation_files(made_now).values(), key=lambda result: (result["step"], result["card_id"]))
-
-    def _evaluation_files(
-        self, made_now: Sequence[Mapping[str, Any]] = (), step: int | None = None
-    ) -> dict[str, dict[str, Any]]:
-        """The evaluations of one step, or of all steps, by file path."""
-        try:
-            names = sorted(gfile.listdir(self.evaluations)) if gfile.exists(self.evaluations) else []
-        except (OSError, tf.errors.OpError) as error:
-            raise UserError(f"cannot read {self.evaluations}: {reason_of(error)}") from error
-        steps = {name: step_of_file(name) for name in names}
-        wanted = [name for name, found in steps.items() if found is not None and step in (None, found)]
-        paths = [os.path.join(self.evaluations, name) for name in wanted]
-        results = [checked_result(read_json(path), path) for path in paths]
-        return dict(zip(paths, with_card_ids(results, made_now), strict=True))
-
-    def own_evaluations(self, evaluations: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
-        """Returns the evaluations of the run's own checkpoints by step, one for each step and protocol card.
-
-        Evaluations of checkpoints from other folders, or of checkpoints replaced since, are left out.
-
-        Args:
-            evaluations: results of :meth:`read_evaluations`; read from the folder by default.
-
-        Raises:
-            UserError: if a file is damaged or cannot be read.
-        """
-        digests: dict[int, str | None] = {}
-        own: dict[tuple[int, str], dict[str, Any]] = {}
-        everything = self.read_evaluations() if evaluations is None else evaluations
-        for result in sorted(everything, key=lambda result: result["time"]):
-            step = result["step"]
-            if step not in digests:
-                digests[step] = self.checkpoint_sha256(step)
-            is_of_another = result["checkpoint"] is not None and digests[step] not in (None, result["checkpoint"])
-            if result["source"] is None and not is_of_another:
-                own[step, result["card_id"]] = result
-        return [result for _, result in sorted(own.items())]
-
     def checkpoint_sha256(self, step: int) -> str | None:
         """Returns the SHA-256 of a step's checkpoint, or None if it does not exist."""
         return checkpoint_sha256(checkpoint_path(self.checkpoints, step))
-
-    def best_step(self, among: Collection[int] | None = None) -> int | None:
-        """Returns the evaluated step with the lowest FID, or None.
-
-        Compares only results of one protocol card: the one with the most steps and, among equals, the most images.
-        Ignores FIDs that are not finite.
-
-        Args:
-            among: steps to choose from; all evaluated steps by default.
-        """
-        found = [result for result in self.own_evaluations() if among is None or result["step"] in among]
-        ranked = sorted(most_comparable(found), key=lambda result: (result["scores"]["fid"], result["step"]))
-        return ranked[0]["step"] if ranked else None
 
     def read_collapses(self) -> list[dict[str, Any]]:
         """Returns the collapses of training so far, in order; see :mod:`hamgan.training.collapse`.

@@ -39,8 +39,8 @@ def write_report(run: RunDirectory) -> None:
     config = run.read_any_config()
     is_gan = isinstance(config, ExperimentConfig)
     metrics = run.read_metrics()
-    everything = run.read_evaluations()
-    evaluations = run.own_evaluations(everything)
+    everything = run.evaluations.read()
+    evaluations = run.evaluations.own(everything)
     own = {key_of(result) for result in evaluations}
     others = [result for result in everything if key_of(result) not in own]
     grids = run.sample_grids()

@@ -87,7 +87,7 @@ def find_checkpoints(run: RunDirectory, which: str) -> list[tuple[int, str]]:
     elif which == "latest":
         chosen = steps[-1:]
     elif which == "best":
-        best = run.best_step(among=steps)
+        best = run.evaluations.best_step(among=steps)
         if best is None:
             raise UserError(
                 "--checkpoint best: no existing checkpoint has been evaluated; "

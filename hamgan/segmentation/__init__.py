@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["MSCAN", "HamHead", "HamNet", "HamNetHead", "LightHamHead", "ResNet", "SegNeXt", "SegmentationNetwork"]
 
 if TYPE_CHECKING:
-    from hamgan.segmentation.ham_heads import HamHead, LightHamHead
-    from hamgan.segmentation.hamnet import HamNet
-    from hamgan.segmentation.hamnet_head import HamNetHead
-    from hamgan.segmentation.mscan import MSCAN
-    from hamgan.segmentation.network import SegmentationNetwork
-    from hamgan.segmentation.resnet import ResNet
-    from hamgan.segmentation.segnext import SegNeXt
+    from hamgan.segmentation.networks.ham_heads import HamHead, LightHamHead
+    from hamgan.segmentation.networks.hamnet import HamNet
+    from hamgan.segmentation.networks.hamnet_head import HamNetHead
+    from hamgan.segmentation.networks.mscan import MSCAN
+    from hamgan.segmentation.networks.network import SegmentationNetwork
+    from hamgan.segmentation.networks.resnet import ResNet
+    from hamgan.segmentation.networks.segnext import SegNeXt
 
 _HOMES = {
-    "HamHead": "ham_heads",
-    "HamNet": "hamnet",
-    "HamNetHead": "hamnet_head",
-    "LightHamHead": "ham_heads",
-    "MSCAN": "mscan",
-    "ResNet": "resnet",
-    "SegNeXt": "segnext",
-    "SegmentationNetwork": "network",
+    "HamHead": "networks.ham_heads",
+    "HamNet": "networks.hamnet",
+    "HamNetHead": "networks.hamnet_head",
+    "LightHamHead": "networks.ham_heads",
+    "MSCAN": "networks.mscan",
+    "ResNet": "networks.resnet",
+    "SegNeXt": "networks.segnext",
+    "SegmentationNetwork": "networks.network",
 }
 
 

@@ -9,15 +9,15 @@ from hamgan.errors import UserError
 from hamgan.pretrained import find_run
 from hamgan.runs.directory import RunDirectory
 from hamgan.sampling.trained_weights import find_checkpoint
-from hamgan.segmentation.mask_scores_files import best_step
+from hamgan.segmentation.evaluation.mask_scores_files import best_step
 from hamgan.segmentation.trained_network import TrainedNetwork, is_network_file, load_network_file
 
 __all__ = ["SegmentationRun"]
 
 if TYPE_CHECKING:
-    from hamgan.segmentation.evaluate import SegmentationEvaluation
-    from hamgan.segmentation.inference import InferenceSettings
-    from hamgan.segmentation.network import SegmentationNetwork
+    from hamgan.segmentation.evaluation.evaluate import SegmentationEvaluation
+    from hamgan.segmentation.networks.network import SegmentationNetwork
+    from hamgan.segmentation.prediction.inference import InferenceSettings
 
 
 class SegmentationRun(TrainedNetwork):
@@ -59,14 +59,14 @@ class SegmentationRun(TrainedNetwork):
     @functools.cached_property
     def network(self) -> "SegmentationNetwork":  # type: ignore[override]
         """The network, a Keras model that maps normalised images to logits."""
-        from hamgan.segmentation.saved_network import load_network
+        from hamgan.segmentation.networks.saved_network import load_network
 
         return load_network(self.config, self.checkpoint)
 
     @property
     def settings(self) -> "InferenceSettings":
         """How the config of the run says to segment whole images."""
-        from hamgan.segmentation.evaluate_run import configured_settings
+        from hamgan.segmentation.evaluation.evaluate_run import configured_settings
 
         return configured_settings(self.config)
 
@@ -75,7 +75,7 @@ class SegmentationRun(TrainedNetwork):
 
         Args:
             options: ``settings``, ``split``, ``dataset``, ``data_dir``, ``batch``, ``num_images`` and ``keep_worst``,
-                see :func:`hamgan.segmentation.evaluate_run.evaluate_on_dataset`.
+                see :func:`hamgan.segmentation.evaluation.evaluate_run.evaluate_on_dataset`.
 
         Returns:
             Confusion matrix, scores (``mean_iou``, ``scores``) and a table.
@@ -83,7 +83,7 @@ class SegmentationRun(TrainedNetwork):
         Raises:
             UserError: the data set or a setting cannot be used.
         """
-        from hamgan.segmentation.evaluate_run import evaluate_run
+        from hamgan.segmentation.evaluation.evaluate_run import evaluate_run
 
         return evaluate_run(self, **options)
 

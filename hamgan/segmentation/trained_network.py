@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from hamgan.counted import counted
 from hamgan.errors import UserError
-from hamgan.segmentation.convert import KERAS_ENDING, read_model
-from hamgan.segmentation.evaluate import Pairs, SegmentationEvaluation, evaluate_network
-from hamgan.segmentation.inference import SINGLE_SCALE, InferenceSettings, MaskPredictor
-from hamgan.segmentation.network import SegmentationNetwork
-from hamgan.segmentation.predict import Predictions, predict_files
-from hamgan.segmentation.prediction_folder import DEFAULT_KINDS
+from hamgan.segmentation.evaluation.evaluate import Pairs, SegmentationEvaluation, evaluate_network
+from hamgan.segmentation.networks.network import SegmentationNetwork
+from hamgan.segmentation.prediction.inference import SINGLE_SCALE, InferenceSettings, MaskPredictor
+from hamgan.segmentation.prediction.predict import Predictions, predict_files
+from hamgan.segmentation.prediction.prediction_folder import DEFAULT_KINDS
+from hamgan.segmentation.published.convert import KERAS_ENDING, read_model
 
 __all__ = ["NetworkInMemory", "TrainedNetwork"]
 
@@ -59,7 +60,7 @@ class TrainedNetwork:
             images: an RGB image, uint8, shape ``(height, width, 3)``; a batch of images, shape
                 ``(batch, height, width, 3)``; or a list of images of any sizes.
             settings: how to apply the network, such as
-                :data:`hamgan.segmentation.inference.MULTI_SCALE_FLIP`; by default, ``self.settings``.
+                :data:`hamgan.segmentation.prediction.inference.MULTI_SCALE_FLIP`; by default, ``self.settings``.
 
         Returns:
             Classes, uint8: a mask of shape ``(height, width)``, masks of shape ``(batch, height, width)``, or a list of
@@ -192,7 +193,9 @@ class NetworkInMemory(TrainedNetwork):
         super().__init__([str(label) for label in range(count)] if class_names is None else class_names)
         self.network = network
         if len(self.class_names) != count:
-            raise UserError(f"expected names of {count} classes, found {len(self.class_names)}; name each class")
+            raise UserError(
+                f"expected names of {counted(count, 'class')}, found {len(self.class_names)}; name each class"
+            )
 
 
 def load_network_file(path: str) -> NetworkInMemory:

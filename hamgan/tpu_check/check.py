@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from hamgan.config import ExperimentConfig, override
+from hamgan.counted import counted
 from hamgan.distribution.strategies import share_of_batch
 from hamgan.text_table import text_table
 from hamgan.tpu_check.chips import GIB, Topology
@@ -99,7 +100,7 @@ def check(
     core_batch = share_of_batch(config.train.global_batch, topology.num_cores, f"cores of {topology.name}")
     estimates = []
     for precision in precisions:
-        say(f"Tracing {config.name} in {precision}: {core_batch} images per core")
+        say(f"Tracing {config.name} in {precision}: {counted(core_batch, 'image')} per core")
         program = lower_train_step(override(config, [f"train.precision={precision}"]), core_batch)
         compiled, was_cached = compile_for_tpu(
             program.stablehlo, topology, f"Compiling {precision} for {topology.name}"

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
+from hamgan.counted import counted
 from hamgan.data.dataset import ClassificationDataset
 from hamgan.data.fitted_config import fitted_config
 from hamgan.distribution.strategies import is_multi_worker
@@ -154,7 +155,7 @@ class GANTask(Task[ClassificationDataset, TrainState, TrainStep]):
 
     def best_step(self, run: RunDirectory) -> int | None:
         """Returns the step with the lowest FID."""
-        return run.best_step()
+        return run.evaluations.best_step()
 
     def progress(self, values: Mapping[str, float]) -> dict[str, str]:
         """Returns both losses."""
@@ -165,8 +166,8 @@ def check_classes(config: ExperimentConfig, dataset: ClassificationDataset) -> N
     """Raises UserError if the data set and the model differ in the number of classes."""
     if dataset.num_classes != config.model.num_classes:
         raise UserError(
-            f"data set '{config.data.dataset}' has {dataset.num_classes} classes, model.num_classes is "
-            f"{config.model.num_classes}; pass --override model.num_classes={dataset.num_classes}"
+            f"data set '{config.data.dataset}' has {counted(dataset.num_classes, 'class')}, model.num_classes "
+            f"is {config.model.num_classes}; pass --override model.num_classes={dataset.num_classes}"
         )
 
 

@@ -123,7 +123,7 @@ def _scored(folder: str, run: Run) -> list[dict[str, Any]]:
     run_hamgan(["evaluate", "--run", path, "--checkpoint", "all", "--classifier", classifier])
     return [
         {"step": result["step"], "fid": result["scores"]["fid"], "real_fid": result["real"]["fid"]}
-        for result in RunDirectory(path).own_evaluations()
+        for result in RunDirectory(path).evaluations.own()
     ]
 
 

@@ -41,7 +41,7 @@ def train_here(run: str, data_dir: str, overrides: list[str]) -> None:
 def measure_run(folder: str, name: str, overrides: list[str]) -> dict[str, float]:
     """Trains and scores one run, unless that is done already; returns its mIoU and CPU seconds."""
     from hamgan.runs.directory import RunDirectory
-    from hamgan.segmentation.evaluate_run import mean_iou_of
+    from hamgan.segmentation.evaluation.evaluate_run import mean_iou_of
 
     run, data_dir = os.path.join(folder, "runs", name), os.path.join(folder, "data")
     training = os.path.join(run, _TRAINING)

@@ -39,7 +39,7 @@ def test_mistakes_are_one_line(tmp_path, arguments, message, capsys):
 
 def test_an_existing_run_names_its_settings(tiny_segmentation_run, tmp_path, capsys, monkeypatch):
     trained = []
-    monkeypatch.setattr("hamgan.segmentation.train.train", lambda config, *_: trained.append(config))
+    monkeypatch.setattr("hamgan.segmentation.training.train.train", lambda config, *_: trained.append(config))
     run = shutil.copytree(tiny_segmentation_run, tmp_path / "run")
     assert main(["train", "--run", str(run)]) == 0
     config = json.loads((run / "config.json").read_text())
@@ -56,7 +56,7 @@ def test_published_recipes_start_from_weights_that_must_be_named(tiny_segmentati
     assert not (tmp_path / "run").exists()
     # A run that has begun knows its weights.
     trained = []
-    monkeypatch.setattr("hamgan.segmentation.train.train", lambda config, *_: trained.append(config))
+    monkeypatch.setattr("hamgan.segmentation.training.train.train", lambda config, *_: trained.append(config))
     shutil.copytree(tiny_segmentation_run, run)
     for init_from in ("runs/other", None):
         config = _config(run)

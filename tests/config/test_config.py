@@ -66,7 +66,7 @@ def test_overrides_are_validated_together():
             "model.generator.context.1.rank=3",
             "to append one, set model.generator.context.1.module to hamburger or self_attention",
         ),
-        ("model.generator.context.2.module=hamburger", "has 1 modules: the next one is model.generator.context.1"),
+        ("model.generator.context.2.module=hamburger", "has 1 module: the next one is model.generator.context.1"),
         ("train.steps=0", "train.steps must be positive, found 0"),
         ("train.ema_warmup=0.5", r"train.ema_warmup must be at least 1, found 0.5"),
         ("train.ema_decay=1", r"train.ema_decay must be in \[0, 1\), found 1.0"),

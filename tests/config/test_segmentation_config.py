@@ -51,6 +51,24 @@ def test_the_recipe_of_segnext_is_the_published_one():
     assert (train.power, train.warmup_steps, train.warmup_factor, train.steps) == (1.0, 1_500, 1e-6, 160_000)
     assert config.model.head == LightHamHeadConfig(channels=256, rank=16)
     assert config.model.num_classes is FROM_DATASET
+    crop, evaluation = config.augmentation, config.evaluation
+    assert (crop.crop, crop.short_side, crop.ratios, crop.any_ratio) == (512, 512, (0.5, 2.0), True)
+    assert (crop.max_class_share, crop.align_corners, crop.flip, crop.color) == (0.75, False, True, True)
+    assert (evaluation.short_side, evaluation.window, evaluation.combination) == (512, None, "probabilities")
+
+
+def test_configs_of_earlier_versions_keep_their_meaning():
+    values = json.loads(to_json(scenes()))
+    for group, name in (
+        ("augmentation", "max_class_share"),
+        ("augmentation", "align_corners"),
+        ("evaluation", "short_side"),
+    ):
+        del values[group][name]
+    config = experiment_from_json(json.dumps(values), "here")
+    assert config == scenes()
+    assert config.augmentation.align_corners
+    assert (config.augmentation.max_class_share, config.evaluation.short_side) == (None, None)
 
 
 @pytest.mark.parametrize("name", SEGMENTATION_PRESETS)
@@ -117,6 +135,8 @@ def test_a_variant_replaces_another_with_its_defaults():
         ("train.seed=-1", r"train.seed must be in \[0, 2\^31\), found -1"),
         ("augmentation.ratios=0,1", "augmentation.ratios must be positive numbers, such as 0.5,1,2"),
         ("augmentation.crop=0", "augmentation.crop must be positive, found 0"),
+        ("augmentation.max_class_share=1", "max_class_share must be none or between 0 and 1, such as 0.75, found 1.0"),
+        ("evaluation.short_side=0", "evaluation.short_side must be positive, found 0"),
         ("evaluation.combination=mean", "evaluation.combination must be one of logits, probabilities"),
         ("evaluation.window_step=8", "evaluation.window_step=8 needs a window"),
         ("task=gan", "task must be 'segmentation', found 'gan'"),

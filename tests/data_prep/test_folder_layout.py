@@ -34,7 +34,7 @@ def test_few_pictures_beside_class_folders_are_skipped_and_many_refused():
     assert layout.class_names == ("roses", "tulips")
     assert _kinds(layout) == [("unlabeled", "overview.jpg")]
     with pytest.raises(
-        UserError, match=r"photos/ holds 2 pictures, such as a.jpg, beside folders with 1 pictures \(roses\)"
+        UserError, match=r"photos/ holds 2 pictures, such as a.jpg, beside folders with 1 picture \(roses\)"
     ):
         _find("a.jpg", "b.jpg", "roses/1.jpg")
 

@@ -11,7 +11,7 @@ from data_prep.fake_voc import sbd_file
 from data_prep.mask import MaskFormatError, read_mask, values_of
 from data_prep.masked_images import MaskValues
 from data_prep.sbd_file import MAX_CONTENT_BYTES
-from hamgan.segmentation.palette import encode_mask
+from hamgan.segmentation.data.palette import encode_mask
 
 MASK = np.random.default_rng(0).choice([0, 3, 20, 255], (13, 17)).astype(np.uint8)
 

@@ -188,7 +188,7 @@ BROKEN = {
     "no masks": ({f"masks/{index}.png": None for index in range(COUNT)}, "found 12 images and 0 masks"),
     "one class": (
         {"classes.txt": b"a\n"},
-        r"can be used, such as masks/0.png \(mask_values: 2",
+        r"that cannot, such as masks/0.png \(mask_values: 2",
     ),
 }
 

@@ -244,7 +244,8 @@ def test_split_without_usable_images_is_not_published(fakes, tmp_path, form):
     for image in (source / "val").iterdir():
         image.write_bytes(b"not an image")
     with pytest.raises(
-        UserError, match=r"none of the 12 validation images in .*val can be used, so nothing was prepared"
+        UserError,
+        match=r"expected validation images that can be used in .*val, found 12 images that cannot; nothing was",
     ):
         prepare(request_for(source, tmp_path / "data", forms=(form,)))
     assert not list((tmp_path / "data").rglob("dataset_info.json"))

@@ -65,7 +65,7 @@ def test_a_checkpoint_that_changes_when_read_back_fails(config, tmp_path, monkey
     monkeypatch.setattr(doctor, "restore", restore_otherwise)
     findings = _examine(config, tmp_path)
     assert not findings["checkpoint"].passed
-    assert "1 variables changed when read back, such as step" in findings["checkpoint"].detail
+    assert "1 variable changed when read back, such as step" in findings["checkpoint"].detail
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def test_replicas_give_the_scores_of_one_device(run, make_evaluator, results, tm
     """24 images in batches of 8 on three replicas: some shares are padded."""
     copy = RunDirectory(str(tmp_path / "run"))
     shutil.copytree(run.path, copy.path)
-    shutil.rmtree(copy.evaluations)
+    shutil.rmtree(copy.evaluations.path)
     evaluator = make_evaluator(strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1", "CPU:2"]))
     (shared,) = evaluate_checkpoints(evaluator, copy, find_checkpoints(copy, "latest"), "ema")
     assert shared["card"] == results[-1]["card"]
@@ -156,7 +156,7 @@ def test_two_processes_give_the_scores_of_one(run, evaluation_config, results, t
     config_path.write_text(to_json(evaluation_config))
     copy = RunDirectory(str(tmp_path / "run"))
     shutil.copytree(run.path, copy.path)
-    shutil.rmtree(copy.evaluations)
+    shutil.rmtree(copy.evaluations.path)
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
     processes = [
         subprocess.Popen(
@@ -174,7 +174,7 @@ def test_two_processes_give_the_scores_of_one(run, evaluation_config, results, t
     said = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert [out.split()[-1] for out, _ in said] == ["2", "0"]
-    _, shared = copy.read_evaluations()
+    _, shared = copy.evaluations.read()
     assert shared["card"] == results[-1]["card"]
     for name in ("inception_score", "kid", "accuracy"):
         assert shared["scores"][name] == pytest.approx(results[-1]["scores"][name], rel=1e-5)
@@ -184,7 +184,7 @@ def test_two_processes_give_the_scores_of_one(run, evaluation_config, results, t
 
 def test_results_are_written_and_listed(run, results):
     assert [result["step"] for result in results] == [0, 2]
-    assert run.read_evaluations() == json.loads(json.dumps(results))
+    assert run.evaluations.read() == json.loads(json.dumps(results))
 
 
 def test_results_with_the_same_card_are_reused(run, make_evaluator, results, monkeypatch):
@@ -217,7 +217,7 @@ def test_results_with_the_same_card_are_reused(run, make_evaluator, results, mon
 def test_a_killed_evaluation_resumes_and_gives_the_same_scores(run, make_evaluator, results, tmp_path, monkeypatch):
     copy = RunDirectory(str(tmp_path / "run"))
     shutil.copytree(run.path, copy.path)
-    shutil.rmtree(copy.evaluations)
+    shutil.rmtree(copy.evaluations.path)
     latest = find_checkpoints(copy, "latest")
     evaluator = make_evaluator()
     made = []
@@ -237,7 +237,7 @@ def test_a_killed_evaluation_resumes_and_gives_the_same_scores(run, make_evaluat
     monkeypatch.setattr(FeatureStore, "append", append_and_die)
     with pytest.raises(Killed):
         evaluate_checkpoints(evaluator, copy, latest, "ema")
-    assert copy.read_evaluations() == []
+    assert copy.evaluations.read() == []
     (result,) = evaluate_checkpoints(make_evaluator(), copy, latest, "ema")
     assert made == [8, 8, 8]
     assert result["scores"] == results[-1]["scores"]
@@ -345,11 +345,11 @@ def test_results_with_different_cards_get_separate_curves(results, tmp_path, eva
     run = RunDirectory(str(tmp_path / "run"))
     run.create(evaluation_config)
     for step, seed in ((1, 0), (2, 0), (2, 1)):
-        run.write_evaluation({**results[0], "step": step, "card": {**results[0]["card"], "seed": seed}})
+        run.evaluations.write({**results[0], "step": step, "card": {**results[0]["card"], "seed": seed}})
     write_report(run)
     with open(run.report_path) as file:
         page = file.read()
-    ids = {result["card"]["seed"]: result["card_id"] for result in run.read_evaluations()}
+    ids = {result["card"]["seed"]: result["card_id"] for result in run.evaluations.read()}
     for seed, card_id in ids.items():
         assert f"ema weights, seed {seed} [{card_id}]" in page
 

@@ -74,14 +74,14 @@ def _other_checkpoint(run, tmp_path, step=2):
 
 def test_a_checkpoint_of_another_run_is_not_added_to_the_curves(run, evaluator, tmp_path):
     own = _evaluate(evaluator, run, "all")
-    best = run.best_step()
+    best = run.evaluations.best_step()
     path = _other_checkpoint(run, tmp_path)
     (other,) = _evaluate(evaluator, run, path)
     assert other["source"] == path
     assert other["step"] == own[-1]["step"] == 2
     assert other["scores"]["fid"] != own[-1]["scores"]["fid"]
-    assert [key_of(result) for result in run.own_evaluations()] == [key_of(result) for result in own]
-    assert run.best_step() == best
+    assert [key_of(result) for result in run.evaluations.own()] == [key_of(result) for result in own]
+    assert run.evaluations.best_step() == best
     assert table([other]).splitlines()[-1] == f"* {path}: not this run's checkpoint, and on none of its curves"
     write_report(run)
     with open(run.report_path) as file:
@@ -100,11 +100,11 @@ def test_a_result_counts_once_its_checkpoint_belongs_to_the_run(run, evaluator, 
     shutil.rmtree(run.checkpoints)
     (result,) = _evaluate(evaluator, run, str(backup / "ckpt-2"))
     assert result["source"] == str(backup / "ckpt-2")
-    assert run.best_step() is None
+    assert run.evaluations.best_step() is None
     shutil.copytree(backup, run.checkpoints)
     (own,) = _evaluate(evaluator, run)
     assert own["source"] is None
-    assert run.best_step() == 2
+    assert run.evaluations.best_step() == 2
     assert len(scored) == 1
 
 
@@ -117,7 +117,7 @@ def test_additional_scores_keep_existing_ones(run, make_evaluator, scored):
     assert second["intra_fid"] == first["intra_fid"]
     assert _evaluate(_asking(evaluator, fid_infinity=True, intra_classes="2"), run) == [second]
     assert len(scored) == 2
-    assert run.read_evaluations() == [second]
+    assert run.evaluations.read() == [second]
 
 
 def _diverge(config, path, weights, generator=None):
@@ -137,12 +137,12 @@ def test_a_diverged_generator_is_scored_but_not_ranked(run, evaluator, monkeypat
     assert all(math.isnan(value) for value in result["scores"].values())
     assert result["scores"].keys() >= {"fid", "inception_score", "kid", "precision", "accuracy"}
     assert "nan" in table([result])
-    assert run.best_step() is None
+    assert run.evaluations.best_step() is None
     write_report(run)
     monkeypatch.undo()
     (finite,) = _evaluate(evaluator, run, "0")
     assert np.isfinite(finite["scores"]["fid"])
-    assert run.best_step() == 0
+    assert run.evaluations.best_step() == 0
     write_report(run)
 
 
@@ -161,8 +161,8 @@ def _described(evaluator):
 
 
 def _write_before(run, result, described):
-    path = os.path.join(run.evaluations, f"step_{result['step']:08d}_f881a5c0.json")
-    os.makedirs(run.evaluations, exist_ok=True)
+    path = os.path.join(run.evaluations.path, f"step_{result['step']:08d}_f881a5c0.json")
+    os.makedirs(run.evaluations.path, exist_ok=True)
     with open(path, "w") as file:
         json.dump(_as_written_before(result, described), file)
 
@@ -170,30 +170,30 @@ def _write_before(run, result, described):
 @pytest.mark.slow
 def test_results_of_earlier_versions_share_the_curve_and_are_reused(run, evaluator, scored):
     results = _evaluate(evaluator, run, "all")
-    shutil.rmtree(run.evaluations)
+    shutil.rmtree(run.evaluations.path)
     _write_before(run, results[0], _described(evaluator))
     # Only step 2 is evaluated now.
     scored.clear()
     both = _evaluate(evaluator, run, "all")
     assert scored == [checkpoint_path(run.checkpoints, 2)]
     assert len({result["card_id"] for result in both}) == 1
-    assert len({result["card_id"] for result in run.own_evaluations()}) == 1
+    assert len({result["card_id"] for result in run.evaluations.own()}) == 1
     expected = min(results, key=lambda result: result["scores"]["fid"])["step"]
-    assert run.best_step() == expected
+    assert run.evaluations.best_step() == expected
     write_report(run)
     # Additional scores of an earlier result are merged into one file.
     (more,) = _evaluate(_asking(evaluator, fid_infinity=True), run, "0")
     assert more["fid_infinity"] is not None
-    assert len(os.listdir(run.evaluations)) == 2
+    assert len(os.listdir(run.evaluations.path)) == 2
 
 
 def test_results_of_earlier_versions_of_other_data_are_scored_again(run, evaluator, scored):
     (result,) = _evaluate(evaluator, run)
-    shutil.rmtree(run.evaluations)
+    shutil.rmtree(run.evaluations.path)
     _write_before(run, result, {"validation": "d1", "train": "d2"})
     (again,) = _evaluate(evaluator, run)
     assert len(scored) == 2
-    assert len({result["card_id"] for result in run.read_evaluations()}) == 2
+    assert len({result["card_id"] for result in run.evaluations.read()}) == 2
     assert again["card_id"] == result["card_id"]
 
 

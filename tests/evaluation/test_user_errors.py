@@ -26,7 +26,7 @@ def without_classifier(monkeypatch):
     ("overrides", "message"),
     [
         (["data.validation_split=validation[:0]"], r"split 'validation\[:0\]' of data set 'digits' is empty; choose"),
-        (["data.train_split=train[:1]"], r"split 'train\[:1\]' of data set 'digits' has 1 images; FID and IS expect"),
+        (["data.train_split=train[:1]"], r"split 'train\[:1\]' of data set 'digits' has 1 image; FID and IS expect"),
         (
             ["data.validation_split=validation[:5]"],
             r"precision and recall expect more than 5 images of each side, found 5; override evaluation.neighbors",
@@ -108,14 +108,14 @@ def run(trained_run, tmp_path):
 
 
 def test_an_unwritable_run_is_reported_before_any_work(run, without_classifier, capsys):
-    with open(run.evaluations, "w"):
+    with open(run.evaluations.path, "w"):
         pass
     _fails_with(capsys, ["evaluate", "--run", run.path], f"cannot write the run folder {run.path}")
 
 
 def test_a_damaged_result_is_reported_before_any_work(run, without_classifier, capsys):
-    os.makedirs(run.evaluations)
-    path = os.path.join(run.evaluations, "step_00000001_0a.json")
+    os.makedirs(run.evaluations.path)
+    path = os.path.join(run.evaluations.path, "step_00000001_0a.json")
     with open(path, "w") as file:
         file.write('{"step": 1, "scores": {}}')
     _fails_with(capsys, ["evaluate", "--run", run.path], f"{path} is damaged")
@@ -139,7 +139,7 @@ def test_folders_with_pattern_characters_work(trained_run, classifier_path, tmp_
     arguments = ["--run", str(run), "--classifier", str(classifier), "--cache_dir", str(folder / "cache[3]")]
     arguments += ["--checkpoint", str(run / "checkpoints" / "ckpt-2"), "--override", "evaluation.neighbors_samples=0"]
     assert main(["evaluate", *arguments]) == 0
-    assert RunDirectory(str(run)).best_step() == 2
+    assert RunDirectory(str(run)).evaluations.best_step() == 2
     picture = folder / "grid[4].png"
     assert main(["sample", "--run", str(run), "--out", str(picture), "--per_class", "1"]) == 0
     assert picture.exists()

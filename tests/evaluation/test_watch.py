@@ -51,8 +51,8 @@ def test_every_checkpoint_is_scored_once_in_order_until_training_ends(live_run, 
         for step, value in ((2, "-0.500"), (3, "-0.250"), (3, "-0.250"))  # Nothing was logged by step 1.
     ]
     assert (ended, steps) == (True, [1, 2, 3, 4])
-    assert [result["step"] for result in run.read_evaluations()] == [1, 2, 3, 4]
-    assert run.best_step() in (1, 2, 3, 4)
+    assert [result["step"] for result in run.evaluations.read()] == [1, 2, 3, 4]
+    assert run.evaluations.best_step() in (1, 2, 3, 4)
 
 
 @pytest.mark.slow

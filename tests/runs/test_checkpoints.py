@@ -154,7 +154,7 @@ def test_checkpoints_are_found_by_name(tiny, tmp_path):
     with pytest.raises(UserError, match="best: no existing checkpoint has been evaluated"):
         find_checkpoints(run, "best")
     for step, fid in ((2, 5.0), (10, 7.0), (6, 1.0)):
-        run.write_evaluation({"step": step, "card_id": "0a", "scores": {"fid": fid}, "card": {"images": {"fake": 10}}})
+        run.evaluations.write({"step": step, "card_id": "0a", "scores": {"fid": fid}, "card": {"images": {"fake": 10}}})
     assert [step for step, _ in find_checkpoints(run, "best")] == [2]
     elsewhere = str(tmp_path / "elsewhere" / "ckpt-77")
     with pytest.raises(
@@ -265,5 +265,5 @@ def test_the_newest_readable_checkpoint_is_restored(tmp_path, caplog):
     assert variable.numpy() == 1.0
     assert [step for step in (1, 2, 3) if f"ckpt-{step} is damaged" in caplog.text] == [2, 3]
     (tmp_path / "ckpt-1.data-00000-of-00001").unlink()
-    with pytest.raises(UserError, match=r"none of the 3 checkpoints .* can be read"):
+    with pytest.raises(UserError, match=r"expected a checkpoint that can be read in .*, found 3 damaged ones; delete"):
         restore_newest(str(tmp_path), {"a": variable})

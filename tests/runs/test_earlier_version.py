@@ -67,11 +67,11 @@ def test_it_is_sampled_with_the_same_pictures(run_path):
 @pytest.mark.slow
 def test_it_is_evaluated_beside_its_earlier_result(run_path, digits_dir, classifier_path, tmp_path):
     run = RunDirectory(run_path)
-    (earlier,) = run.read_evaluations()
+    (earlier,) = run.evaluations.read()
     assert earlier["scores"]["fid"] == pytest.approx(383.63482197020625)
     arguments = {"classifier": classifier_path, "data_dir": digits_dir, "cache_dir": str(tmp_path / "cache")}
     (result,) = hamgan.evaluate(run_path, **arguments)
     assert np.isfinite(result["scores"]["fid"])
-    assert [each["scores"] for each in run.read_evaluations() if each["card_id"] != result["card_id"]] == [
+    assert [each["scores"] for each in run.evaluations.read() if each["card_id"] != result["card_id"]] == [
         earlier["scores"]
     ]

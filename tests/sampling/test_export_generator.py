@@ -168,11 +168,11 @@ def test_card_without_a_score_of_fixed_bases_says_so(exported):
 def test_card_has_the_fid_with_fixed_beside_that_with_random_bases(run_path, tmp_path, monkeypatch):
     path = shutil.copytree(run_path, tmp_path / "digits")
     directory = RunDirectory(str(path))
-    (result,) = directory.read_evaluations()
+    (result,) = directory.evaluations.read()
     with_fixed = {**result, "card": {**result["card"], "bases": "fixed"}, "scores": {"fid": 400.25}}
     other_weights = {**result, "weights": "raw", "card": {**result["card"], "weights": "raw"}, "scores": {"fid": 777.0}}
     for each in (with_fixed, other_weights):
-        directory.write_evaluation(each)
+        directory.evaluations.write(each)
     monkeypatch.setitem(exporter.FORMATS, "keras", Copy())
     (file,) = loaded(path).export(str(tmp_path / "model"), formats=["keras"], license_id="mit")
     assert (file.bytes, file.difference) == (1_500_000, 0.0)
@@ -235,7 +235,7 @@ def test_all_formats_and_both_scores(tiny_run, classifier_path, digits_dir, tmp_
     assert main(["export", *arguments, "--data_dir", digits_dir]) == 0
     table = capsys.readouterr().out
     assert all(name in table for name in ("saved_model", "generator.keras", "generator.tflite", "generator.onnx"))
-    assert len(RunDirectory(str(path)).own_evaluations()) == 2
+    assert len(RunDirectory(str(path)).evaluations.own()) == 2
     card = (tmp_path / "model" / "README.md").read_text()
     assert re.search(r"FID with fixed bases: [\d.]+, with random bases: [\d.]+ \(", card)
     assert classifier_path not in card

@@ -1,8 +1,8 @@
 import numpy as np
 import tensorflow as tf
 
-from hamgan.segmentation.augmentation import draw_augmentation
-from hamgan.segmentation.color_distortion import distort_colors
+from hamgan.segmentation.data.augmentation import draw_augmentation
+from hamgan.segmentation.data.color_distortion import distort_colors
 
 IMAGE = np.random.default_rng(0).integers(60, 190, (5, 4, 3)).astype(np.uint8)
 

@@ -9,10 +9,10 @@ import pytest
 
 from hamgan.cli.hamnet import main
 from hamgan.errors import UserError
-from hamgan.segmentation.convert import convert, read_published
-from hamgan.segmentation.published_networks import NETWORKS, build_published
-from hamgan.segmentation.weight_files import read_weights, write_weights
-from hamgan.segmentation.weights import official_weights
+from hamgan.segmentation.published.convert import convert, read_published
+from hamgan.segmentation.published.published_networks import NETWORKS, build_published
+from hamgan.segmentation.published.weight_files import read_weights, write_weights
+from hamgan.segmentation.published.weights import official_weights
 
 BACKBONE = {"depths": [1, 1, 1, 1], "base_channels": 2}
 SEGNEXT = {"depths": [1, 1, 1, 1], "widths": [2, 2, 2, 2], "head_channels": 4, "groups": 2}

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from hamgan import random_streams
-from hamgan.segmentation.dropout import Noise, SpatialDropout, StochasticDepth
+from hamgan.segmentation.networks.dropout import Noise, SpatialDropout, StochasticDepth
 
 
 def ones(batch=64, channels=32):

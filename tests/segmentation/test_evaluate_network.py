@@ -8,11 +8,11 @@ import tensorflow as tf
 from tiny_network import CLASS_NAMES, picture, tiny_hamnet
 
 from hamgan.errors import UserError
-from hamgan.segmentation.augmentation import normalise
-from hamgan.segmentation.evaluate import ITERATIONS, evaluate_iterations, evaluate_network, iterations_table
-from hamgan.segmentation.inference import InferenceSettings
-from hamgan.segmentation.masks import IGNORED
-from hamgan.segmentation.scores import segmentation_scores
+from hamgan.segmentation.data.augmentation import normalise
+from hamgan.segmentation.data.masks import IGNORED
+from hamgan.segmentation.evaluation.evaluate import ITERATIONS, evaluate_iterations, evaluate_network, iterations_table
+from hamgan.segmentation.evaluation.scores import segmentation_scores
+from hamgan.segmentation.prediction.inference import InferenceSettings
 
 SIZES = [(20, 30), (20, 30), (20, 30), (17, 33), (20, 30)]
 
@@ -90,7 +90,7 @@ def test_table_and_values():
         ["sea", "-", "-", "0.00"],
     ]
     assert lines[4] == (
-        "mIoU 58.33, pixel accuracy 75.00, mean accuracy 75.00, frequency-weighted IoU 58.33 % (1 images, single scale)"
+        "mIoU 58.33, pixel accuracy 75.00, mean accuracy 75.00, frequency-weighted IoU 58.33 % (1 image, single scale)"
     )
     values = json.loads(json.dumps(evaluation.values()))
     assert values["iou"][2] is None

@@ -16,7 +16,7 @@ from hamgan.cli.hamnet import main
 from hamgan.errors import FailedError, UserError
 from hamgan.segmentation.export import exporter
 from hamgan.segmentation.export.formats import KerasFormat
-from hamgan.segmentation.inference import MaskPredictor
+from hamgan.segmentation.prediction.inference import MaskPredictor
 from hamgan.segmentation.trained_network import NetworkInMemory, load_network_file
 
 SIZE = (33, 41)

@@ -8,13 +8,13 @@ from hamgan.config import SegmentationTrainConfig, override
 from hamgan.config.segmentation_presets import scenes, segnext_tiny
 from hamgan.layers import SegmentationHamburger, bilinear_resize
 from hamgan.segmentation import HamNetHead, SegmentationNetwork
-from hamgan.segmentation.adamw import GroupedAdamW
-from hamgan.segmentation.build import build_network
-from hamgan.segmentation.loss import pixel_losses
-from hamgan.segmentation.names import head_tensors
-from hamgan.segmentation.parameter_groups import Group, parameter_groups
-from hamgan.segmentation.schedule import Schedule
-from hamgan.segmentation.train_state import create_optimizer
+from hamgan.segmentation.networks.build import build_network
+from hamgan.segmentation.published.names import head_tensors
+from hamgan.segmentation.training.adamw import GroupedAdamW
+from hamgan.segmentation.training.loss import pixel_losses
+from hamgan.segmentation.training.parameter_groups import Group, parameter_groups
+from hamgan.segmentation.training.schedule import Schedule
+from hamgan.segmentation.training.state import create_optimizer
 
 
 def _golden_network(golden):

@@ -6,9 +6,9 @@ from published_arrays import gradient_errors, load, relative_error, with_prefix
 
 from hamgan import random_streams
 from hamgan.segmentation import HamHead, LightHamHead
-from hamgan.segmentation.dropout import Noise
-from hamgan.segmentation.light_hamburger import LightHamburger
-from hamgan.segmentation.names import head_tensors
+from hamgan.segmentation.networks.dropout import Noise
+from hamgan.segmentation.networks.light_hamburger import LightHamburger
+from hamgan.segmentation.published.names import head_tensors
 
 NAMES = {"lighthead": LightHamHead, "hamhead_concat": HamHead}
 

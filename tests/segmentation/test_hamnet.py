@@ -7,9 +7,9 @@ from published_arrays import load, probe, relative_error, weight_by_recipe
 from hamgan import random_streams
 from hamgan.layers import NonLocal, SegmentationHamburger, bilinear_resize
 from hamgan.segmentation import HamNet, HamNetHead, ResNet, SegmentationNetwork
-from hamgan.segmentation.dropout import Noise
-from hamgan.segmentation.names import name_forms
-from hamgan.segmentation.weights import load_official_weights
+from hamgan.segmentation.networks.dropout import Noise
+from hamgan.segmentation.published.names import name_forms
+from hamgan.segmentation.published.weights import load_official_weights
 
 SMALL = {"num_classes": 5, "head_channels": 8, "align_channels": 4, "rank": 3, "seed": 0}
 

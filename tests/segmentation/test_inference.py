@@ -8,15 +8,15 @@ from tiny_network import picture, tiny_hamnet
 from hamgan.errors import UserError
 from hamgan.layers.fixed_bases import decompositions
 from hamgan.segmentation import HamNet, ResNet, SegNeXt
-from hamgan.segmentation.augmentation import normalise
-from hamgan.segmentation.inference import (
+from hamgan.segmentation.data.augmentation import normalise
+from hamgan.segmentation.prediction.inference import (
     MULTI_SCALE_FLIP,
     InferenceSettings,
     MaskPredictor,
     num_steps_at,
     padding_of,
 )
-from hamgan.segmentation.multi_scale import multi_scale_logits
+from hamgan.segmentation.prediction.multi_scale import multi_scale_logits
 
 KERNEL = tf.random.stateless_normal((5, 5, 3, 4), (1, 2))
 

@@ -5,14 +5,14 @@ import pytest
 import tensorflow as tf
 from golden_seg import load_golden, relative_error
 
-from hamgan.segmentation.multi_scale import (
+from hamgan.segmentation.data.resizing import resize_aligned
+from hamgan.segmentation.prediction.multi_scale import (
     RATIOS,
     multi_scale_logits,
     pad_to_stride,
     single_scale_logits,
 )
-from hamgan.segmentation.resizing import resize_aligned
-from hamgan.segmentation.sliding_windows import sliding_window_logits
+from hamgan.segmentation.prediction.sliding_windows import sliding_window_logits
 
 
 @pytest.fixture(scope="module")

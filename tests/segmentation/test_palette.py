@@ -5,7 +5,7 @@ import pytest
 from golden_seg import load_golden
 from PIL import Image
 
-from hamgan.segmentation.palette import encode_mask, overlay, voc_palette, write_mask
+from hamgan.segmentation.data.palette import encode_mask, overlay, voc_palette, write_mask
 
 
 def test_published_palette():

@@ -11,10 +11,10 @@ from PIL import Image
 from tiny_network import CLASS_NAMES, picture, tiny_hamnet
 
 from hamgan.errors import FailedError, UserError
-from hamgan.segmentation.inference import InferenceSettings, MaskPredictor
-from hamgan.segmentation.palette import overlay, voc_palette
-from hamgan.segmentation.predict import network_sha256, predict_files
-from hamgan.segmentation.voc_submission import MASKS_FOLDER
+from hamgan.segmentation.data.palette import overlay, voc_palette
+from hamgan.segmentation.prediction.inference import InferenceSettings, MaskPredictor
+from hamgan.segmentation.prediction.predict import network_sha256, predict_files
+from hamgan.segmentation.prediction.voc_submission import MASKS_FOLDER
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,8 @@ def test_other_settings_need_another_folder(network, predictor, photographs, tmp
     before = times(out)
     with pytest.raises(UserError, match="other settings: expected settings num_steps=2, found num_steps=None;"):
         run(MaskPredictor(network, InferenceSettings(num_steps=2)), photographs, out)
+    with pytest.raises(UserError, match="expected settings short_side=64, found short_side=None;"):
+        run(MaskPredictor(network, InferenceSettings(short_side=64)), photographs, out)
     bias = network.head.classifier.bias
     trained = bias.numpy()
     bias.assign(trained + 1)
@@ -133,7 +135,7 @@ def test_broken_files_are_skipped_and_reported(predictor, photographs, tmp_path,
     assert sorted(map(os.path.basename, result.skipped)) == ["cut.png", "empty.jpg"]
     assert "empty.jpg cannot be read as a picture (not a picture): skipped" in caplog.text
     assert json.loads((out / "predictions.json").read_text())["skipped"] == result.skipped
-    with pytest.raises(UserError, match=r"expected pictures, found 1 broken files, such as .*empty.jpg"):
+    with pytest.raises(UserError, match=r"expected pictures, found 1 broken file, such as .*empty.jpg"):
         run(predictor, photographs / "empty.jpg", tmp_path / "none")
 
 
@@ -175,7 +177,7 @@ def test_an_incomplete_submission_is_not_written(predictor, tmp_path):
     Image.fromarray(picture(17, 17)).save(folder / "a.png")
     (folder / "b.jpg").write_bytes(b"?")
     out = tmp_path / "results.tar"
-    with pytest.raises(FailedError, match=r"results.tar would lack 1 pictures, such as .*b.jpg"):
+    with pytest.raises(FailedError, match=r"results.tar would lack 1 picture, such as .*b.jpg"):
         run(predictor, folder, out)
     assert not out.exists()
     Image.fromarray(picture(17, 17)).save(folder / "b.jpg")

@@ -6,8 +6,8 @@ from published_arrays import load, state_dict_shapes, with_prefix
 
 from hamgan.errors import UserError
 from hamgan.segmentation import MSCAN, HamNet, LightHamHead, ResNet, SegmentationNetwork, SegNeXt
-from hamgan.segmentation.names import name_forms
-from hamgan.segmentation.weights import load_official_weights, official_weights
+from hamgan.segmentation.published.names import name_forms
+from hamgan.segmentation.published.weights import load_official_weights, official_weights
 
 COUNTER = "num_batches_tracked"
 

@@ -6,9 +6,9 @@ import tensorflow as tf
 from published_arrays import load, relative_error, weight_by_recipe
 
 from hamgan.segmentation import ResNet
-from hamgan.segmentation.names import name_forms
-from hamgan.segmentation.resnet import Bottleneck
-from hamgan.segmentation.weights import load_official_weights, official_weights
+from hamgan.segmentation.networks.resnet import Bottleneck
+from hamgan.segmentation.published.names import name_forms
+from hamgan.segmentation.published.weights import load_official_weights, official_weights
 
 DEPTHS = (1, 1, 2, 4)
 # (stride, dilations of the blocks) of each stage, as published; a fourth block repeats the last factor.

@@ -4,8 +4,8 @@ import sklearn.datasets
 import tensorflow_datasets as tfds
 
 from hamgan.cli.hamnet import main
-from hamgan.segmentation import scenes
-from hamgan.segmentation.scenes import CLASS_NAMES, RESOLUTION, digits_of, draw_scene, photographs_of
+from hamgan.segmentation.data import scenes
+from hamgan.segmentation.data.scenes import CLASS_NAMES, RESOLUTION, digits_of, draw_scene, photographs_of
 
 
 def test_splits_share_neither_digits_nor_regions():

@@ -2,7 +2,7 @@ import pytest
 
 from hamgan.config import override
 from hamgan.config.segmentation_presets import segnext_tiny, voc_trainaug
-from hamgan.segmentation.schedule import Schedule
+from hamgan.segmentation.training.schedule import Schedule
 
 
 @pytest.mark.parametrize(

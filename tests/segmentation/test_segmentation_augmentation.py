@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from golden_seg import load_golden, relative_error
 
-from hamgan.segmentation.augmentation import (
+from hamgan.segmentation.data.augmentation import (
     TRAINING_RATIOS,
     Augmentation,
     augment,
@@ -11,7 +11,7 @@ from hamgan.segmentation.augmentation import (
     normalise,
     resize_nearest,
 )
-from hamgan.segmentation.multi_scale import pad_to_stride
+from hamgan.segmentation.prediction.multi_scale import pad_to_stride
 
 GOLDEN = load_golden("preprocess")
 CROP = int(GOLDEN["crop"])
@@ -49,6 +49,84 @@ def test_masks_take_the_pixel_before(size):
     )
     found = resize_nearest(tf.constant(mask), tf.constant(size))
     np.testing.assert_array_equal(found, mask[rows][:, columns])
+
+
+def test_masks_can_be_scaled_as_by_opencv():
+    """``cv2.resize`` of OpenCV 5.0.0 with INTER_NEAREST, where the ratio's rounding matters."""
+    row = tf.constant([range(6)], tf.uint8)
+    found = resize_nearest(row, tf.constant([1, 34]), dtype=tf.float64)[0].numpy()
+    np.testing.assert_array_equal(found, np.repeat(range(6), [6, 6, 6, 5, 6, 5]))
+
+
+def test_scaling_without_aligned_corners():
+    rng = np.random.default_rng(4)
+    image, mask = rng.integers(0, 256, (10, 13, 3), np.uint8), rng.integers(0, 5, (10, 13), np.uint8)
+    draws = Augmentation(tf.constant(1.75, tf.float64), tf.constant(0), tf.constant(3), tf.constant(True))
+    found_image, found_mask = augment(tf.constant(image), tf.constant(mask), draws, 20, align_corners=False)
+    # 17.5 x 22.75, rounded to 18 x 23.
+    scaled = tf.round(tf.image.resize(image, (18, 23)))
+    expected = np.zeros((20, 20, 3), np.float32)
+    expected[:18] = normalise(scaled[:, 3:])
+    np.testing.assert_allclose(found_image, expected[:, ::-1], atol=1e-6)
+    rows, columns = np.arange(18) * 10 // 18, np.arange(23) * 13 // 23
+    np.testing.assert_array_equal(found_mask[:18], mask[rows][:, columns][:, 3:][:, ::-1])
+    assert (found_mask[18:].numpy() == 255).all()
+
+
+def test_colors_change_before_scaling_with_aligned_corners_and_after_it_without():
+    image = np.random.default_rng(4).integers(0, 256, (12, 12, 3), np.uint8)
+    mask = tf.zeros((12, 12), tf.uint8)
+    draws = Augmentation(tf.constant(1.5, tf.float64), tf.constant(2), tf.constant(3), tf.constant(False))
+    shapes = []
+
+    def invert(pixels):
+        shapes.append(tuple(pixels.shape))
+        assert pixels.dtype == tf.uint8
+        return 255 - pixels
+
+    for align_corners in (True, False):
+        found, _ = augment(tf.constant(image), mask, draws, 10, align_corners=align_corners, distort=invert)
+        expected, _ = augment(tf.constant(255 - image), mask, draws, 10, align_corners=align_corners)
+        # Rounding half to even differs between a pixel and its inverse.
+        np.testing.assert_allclose(found, expected, atol=0.018)
+    assert shapes == [(12, 12, 3), (10, 10, 3)]
+
+
+DRAWS = {
+    None: [
+        (2.0, 205, 16, False),
+        (1.25, 0, 44, True),
+        (1.75, 45, 238, False),
+    ],
+    512: [
+        (2.6909420572916667, 429, 27, False),
+        (1.7314122721354166, 42, 139, True),
+        (2.244993570963542, 104, 399, False),
+    ],
+}
+"""Draws of commit e0447f4, by short side."""
+
+
+@pytest.mark.parametrize("short_side", DRAWS)
+def test_draws_are_those_of_earlier_versions(short_side):
+    settings = {} if short_side is None else {"ratios": (0.5, 2.0), "any_ratio": True, "short_side": short_side}
+    size = tf.constant([375, 500])
+    for index, expected in enumerate(DRAWS[short_side]):
+        draws = draw_augmentation(size, 512, seed=66, step=7, index=index, **settings)
+        assert tuple(each.numpy() for each in draws) == expected
+
+
+def test_ratios_of_a_short_side_without_aligned_corners():
+    settings = {"ratios": (0.5, 2.0), "any_ratio": True, "short_side": 512}
+    for index, (earlier, _, _, flip) in enumerate(DRAWS[512]):
+        draws = draw_augmentation(
+            tf.constant([375, 500]), 512, seed=66, step=7, index=index, align_corners=False, **settings
+        )
+        side = int(earlier * 375)  # The short side is rounded down, as mmcv does.
+        assert draws.ratio.numpy() == side / 375
+        assert bool(draws.flip) == flip
+        assert 0 <= int(draws.top) <= side - 512
+        assert 0 <= int(draws.left) <= int(side / 375 * 500 + 0.5) - 512
 
 
 def _draws(height=47, width=29, *, crop=33, seed=3, step=0, count=150):

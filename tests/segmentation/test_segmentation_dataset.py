@@ -7,12 +7,13 @@ import tensorflow_datasets as tfds
 
 from hamgan.config import CropConfig, DataConfig, override
 from hamgan.errors import UserError
-from hamgan.segmentation.augmentation import MEAN, augment, draw_augmentation
-from hamgan.segmentation.dataset import SegmentationDataset
-from hamgan.segmentation.fitted_config import fitted_config
-from hamgan.segmentation.mask_features import mask_features
-from hamgan.segmentation.masks import IGNORED
-from hamgan.segmentation.scenes import CLASS_NAMES
+from hamgan.segmentation.data.augmentation import MEAN, augment, draw_augmentation
+from hamgan.segmentation.data.dataset import SegmentationDataset
+from hamgan.segmentation.data.fitted_config import fitted_config
+from hamgan.segmentation.data.mask_features import mask_features
+from hamgan.segmentation.data.masks import IGNORED
+from hamgan.segmentation.data.scenes import CLASS_NAMES
+from hamgan.segmentation.data.varied_crop import with_varied_crop
 
 CROP = CropConfig(crop=65, ratios=(0.5, 1.0, 1.5))
 
@@ -73,6 +74,25 @@ def test_augmentation_follows_the_place_in_training(scenes):
             expected = augment(tf.constant(image), tf.constant(mask), draws, 65)
             np.testing.assert_array_equal(images[index], expected[0])
             np.testing.assert_array_equal(masks[index], expected[1])
+
+
+def test_crops_of_one_class_are_drawn_again(scenes):
+    dataset = SegmentationDataset(override_data(scenes.config, shuffle_buffer=1))
+    crop = CropConfig(crop=33, ratios=(1.0,), flip=False, align_corners=False, max_class_share=0.8)
+    whole = CropConfig(crop=128, ratios=(1.0,), flip=False)
+    ((found, found_masks),), ((images, masks),) = (
+        _first(dataset.training_batches(each, batch=8, seed=9), 1) for each in (crop, whole)
+    )
+    changed = 0
+    for index in range(8):
+        place = {"seed": 9, "step": 0, "index": index}
+        draws = draw_augmentation(tf.constant([128, 128]), 33, ratios=(1.0,), align_corners=False, **place)
+        again = with_varied_crop(draws, tf.constant(masks[index]), 33, max_class_share=0.8, **place)
+        rows, columns = (slice(int(first), int(first) + 33) for first in (again.top, again.left))
+        np.testing.assert_array_equal(found_masks[index], masks[index][rows, columns])
+        np.testing.assert_allclose(found[index], images[index][rows, columns], atol=1e-6)
+        changed += (int(again.top), int(again.left)) != (int(draws.top), int(draws.left))
+    assert 0 < changed < 8
 
 
 def override_data(config, **changes):

@@ -13,11 +13,11 @@ from tiny_network import picture
 import hamgan
 from hamgan.cli.hamnet import main
 from hamgan.errors import UserError
-from hamgan.segmentation.convert import convert
-from hamgan.segmentation.evaluate import evaluate_network
-from hamgan.segmentation.inference import MULTI_SCALE_FLIP, InferenceSettings
+from hamgan.segmentation.evaluation.evaluate import evaluate_network
+from hamgan.segmentation.prediction.inference import MULTI_SCALE_FLIP, InferenceSettings
+from hamgan.segmentation.published.convert import convert
+from hamgan.segmentation.published.weight_files import read_weights
 from hamgan.segmentation.trained import SegmentationRun
-from hamgan.segmentation.weight_files import read_weights
 
 GAN_RUN = str(CHECKOUT / "tests" / "runs" / "run_e872773")
 
@@ -48,7 +48,7 @@ def test_a_run_is_scored_on_its_validation_split(run):
     evaluation = run.evaluate(num_images=5, batch=2)
     assert evaluation.num_images == 5
     assert evaluation.confusion.shape == (11, 11)
-    from hamgan.segmentation.dataset import SegmentationDataset
+    from hamgan.segmentation.data.dataset import SegmentationDataset
 
     batches = SegmentationDataset(run.config.data).evaluation_batches("validation", last=5).as_numpy_iterator()
     pairs = [(images[0], masks[0]) for images, masks in batches]
@@ -120,15 +120,15 @@ def test_the_command_predicts_pictures(run, run_path, tmp_path, capsys):
     arguments += ["--num_steps", "1", "--window", "33"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"1 predictions  {out}",
-        "1 files are no pictures and were skipped",
+        f"1 prediction  {out}",
+        "1 file is no picture and was skipped",
     ]
     expected = run.predict(image, InferenceSettings(num_steps=1, window=33))
     np.testing.assert_array_equal(np.asarray(Image.open(out / "masks" / "a.png")), expected)
     assert main([*arguments, "--strict"]) == 1
     captured = capsys.readouterr()
-    assert captured.out == f"1 predictions, 1 of them made before  {out}\n"
-    assert "hamnet predict: failed: 1 files are no pictures and were skipped, such as" in captured.err
+    assert captured.out == f"1 prediction, 1 of them made before  {out}\n"
+    assert "hamnet predict: failed: 1 file is no picture and was skipped, such as" in captured.err
 
 
 def test_weights_of_a_run_can_be_converted(run, tmp_path):
@@ -147,10 +147,58 @@ def test_settings_of_the_config_are_the_default(run):
     assert windows.changed(num_steps=3) == InferenceSettings(window=64, window_step=64, num_steps=3)
 
 
+def test_a_dry_run_scores_nothing(run_path, capsys):
+    arguments = ["evaluate", "--run", str(run_path), "--num_steps", "1-2", "--short_side", "64", "--dry_run"]
+    before = sorted(os.listdir(run_path))
+    assert main([*arguments, "--checkpoint", "all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Step 0: 300 images of scenes, validation; single scale, short side 64, K = 1"
+    assert lines[-1] == "Step 6: 300 images of scenes, validation; single scale, short side 64, K = 2"
+    assert len(lines) == 8
+    assert sorted(os.listdir(run_path)) == before
+    assert main([*arguments, "--num_images", "1", "--accelerator", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("Step 6: 1 image of scenes")
+
+
+@pytest.fixture
+def short_side_run(tiny_segmentation_run, tmp_path):
+    path = shutil.copytree(tiny_segmentation_run, tmp_path / "run")
+    config = json.loads((path / "config.json").read_text())
+    config["evaluation"] |= {"short_side": 48, "combination": "probabilities"}
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def test_the_short_side_is_a_setting_of_the_config(short_side_run):
+    settings = InferenceSettings(short_side=48, combination="probabilities")
+    assert hamgan.load(str(short_side_run)).settings == settings
+
+
+@pytest.mark.slow
+def test_commands_scale_images_to_the_short_side_of_the_config(short_side_run, tmp_path, capsys):
+    image, out = picture(40, 56), tmp_path / "out"
+    Image.fromarray(image).save(tmp_path / "a.png")
+    command = ["predict", "--run", str(short_side_run), "--images", str(tmp_path / "a.png"), "--out", str(out)]
+    assert main(command) == 0
+    mask = np.asarray(Image.open(out / "masks" / "a.png"))
+    run = hamgan.load(str(short_side_run))
+    np.testing.assert_array_equal(mask, run.predict(image))
+    np.testing.assert_array_equal(mask, run.predict(image, InferenceSettings(short_side=48)))
+    capsys.readouterr()
+    assert main([*command, "--short_side", "56"]) == 2
+    assert "expected settings short_side=56, found short_side=48" in capsys.readouterr().err
+    assert main(["evaluate", "--run", str(short_side_run), "--num_images", "2"]) == 0
+    assert "(2 images, single scale, short side 48)" in capsys.readouterr().out
+    (result,) = results_of(short_side_run).values()
+    assert result["settings"]["short_side"] == 48
+
+
 def test_mistakes_are_one_line(run_path, tmp_path, capsys):
     cases = [
         (["evaluate", "--run", str(run_path), "--num_steps", "3-1"], "--num_steps expects numbers and ranges"),
         (["evaluate", "--run", str(run_path), "--window_step", "8"], "window_step: expected together with a window"),
+        (["evaluate", "--run", str(run_path), "--accelerator", "tpu"], "--accelerator must be one of auto, cpu, gpu"),
+        (["evaluate", "--run", str(run_path), "--split", "val", "--dry_run"], "has no split 'val'"),
         (["evaluate", "--run", str(run_path), "--split", "val"], "has no split 'val'"),
         (["evaluate", "--run", str(run_path), "--dataset", "digits"], "digits"),
         (["evaluate", "--run", str(tmp_path / "none")], "'hamnet train --run"),

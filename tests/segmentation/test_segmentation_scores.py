@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 from golden_seg import load_golden
 
-from hamgan.segmentation.masks import IGNORED
-from hamgan.segmentation.scores import confusion_matrix, segmentation_scores
+from hamgan.segmentation.data.masks import IGNORED
+from hamgan.segmentation.evaluation.scores import confusion_matrix, segmentation_scores
 
 
 def test_published_scores():

@@ -16,15 +16,15 @@ from hamgan.runs.checkpoints import (
 )
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.lock import RunLock
-from hamgan.segmentation.augmentation import normalise
-from hamgan.segmentation.build import build_network
-from hamgan.segmentation.dataset import SegmentationDataset
-from hamgan.segmentation.inference import SINGLE_SCALE
-from hamgan.segmentation.multi_scale import single_scale_logits
-from hamgan.segmentation.scenes import CLASS_NAMES
-from hamgan.segmentation.train import SegmentationTask, train
-from hamgan.segmentation.train_pictures import TrainPictures
-from hamgan.segmentation.weights import official_weights
+from hamgan.segmentation.data.augmentation import normalise
+from hamgan.segmentation.data.dataset import SegmentationDataset
+from hamgan.segmentation.data.scenes import CLASS_NAMES
+from hamgan.segmentation.networks.build import build_network
+from hamgan.segmentation.prediction.inference import SINGLE_SCALE
+from hamgan.segmentation.prediction.multi_scale import single_scale_logits
+from hamgan.segmentation.published.weights import official_weights
+from hamgan.segmentation.training.pictures import TrainPictures
+from hamgan.segmentation.training.train import SegmentationTask, train
 from hamgan.training.collapse import TrainingDivergedError
 from hamgan.training.gan import train as train_gan
 from hamgan.training.start import begin
@@ -158,7 +158,7 @@ def test_a_second_stage_takes_the_weights_alone(config, whole_run, tmp_path):
 
 def test_other_classes_keep_a_random_classifier(config, whole_run, tmp_path):
     state_of = override(config, ["model.num_classes=3"])
-    from hamgan.segmentation.initial_network import Source, initialize
+    from hamgan.segmentation.training.initial_network import Source, initialize
 
     network = build_network(state_of)
     record = initialize(network, Source(checkpoint_path(whole_run.checkpoints, 6), 6))

@@ -6,9 +6,9 @@ from published_arrays import gradient_errors, load, relative_error, with_prefix
 
 from hamgan.layers import bilinear_resize
 from hamgan.segmentation import LightHamHead, SegmentationNetwork, SegNeXt
-from hamgan.segmentation.names import name_forms
-from hamgan.segmentation.segnext import HEAD_CHANNELS, RANKS
-from hamgan.segmentation.weights import load_official_weights
+from hamgan.segmentation.networks.segnext import HEAD_CHANNELS, RANKS
+from hamgan.segmentation.published.names import name_forms
+from hamgan.segmentation.published.weights import load_official_weights
 
 SMALL = {
     "num_classes": 6,
@@ -115,6 +115,7 @@ def test_mixed_precision_has_float32_logits(golden):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_it_can_be_fitted(golden):
     network = SegNeXt("tiny", **{**SMALL, "drop_rate": 0.1, "dropout_rate": 0.1})
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

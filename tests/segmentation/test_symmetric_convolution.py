@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from hamgan.layers.execution import execution
-from hamgan.segmentation.convolution import Convolution, DepthwiseConvolution
+from hamgan.segmentation.networks.convolution import Convolution, DepthwiseConvolution
 
 
 def images(height, width, channels=3):

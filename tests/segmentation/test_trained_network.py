@@ -5,7 +5,7 @@ import pytest
 from tiny_network import CLASS_NAMES, picture, tiny_hamnet
 
 from hamgan.errors import UserError
-from hamgan.segmentation.inference import MULTI_SCALE_FLIP, MaskPredictor
+from hamgan.segmentation.prediction.inference import MULTI_SCALE_FLIP, MaskPredictor
 from hamgan.segmentation.trained_network import NetworkInMemory, load_network_file
 
 

@@ -179,7 +179,7 @@ def _evaluations(run: "Run") -> list[dict[str, Any]]:
     checkpoint = checkpoint_sha256(run.checkpoint)
     return [
         result
-        for result in directory.read_evaluations()
+        for result in directory.evaluations.read()
         if result["step"] == run.step
         and result["weights"] == run.weights
         and (result["checkpoint"] == checkpoint or (result["checkpoint"] is None and result["source"] is None))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hamgan import __version__
 from hamgan.config import ExperimentConfig
 from hamgan.config.protocols import by_card, card_id, flat_card, has_score
+from hamgan.counted import counted
 from hamgan.networks import Generator
 from hamgan.runs.directory import RunDirectory
 from hamgan.runs.score_table import COLUMNS, extra_scores, real_of, shown
@@ -63,7 +64,7 @@ def model_card(
     summary = (
         f"A class-conditional GAN with Hamburger layers (matrix decomposition as global context), exported by "
         f"HamGAN {__version__}. It generates {_images(generator)} of "
-        f"{generator.num_classes} {'class' if generator.num_classes == 1 else 'classes'}."
+        f"{counted(generator.num_classes, 'class')}."
     )
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items() if text)
     picture = "![Generated images, one class per row](samples.png)"

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from hamgan.counted import counted
 from hamgan.errors import FailedError, UserError
 from hamgan.layers.execution import execution
 from hamgan.layers.fixed_bases import decompositions, fix_bases
@@ -19,10 +20,10 @@ from hamgan.sampling.export.file_format import formats_by_name
 from hamgan.sampling.export.model_card import markdown_table
 from hamgan.sampling.export.report import ExportedFile, header
 from hamgan.sampling.export.verification import check_difference, median_seconds, size_in_bytes
-from hamgan.segmentation.augmentation import normalise
+from hamgan.segmentation.data.augmentation import normalise
 from hamgan.segmentation.export.formats import FORMATS
 from hamgan.segmentation.export.network_format import ExportedNetwork, LogitsFunction, NetworkFormat
-from hamgan.segmentation.network import SegmentationNetwork
+from hamgan.segmentation.networks.network import SegmentationNetwork
 
 CARD_NAME = "README.md"
 CLASS_NAMES_NAME = "class_names.json"
@@ -168,9 +169,9 @@ def _card(
     weights = sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
     parts = [
         f"# Segmentation network: {model.name}",
-        f"{type(model).__name__} with {weights:,} trainable weights and {len(class_names)} classes. TFLite and ONNX "
-        f"take one image of {network.height}x{network.width} pixels, the other formats any size. Initial bases are "
-        "fixed, so that results are deterministic. Times are those of the machine that exported.",
+        f"{type(model).__name__} with {weights:,} trainable weights and {counted(len(class_names), 'class')}. TFLite "
+        f"and ONNX take one image of {network.height}x{network.width} pixels, the other formats any size. Initial "
+        "bases are fixed, so that results are deterministic. Times are those of the machine that exported.",
         markdown_table(header(files), [file.cells() for file in files]),
         "Differences are those of logits from the Keras model, relative to the largest logit if that is above 1.",
         "## Use",

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hamgan.counted import counted
 from hamgan.errors import FailedError
 from hamgan.files import literal_path, write_atomically
 from hamgan.sampling.export.onnx_file import export_to_onnx, onnx_session
 from hamgan.sampling.export.tflite import convert_to_tflite, load_tflite
 from hamgan.sampling.export.verification import TOLERANCE
-from hamgan.segmentation.augmentation import normalise
+from hamgan.segmentation.data.augmentation import normalise
 from hamgan.segmentation.export.network_format import (
     NORMALISE,
     ExportedNetwork,
@@ -20,8 +21,8 @@ from hamgan.segmentation.export.network_format import (
     as_array,
     resized_picture,
 )
-from hamgan.segmentation.inference import padding_of
-from hamgan.segmentation.multi_scale import single_scale_logits
+from hamgan.segmentation.prediction.inference import padding_of
+from hamgan.segmentation.prediction.multi_scale import single_scale_logits
 
 
 class SavedModelFormat(NetworkFormat):
@@ -74,8 +75,8 @@ class SavedModelFormat(NetworkFormat):
         wrong = int(((masks != logits.argmax(axis=-1)) & is_clear).sum())
         if masks.dtype != np.uint8 or wrong:
             raise FailedError(
-                f"masks of the SavedModel's predict differ from those of the network at {wrong:,} pixels, expected "
-                "none; nothing was written"
+                f"masks of the SavedModel's predict differ from those of the network at {counted(wrong, 'pixel')}, "
+                "expected none; nothing was written"
             )
 
     def usage(self, network: ExportedNetwork) -> str:

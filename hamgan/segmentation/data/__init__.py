@@ -1,0 +1,1 @@
+"""Images and masks: records, augmentation, palette, and the embedded scenes of digits."""

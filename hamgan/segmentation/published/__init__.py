@@ -1,0 +1,1 @@
+"""Weights of the published checkpoints, by their names, and conversion in both directions."""
