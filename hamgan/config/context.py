@@ -29,7 +29,7 @@ class ContextConfig:
     """
 
     module: str = ""
-    """Name of the module, one of :data:`CONTEXT_CONFIGS`."""
+    """Name of the module."""
     resolution: FromDataset[int] = 32
     """Height and width of the feature maps that the module processes, the output of a block."""
 

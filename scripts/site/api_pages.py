@@ -12,6 +12,8 @@ from public_names import CHECKOUT, public_modules
 
 NOT_DOCUMENTED = ("hamgan.__version__", "hamgan.layers")
 """Names without a docstring of their own."""
+MEMBERS = {"hamgan.config": "      members: false\n", "hamgan.layers": "      members: [call]\n"}
+"""Options of modules whose other members are explained elsewhere, such as the methods of all Keras layers."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -40,8 +42,9 @@ def _entries(module: str, names: Mapping[str, str], level: int) -> list[str]:
         f"::: {module}\n    options:\n      members: false\n      show_root_heading: false\n"
         "      show_root_toc_entry: false\n",
     ]
-    # The other methods of layers are those that hamgan.layers.context and Keras declare.
-    members = "      members: [call]\n" if module == "hamgan.layers" else ""
+    if module == "hamgan.config":
+        entries.append("[Configuration](configuration.md) explains the fields.\n")
+    members = MEMBERS.get(module, "")
     for name in sorted(names, key=str.lower):
         entries.append(f"::: {names[name]}\n    options:\n      heading_level: {level + 1}\n{members}")
     return entries

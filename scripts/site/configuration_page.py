@@ -85,7 +85,7 @@ def _tables(groups: Mapping[str, type]) -> Iterator[str]:
 
 
 def _summary(kind: type) -> str:
-    text = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].partition("; see :")[0].replace("\n", " ")
+    text = _markdown(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].partition("; see :")[0])
     return text if text.endswith(".") else f"{text}."
 
 
@@ -96,8 +96,14 @@ def field_docstrings(kind: type) -> dict[str, str]:
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
         for statement, following in itertools.pairwise(body):
             if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-                found[statement.target.id] = " ".join(ast.literal_eval(following.value).split())  # type: ignore
+                found[statement.target.id] = _markdown(ast.literal_eval(following.value))  # type: ignore
     return found
+
+
+def _markdown(docstring: str) -> str:
+    """Returns a docstring without the markup of Sphinx, each paragraph in one line."""
+    text = re.sub(r":\w+:`([\w.]+)`", r"`\1`", docstring).replace("``", "`")
+    return re.sub(r"(?<!\n)\n *(?![\n-])", " ", text)
 
 
 def _annotations(kind: type) -> dict[str, str]:
@@ -139,7 +145,7 @@ def _presets_page() -> str:
 
 def _description(preset: Any) -> str:
     text = inspect.cleandoc(preset.__doc__).partition("\n\nExample:")[0].removeprefix("Returns ")
-    return text[0].upper() + re.sub(r":\w+:`(\w+)`", r"`\1`", text[1:]).replace("``", "`")
+    return _markdown(text[0].upper() + text[1:])
 
 
 def _changes(one: Any, other: Any, prefix: str = "") -> Iterator[str]:
