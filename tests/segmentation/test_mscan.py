@@ -9,7 +9,8 @@ from published_arrays import relative_error
 from hamgan import random_streams
 from hamgan.segmentation import MSCAN
 from hamgan.segmentation.networks.dropout import Noise
-from hamgan.segmentation.networks.mscan import MSCANS, MSCANBlock
+from hamgan.segmentation.networks.mscan import MSCANS
+from hamgan.segmentation.networks.mscan_block import MSCANBlock
 
 WIDTHS, DEPTHS = (4, 8, 12, 16), (1, 1, 2, 1)
 

@@ -11,7 +11,8 @@ from hamgan.layers.segmentation_hamburger import SegmentationHamburger
 from hamgan.segmentation.networks.ham_heads import ConvolutionGroupNorm, HamHead, LightHamHead
 from hamgan.segmentation.networks.hamnet_head import ConvolutionBatchNorm, HamNetHead
 from hamgan.segmentation.networks.light_hamburger import LightHamburger
-from hamgan.segmentation.networks.mscan import MSCAN, MSCANBlock
+from hamgan.segmentation.networks.mscan import MSCAN
+from hamgan.segmentation.networks.mscan_block import MSCANBlock
 from hamgan.segmentation.networks.network import SegmentationNetwork
 from hamgan.segmentation.networks.resnet import Bottleneck, ResNet
 
