@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import socket
+import unittest.mock
 from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,17 +31,31 @@ tf.config.set_logical_device_configuration(
 tf.config.experimental.enable_op_determinism()
 tf.config.optimizer.set_experimental_options({"remapping": False})
 
+# Once, because TensorFlow drops all kernels of eager operations when it gets a seed. Nothing in the tests depends on
+# the state of TensorFlow's own generators.
+tf.random.set_seed(0)
+
+
+def _ignore(seed: int) -> None:
+    pass
+
+
+def _seed_generators() -> None:
+    """Seeds Python, NumPy and Keras, so that unseeded weights do not depend on the order of the tests."""
+    with unittest.mock.patch.object(tf.random, "set_seed", _ignore):
+        keras.utils.set_random_seed(0)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup() -> None:
-    """Seeds all generators, so that unseeded weights do not depend on the order of the tests."""
-    keras.utils.set_random_seed(0)
+    """See :func:`_seed_generators`."""
+    _seed_generators()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
-    """See :func:`pytest_fixture_setup`."""
-    keras.utils.set_random_seed(0)
+    """See :func:`_seed_generators`."""
+    _seed_generators()
 
 
 @pytest.fixture(autouse=True)
