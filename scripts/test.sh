@@ -38,8 +38,9 @@ trap 'rm -rf "$HAMGAN_TESTS_SHARED"' EXIT
 # Each process keeps every function that it compiled: several runs, one after the other, need less than 3 GB at once.
 groups=(
   "tests/layers tests/networks tests/published"
-  "tests/training tests/runs tests/distribution tests/cli tests/sampling tests/data_prep"
+  "tests/training tests/runs tests/distribution tests/cli tests/sampling"
   "tests/evaluation tests/explorer tests/segmentation"
+  "tests/data_prep"
 )
 failed=0
 rest=(tests)
