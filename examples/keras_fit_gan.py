@@ -1,8 +1,16 @@
-"""A GAN of our networks with Keras's ``compile`` and ``fit``: python examples/keras_fit_gan.py --epochs 30"""
+# %% [markdown]
+# # A GAN with compile and fit
+#
+# At the end, you have trained a class-conditional GAN with Keras's own `compile` and `fit`: the generator and the
+# discriminator are models of `hamgan.networks`, each with a Hamburger, and the training step is your own. You have a
+# picture of generated digits, one class per row.
+#
+# To follow along: `python examples/keras_fit_gan.py`, or `scripts/tutorials.sh keras_fit_gan`, which writes the
+# notebook `build/tutorials/keras_fit_gan.ipynb`.
 
-import argparse
-
+# %%
 import keras
+import matplotlib.pyplot as plt
 import sklearn.datasets
 import tensorflow as tf
 
@@ -10,18 +18,56 @@ from hamgan.networks import Discriminator, Generator
 from hamgan.sampling.grids import image_grid
 from hamgan.training.losses import hinge_discriminator_loss, hinge_generator_loss
 
-STRATEGY = tf.distribute.MirroredStrategy()
-HAMBURGER = {"module": "hamburger", "resolution": 16, "latent_dim": 16, "rank": 8}
-NETWORK = {"resolution": 32, "num_classes": 10, "context": [HAMBURGER]}
+keras.utils.set_random_seed(0)
+
+# %% [markdown]
+# ## Data
+#
+# The networks process images of 32, 64, 128 or 256 pixels with values in [-1, 1]. scikit-learn's 1,797 digits have 8x8
+# pixels with values from 0 to 16, so they are enlarged and scaled.
+
+# %%
+digits = sklearn.datasets.load_digits()
+images = tf.image.resize(digits.images[..., None], (32, 32)) / 8 - 1
+print(images.shape, "from", float(tf.reduce_min(images)), "to", float(tf.reduce_max(images)))
+
+# %% [markdown]
+# ## Two networks
+#
+# `context` lists the context modules of a network, each with the resolution of the feature maps that it processes. Here
+# it is one Hamburger on 16x16. All other sizes are small, so that a CPU can train them.
+
+# %%
+hamburger = {"module": "hamburger", "resolution": 16, "latent_dim": 16, "rank": 8}
+shared = {"resolution": 32, "num_classes": 10, "channels": 1, "base_channels": 16, "context": [hamburger]}
+generator = Generator(z_dim=32, batch_norm_momentum=0.99, **shared)
+discriminator = Discriminator(**shared)
+
+inputs = generator.draw_inputs(seed=0, count=4)
+fakes = generator(*inputs)
+print("latent vectors", inputs.z.shape, "-> images", fakes.shape, "-> logits", discriminator(fakes, inputs.labels).shape)
+
+# %% [markdown]
+# `draw_inputs` draws latent vectors, labels and the initial bases of the Hamburger. They depend only on the seed and on
+# the index of the image.
+#
+# ## The training step
+#
+# A Keras model whose `train_step` updates both networks. The discriminator sees real and generated images in one batch.
+# `hinge_discriminator_loss` and `hinge_generator_loss` are the losses of the published HamGAN.
+#
+# A strategy of `tf.distribute` splits each batch over several replicas, such as GPUs, and optimizers add up their
+# gradients. Dividing by the number of replicas makes that a mean. Without a strategy, the number is 1.
 
 
+# %%
 class GAN(keras.Model):
     """One update of the discriminator and one of the generator per batch."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, generator, discriminator, **kwargs):
         super().__init__(**kwargs)
-        self.generator = Generator(base_channels=16, z_dim=64, batch_norm_momentum=0.99, **NETWORK)
-        self.discriminator = Discriminator(base_channels=32, **NETWORK)
+        self.generator = generator
+        self.discriminator = discriminator
         self.built = True  # Both networks have their weights already.
 
     def compile(self, **optimizers):
@@ -37,22 +83,72 @@ class GAN(keras.Model):
             both = tf.concat([images, self.generator(z, labels, training=True)], axis=0)
             real, fake = tf.split(self.discriminator(both, tf.concat([labels, labels], 0), training=True), 2)
             losses = {"discriminator": hinge_discriminator_loss(real, fake), "generator": hinge_generator_loss(fake)}
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         for name, loss in losses.items():
             variables = getattr(self, name).trainable_variables
             gradients = tape.gradient(loss, [variable.value for variable in variables])
-            # An optimizer adds up the gradients of all replicas.
-            self.optimizers[name].apply([each / STRATEGY.num_replicas_in_sync for each in gradients], variables)
+            self.optimizers[name].apply([each / replicas for each in gradients], variables)
         return losses
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=30)
-    digits = sklearn.datasets.load_digits()
-    images = tf.image.resize(tf.repeat(digits.images[..., None], 3, axis=-1), (32, 32)) / 8 - 1
-    with STRATEGY.scope():
-        gan, adam = GAN(), keras.optimizers.Adam
-        gan.compile(generator=adam(2e-4, 0.0, 0.999), discriminator=adam(8e-4, 0.0, 0.999))
-    gan.fit(images, digits.target, batch_size=32, epochs=parser.parse_args().epochs, verbose=2)
-    samples = gan.generator(*gan.generator.draw_inputs(seed=0, count=40, labels=tf.repeat(tf.range(10), 4)))
-    keras.utils.save_img("samples.png", image_grid(samples.numpy(), columns=4), scale=False)
+# %% [markdown]
+# ## Compile and fit
+#
+# The discriminator learns four times as fast as the generator, as in the published model. `fit` shuffles and batches
+# the images, and works with any of Keras's callbacks.
+
+# %%
+gan = GAN(generator, discriminator)
+gan.compile(
+    generator=keras.optimizers.Adam(4e-4, beta_1=0.0, beta_2=0.98),
+    discriminator=keras.optimizers.Adam(1.6e-3, beta_1=0.0, beta_2=0.98),
+)
+history = gan.fit(images, digits.target, batch_size=32, epochs=12, verbose=0).history
+for epoch in range(0, 12, 3):
+    print(f"epoch {epoch + 1:2}", *(f"{name}: {history[name][epoch]:.2f}" for name in ("discriminator", "generator")))
+
+# %% [markdown]
+# The losses of a GAN do not fall: each network is measured against the other. They should stay bounded. Whether the
+# training works, the samples show:
+
+# %% picture="samples" alt="Generated digits, one class per row"
+labels = tf.repeat(tf.range(10), 12)
+samples = generator(*generator.draw_inputs(seed=0, count=120, labels=labels))
+grid = image_grid(samples.numpy(), columns=12, row_names=[str(digit) for digit in range(10)])
+plt.figure(figsize=(5, 4))
+plt.imshow(grid, cmap="gray")
+plt.axis("off")
+plt.show()
+
+# %% [markdown]
+# ## Several GPUs
+#
+# Create networks and optimizers within the scope of a strategy, and call `fit` as before. The mirrored strategy takes
+# all GPUs of the machine, or its CPU if there are none.
+
+# %%
+strategy = tf.distribute.MirroredStrategy()
+with strategy.scope():
+    mirrored = GAN(Generator(z_dim=32, **shared), Discriminator(**shared))
+    mirrored.compile(generator=keras.optimizers.Adam(4e-4), discriminator=keras.optimizers.Adam(1.6e-3))
+losses = mirrored.fit(images[:64], digits.target[:64], batch_size=32, verbose=0).history
+print("Losses:", *losses)
+
+# %% [markdown]
+# ## Save
+#
+# The generator is a Keras model: its file has settings and weights.
+
+# %%
+generator.save("generator.keras")
+loaded = keras.models.load_model("generator.keras")
+same = generator.draw_inputs(seed=1, count=2)
+print("Largest difference of the images:", float(tf.reduce_max(tf.abs(loaded(*same) - generator(*same)))))
+
+# %% [markdown]
+# ## Where to go next
+#
+# - [Digits from data to FID](../docs/tutorials/digits_to_fid.md): the same with the commands of the package, which add
+#   checkpoints, exact resume, moving averages of the weights and scores.
+# - [Your own folder of photographs](../docs/tutorials/own_photographs.md).
+# - [Choose a context module](../docs/context_modules.md): other entries for `context`.
