@@ -45,7 +45,8 @@ discriminator = Discriminator(**shared)
 
 inputs = generator.draw_inputs(seed=0, count=4)
 fakes = generator(*inputs)
-print("latent vectors", inputs.z.shape, "-> images", fakes.shape, "-> logits", discriminator(fakes, inputs.labels).shape)
+logits = discriminator(fakes, inputs.labels)
+print("latent vectors", inputs.z.shape, "-> images", fakes.shape, "-> logits", logits.shape)
 
 # %% [markdown]
 # `draw_inputs` draws latent vectors, labels and the initial bases of the Hamburger. They depend only on the seed and on

@@ -1,0 +1,190 @@
+"""Tutorials run, and their pages have the text and the code of their sources."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from page_blocks import CHECKOUT, blocks
+
+sys.path.insert(0, str(CHECKOUT / "scripts" / "site"))
+
+from tutorial_pages import PAGES, SOURCES, read_tutorial, tutorial_names, write_tutorial
+
+LONGEST_CELL = 40
+LARGEST_PICTURE = 60_000
+
+
+def cells(name, kind):
+    notebook = read_tutorial(SOURCES / f"{name}.py", links="../")
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+@pytest.mark.parametrize("name", tutorial_names())
+def test_pages_have_the_text_and_code_of_their_tutorials(name):
+    page = PAGES / f"{name}.md"
+    assert blocks(page, "python") == [f"{cell.source}\n" for cell in cells(name, "code")], (
+        f"run scripts/tutorials.sh {name}"
+    )
+    position = 0
+    for cell in cells(name, "markdown"):
+        position = page.read_text().find(cell.source, position)
+        assert position >= 0, f"{cell.source}\nis not on the page; run scripts/tutorials.sh {name}"
+
+
+@pytest.mark.parametrize("name", tutorial_names())
+def test_pages_have_small_pictures_with_descriptions(name):
+    text = (PAGES / f"{name}.md").read_text()
+    described = {cell.metadata["picture"]: cell.metadata["alt"] for cell in cells(name, "code") if cell.metadata}
+    assert described
+    for picture, alt in described.items():
+        assert f"![{alt}]({name}_files/{picture}.png)" in text
+        assert (PAGES / f"{name}_files" / f"{picture}.png").stat().st_size < LARGEST_PICTURE
+    assert {path.stem for path in (PAGES / f"{name}_files").iterdir()} == set(described)
+
+
+@pytest.mark.parametrize("name", tutorial_names())
+def test_pages_show_nothing_of_the_machine(name):
+    for output in blocks(PAGES / f"{name}.md", "text"):
+        assert "/tmp" not in output
+        assert str(pathlib.Path.home()) not in output
+        assert "Warning" not in output
+
+
+@pytest.mark.parametrize("name", tutorial_names())
+def test_tutorials_have_short_cells_and_say_how_to_run_them(name):
+    assert all(len(cell.source.splitlines()) < LONGEST_CELL for cell in cells(name, "code"))
+    assert f"python examples/{name}.py" in cells(name, "markdown")[0].source
+    assert f"scripts/tutorials.sh {name}" in cells(name, "markdown")[0].source
+    assert "## Where to go next" in cells(name, "markdown")[-1].source
+
+
+@pytest.mark.parametrize("name", tutorial_names())
+def test_tutorials_are_listed(name):
+    assert f"]({name}.md)" in (PAGES / "index.md").read_text()
+    assert f"`{name}.py`" in (SOURCES / "README.md").read_text()
+
+
+def printed_by(name, folder):
+    """Runs a tutorial as a program and returns what it prints."""
+    programs = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        [sys.executable, str(SOURCES / f"{name}.py")],
+        cwd=folder,
+        env=os.environ | {"MPLBACKEND": "agg", "PATH": programs},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_a_hamburger_in_a_classifier(tmp_path):
+    printed = printed_by("hamburger_classifier", tmp_path)
+    assert "difference from the input: 0.0\n" in printed
+    assert float(printed.split("Test accuracy ")[1].split("%")[0]) > 80
+    assert (tmp_path / "classifier.keras").exists()
+
+
+@pytest.mark.slow
+def test_a_gan_by_keras_fit(tmp_path):
+    printed = printed_by("keras_fit_gan", tmp_path)
+    assert "discriminator: " in printed
+    assert "generator: " in printed
+    assert "nan" not in printed
+    assert (tmp_path / "generator.keras").exists()
+
+
+@pytest.mark.slow
+def test_digits_from_data_to_fid(tmp_path):
+    printed = printed_by("digits_to_fid", tmp_path)
+    assert "16 images of step 300, uint8 (16, 32, 32, 3): samples.npy" in printed
+    assert "FID " in printed
+    assert "95 % interval" in printed
+    assert "nan" not in printed
+    assert (tmp_path / "samples.npy").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_of_photographs(tmp_path):
+    printed = printed_by("own_photographs", tmp_path)
+    assert "broken.jpg" in printed
+    assert (tmp_path / "runs" / "photographs" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_choice_of_context_modules(tmp_path):
+    printed = printed_by("choosing_context", tmp_path)
+    assert "Hamburger" in printed
+    assert "nan" not in printed
+
+
+@pytest.mark.slow
+def test_a_segmentation_network_by_keras_fit(tmp_path):
+    printed = printed_by("keras_fit_hamnet", tmp_path)
+    assert "val_mean_iou: " in printed
+    assert "nan" not in printed
+    assert (tmp_path / "hamnet.keras").exists()
+
+
+@pytest.mark.slow
+def test_exported_files(tmp_path):
+    printed = printed_by("export_digits", tmp_path)
+    assert "Keras            differs from the SavedModel by at most" in printed
+    assert "nan" not in printed
+
+
+def test_every_tutorial_has_a_test():
+    tests = pathlib.Path(__file__).read_text()
+    assert all(f'printed_by("{name}", tmp_path)' in tests for name in tutorial_names())
+
+
+SMALL = """\
+# %% [markdown]
+# # Title
+#
+# See [export](../docs/export.md).
+
+# %% picture="line" alt="A line"
+import os
+import sys
+import matplotlib.pyplot as plt
+
+print("printed")
+print("a warning", file=sys.stderr)
+open("left.txt", "w").close()
+plt.plot([0, 1])
+plt.show()
+
+# %%
+1 + 1
+"""
+
+
+@pytest.mark.slow
+def test_a_tutorial_becomes_a_page_and_a_notebook(tmp_path):
+    source = tmp_path / "small.py"
+    source.write_text(SMALL)
+    write_tutorial(source, tmp_path / "pages", tmp_path / "notebooks")
+    page = (tmp_path / "pages" / "small.md").read_text()
+    assert page.startswith("# Title\n\nSee [export](../export.md).\n\n```python\nimport os\n")
+    assert "```\n\n```text\nprinted\n```\n\n![A line](small_files/line.png)\n\n```python\n1 + 1\n```" in page
+    assert page.endswith("\n\n```text\n2\n```\n")
+    assert "a warning" not in page
+    assert (tmp_path / "pages" / "small_files" / "line.png").stat().st_size < LARGEST_PICTURE
+    notebook = nbformat.read(tmp_path / "notebooks" / "small.ipynb", as_version=4)
+    assert notebook.cells[0].source == "# Title\n\nSee [export](../../docs/export.md)."
+    assert not list(tmp_path.rglob("left.txt"))
+
+
+@pytest.mark.slow
+def test_a_failing_tutorial_writes_nothing(tmp_path):
+    source = tmp_path / "failing.py"
+    source.write_text("# %%\n1 / 0\n")
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        write_tutorial(source, tmp_path / "pages", tmp_path / "notebooks")
+    assert not (tmp_path / "pages").exists()
