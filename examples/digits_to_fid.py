@@ -23,7 +23,7 @@ from hamgan.sampling.grids import image_grid
 def run_command(command):
     """Runs a command and shows what it prints."""
     print("$", command)
-    print(subprocess.run(shlex.split(command), check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(subprocess.run(shlex.split(command), check=True, stdout=subprocess.PIPE, text=True).stdout, end="")
 
 
 # %% [markdown]
@@ -45,7 +45,7 @@ run_command("hamgan prepare digits --data_dir data")
 # %%
 run_command(
     "hamgan train --run runs/digits --preset digits --data_dir data "
-    "--override train.steps=300 train.checkpoint_every=150 train.image_every=150"
+    "--override train.steps=300 train.checkpoint_every=300 train.image_every=150"
 )
 print(*sorted(path.name for path in pathlib.Path("runs/digits").iterdir()), sep="\n")
 
@@ -101,14 +101,16 @@ print(f"Mean logit of fakes {np.mean(logits):.2f}")
 # FID compares samples with the validation images in the feature space of a classifier: 0 is a perfect match. Inception
 # knows photographs and no digits, so the classifier here is the one that was trained above. Its scores serve to compare
 # runs on digits, not to compare with numbers of papers.
+#
+# A score depends on which samples were drawn. `evaluation.bootstrap=20` estimates its standard error: it resamples the
+# generated images 20 times, with replacement.
 
 # %%
-run_command("hamgan evaluate --run runs/digits --checkpoint all --classifier data/digits_classifier")
+run_command("hamgan evaluate --run runs/digits --classifier data/digits_classifier --override evaluation.bootstrap=20")
 
 # %% [markdown]
-# A score depends on which samples were drawn. `evaluation.bootstrap=20` estimates its standard error: it resamples the
-# generated images 20 times, with replacement. The interval of 1.96 standard errors on each side is the usual one for
-# 95 %.
+# `hamgan.evaluate` is the same in Python. Results that exist are not computed again, so this call only reads them. The
+# interval of 1.96 standard errors on each side is the usual one for 95 %.
 
 # %%
 (result,) = hamgan.evaluate(run, classifier="data/digits_classifier", overrides=["evaluation.bootstrap=20"])
@@ -128,7 +130,7 @@ print(f"FID {scores['fid']:.2f}, IS {scores['inception_score']:.2f}, accuracy {s
 # have, and the generator that comes with the package had the 1,200 steps of the preset:
 
 # %%
-for fakes in ("runs/digits", "digits", "tfds:digits:train"):
+for fakes in ("digits", "tfds:digits:train"):
     scored = hamgan.score(fakes, "tfds:digits", classifier="data/digits_classifier", data_dir="data")["scores"]
     print(f"{fakes:18} FID {scored['fid']:6.2f}   IS {scored['inception_score']:.2f}")
 

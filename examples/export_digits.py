@@ -64,7 +64,7 @@ plt.show()
 
 # %%
 z = np.random.default_rng(0).normal(size=(10, 12)).astype("float32")
-labels = np.arange(10)
+labels = np.arange(10, dtype="int32")
 of_saved_model = saved.generate(z=tf.constant(z), labels=tf.constant(labels))["images"].numpy()
 print(of_saved_model.shape, "from", of_saved_model.min(), "to", of_saved_model.max())
 
@@ -81,7 +81,7 @@ print(f"{type(generator).__name__} with {generator.count_params():,} parameters"
 # %% [markdown]
 # ## TensorFlow Lite
 #
-# For phones and small devices. The interpreter allocates its memory for one batch size, here 10.
+# For phones and small devices. The file has one signature, for batches of any size:
 
 # %%
 interpreter = tf.lite.Interpreter("digits_model/generator.tflite")
@@ -90,7 +90,7 @@ for name, details in generate.get_input_details().items():
     print(f"{name:8} {details['dtype'].__name__:8} {details['shape_signature']}")
 
 # %%
-of_lite = generate(z=z, labels=labels.astype("int32"))["images"]
+of_lite = generate(z=z, labels=labels)["images"]
 
 # %% [markdown]
 # ## One generator, three files
@@ -110,10 +110,10 @@ plt.show()
 # %% [markdown]
 # ## The model card
 #
-# `README.md` has the layout of the Hugging Face Hub. It begins with metadata and says how to use each file:
+# `README.md` has the layout of the Hugging Face Hub. Its sections:
 
 # %%
-print("\n".join((folder / "README.md").read_text().splitlines()[:24]))
+print(*(line for line in (folder / "README.md").read_text().splitlines() if line.startswith("#")), sep="\n")
 
 # %% [markdown]
 # ## Where to go next

@@ -25,7 +25,7 @@ from hamgan.sampling.grids import image_grid
 def run_command(command):
     """Runs a command and shows what it prints."""
     print("$", command)
-    print(subprocess.run(shlex.split(command), check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(subprocess.run(shlex.split(command), check=True, stdout=subprocess.PIPE, text=True).stdout, end="")
 
 
 # %% [markdown]
