@@ -15,7 +15,6 @@ import jupytext
 import nbclient
 import nbconvert
 import nbformat
-import traitlets.config
 from PIL import Image
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
@@ -84,12 +83,7 @@ def execute(notebook: nbformat.NotebookNode) -> None:
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         client = nbclient.NotebookClient(
-            notebook,
-            timeout=TIMEOUT,
-            kernel_name="python3",
-            resources={"metadata": {"path": folder}},
-            # Files in place of ports, which others could listen to.
-            config=traitlets.config.Config({"KernelManager": {"transport": "ipc"}}),
+            notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}
         )
         client.execute(env=os.environ | ENVIRONMENT)
     for cell in notebook.cells:
