@@ -45,7 +45,7 @@ run_command("hamgan prepare digits --data_dir data")
 # %%
 run_command(
     "hamgan train --run runs/digits --preset digits --data_dir data "
-    "--override train.steps=300 train.checkpoint_every=300 train.image_every=150"
+    "--override train.steps=300 train.checkpoint_every=300 train.image_every=300"
 )
 print(*sorted(path.name for path in pathlib.Path("runs/digits").iterdir()), sep="\n")
 

@@ -138,5 +138,5 @@ print("Largest difference of the logits:", float(difference))
 # ## Where to go next
 #
 # - [Use a Hamburger in your model](../docs/using_hamburger.md): where to put it, and every setting.
-# - [Choose a context module](../docs/tutorials/choosing_context.md): the alternatives, on a problem that needs context.
+# - [Choose a context module](../docs/tutorials/choosing_context.md): the alternatives, compared in one network.
 # - [Bases and export](../docs/bases_and_export.md): deterministic results, TFLite and ONNX.

@@ -31,7 +31,7 @@ def run_command(command):
 # %% [markdown]
 # ## A folder per class
 #
-# Replace this cell by a folder of yours: `photographs/CLASS/*.jpg`. Here, 150 pictures of each class are cut from the
+# Replace this cell by a folder of yours: `photographs/CLASS/*.jpg`. Here, 100 pictures of each class are cut from the
 # two photographs that scikit-learn ships, in different sizes.
 
 # %% picture="photographs" alt="Parts of a photograph of a palace and of a photograph of a flower"
@@ -41,7 +41,7 @@ shown = []
 for name in ("china", "flower"):
     photograph = Image.fromarray(sklearn.datasets.load_sample_image(f"{name}.jpg"))
     (folder / name).mkdir(parents=True)
-    for index in range(150):
+    for index in range(100):
         side = int(rng.integers(160, 320))
         left, top = (int(rng.integers(size - side)) for size in photograph.size)
         picture = photograph.crop((left, top, left + side, top + side))
@@ -97,7 +97,7 @@ for problem in report["problems"]:
 # %%
 run_command(
     "hamgan train --run runs/photographs --preset small_data --dataset photographs/32 --data_dir data "
-    "--override train.steps=200 train.global_batch=16 train.ema_decay=0.98 train.checkpoint_every=200 "
+    "--override train.steps=150 train.global_batch=16 train.ema_decay=0.98 train.checkpoint_every=150 "
     "train.generator_learning_rate=4e-4 train.discriminator_learning_rate=1.6e-3 "
     "model.generator.base_channels=8 model.discriminator.base_channels=8"
 )
@@ -105,7 +105,7 @@ run_command(
 # %% [markdown]
 # ## Samples
 
-# %% picture="samples" alt="Samples of both classes after 200 steps: blurred colors of the photographs"
+# %% picture="samples" alt="Samples of both classes after 150 steps: blurred colors of the photographs"
 run = hamgan.load("runs/photographs")
 images = run.sample(per_class=10, seed=0)
 plt.figure(figsize=(6, 1.5))
@@ -114,7 +114,7 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# After 200 steps, the networks have learned the colors of each class and little of their shapes. Run the command again
+# After 150 steps, the networks have learned the colors of each class and little of their shapes. Run the command again
 # with more steps, and without the small networks, for your own pictures.
 #
 # ## Where to go next

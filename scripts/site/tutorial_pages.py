@@ -32,6 +32,8 @@ TIMEOUT = 900
 COLORS = 128
 """Colors of a picture, whose file would have twice the size otherwise."""
 _LINK = "](../docs/"
+_QUIET = 'import tensorflow as tf; tf.get_logger().setLevel("ERROR")'
+"""In notebooks, TensorFlow logs to stdout."""
 _TEMPLATE = """{%- extends 'markdown/index.md.j2' -%}
 {%- block stream %}
 
@@ -85,7 +87,9 @@ def execute(notebook: nbformat.NotebookNode) -> None:
         client = nbclient.NotebookClient(
             notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}
         )
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(_QUIET))
         client.execute(env=os.environ | ENVIRONMENT)
+        del notebook.cells[0]
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # Times.
         if cell.cell_type == "code":
@@ -93,6 +97,8 @@ def execute(notebook: nbformat.NotebookNode) -> None:
             for picture in (each for each in cell.outputs if "image/png" in each.get("data", {})):
                 picture.data = {"image/png": picture.data["image/png"]}
                 picture.metadata = {"filename": f"{cell.metadata['picture']}.png"}
+    # Logs may have been between two lines.
+    nbconvert.preprocessors.CoalesceStreamsPreprocessor().preprocess(notebook, {})
 
 
 def markdown(notebook: nbformat.NotebookNode, files_folder: str) -> tuple[str, dict[str, bytes]]:
