@@ -11,10 +11,9 @@ from page_blocks import CHECKOUT, blocks
 
 sys.path.insert(0, str(CHECKOUT / "scripts" / "site"))
 
-from tutorial_pages import PAGES, SOURCES, read_tutorial, tutorial_names, write_tutorial
+from tutorial_pages import LARGEST_PICTURE, PAGES, SOURCES, read_tutorial, tutorial_names, write_tutorial
 
 LONGEST_CELL = 40
-LARGEST_PICTURE = 60_000
 
 
 def cells(name, kind):

@@ -29,8 +29,9 @@ ENVIRONMENT = {
 }
 TIMEOUT = 900
 """Most seconds for a cell."""
-COLORS = 128
-"""Colors of a picture, whose file would have twice the size otherwise."""
+COLORS = (64, 32, 16)
+LARGEST_PICTURE = 60_000
+"""Bytes. A picture gets the first number of colors with which its file is smaller."""
 _LINK = "](../docs/"
 _QUIET = 'import tensorflow as tf; tf.get_logger().setLevel("ERROR")'
 """In notebooks, TensorFlow logs to stdout."""
@@ -117,9 +118,13 @@ def markdown(notebook: nbformat.NotebookNode, files_folder: str) -> tuple[str, d
 
 
 def _smaller(picture: bytes) -> bytes:
-    """Returns a PNG file with fewer colors and without metadata."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLORS).save(buffer, "PNG", optimize=True)
+    """Returns a small PNG file of a picture, without metadata."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    for colors in COLORS:
+        buffer = io.BytesIO()
+        image.quantize(colors).save(buffer, "PNG", optimize=True)
+        if buffer.tell() < LARGEST_PICTURE:
+            break
     return buffer.getvalue()
 
 
