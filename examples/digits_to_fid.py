@@ -137,7 +137,7 @@ for fakes in ("digits", "tfds:digits:train"):
 # %% [markdown]
 # ## Where to go next
 #
-# - [Your own folder of photographs](../docs/tutorials/own_photographs.md): the same steps for other data.
+# - [Train on your own images](../docs/own_images.md): the same steps for other data.
 # - [Evaluation](../docs/evaluation.md): every score, protocols that make scores comparable, Inception.
 # - [Training](../docs/training.md): settings, fine-tuning, comparing context modules.
 # - [Sampling](../docs/sampling.md) and [interpolation](../docs/interpolation.md).

@@ -144,5 +144,5 @@ print("Largest difference of the images:", float(tf.reduce_max(tf.abs(loaded(*sa
 #
 # - [Digits from data to FID](../docs/tutorials/digits_to_fid.md): the same with the commands of the package, which add
 #   checkpoints, exact resume, moving averages of the weights and scores.
-# - [Your own folder of photographs](../docs/tutorials/own_photographs.md).
+# - [Train on your own images](../docs/own_images.md).
 # - [Choose a context module](../docs/context_modules.md): other entries for `context`.

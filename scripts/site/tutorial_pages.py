@@ -55,8 +55,8 @@ _TEMPLATE = """{%- extends 'markdown/index.md.j2' -%}
 
 
 def tutorial_names() -> list[str]:
-    """Returns the names of all tutorials."""
-    return sorted(path.stem for path in SOURCES.glob("*.py"))
+    """Returns the names of all tutorials; other programs of the folder do not begin with a cell of text."""
+    return sorted(path.stem for path in SOURCES.glob("*.py") if path.read_text().startswith("# %% [markdown]"))
 
 
 def read_tutorial(path: pathlib.Path, links: str) -> nbformat.NotebookNode:
@@ -64,7 +64,7 @@ def read_tutorial(path: pathlib.Path, links: str) -> nbformat.NotebookNode:
 
     Args:
         path: its script.
-        links: relative path of ``docs/`` for the links of the text, with a slash at its end, or nothing.
+        links: relative path of ``docs/`` for the links of the text, with a slash at its end.
     """
     notebook = jupytext.read(path, fmt="py:percent")
     for cell in notebook.cells:
