@@ -39,8 +39,8 @@ run_command("hamgan prepare digits --data_dir data")
 # ## Train
 #
 # A preset is a complete config, and `--override` changes its fields. The preset `digits` trains for 1,200 steps; 300
-# are enough to see digits. Everything goes to the folder of the run. If you interrupt the command, run it again to
-# resume.
+# are enough to see their first shapes. Everything goes to the folder of the run. If you interrupt the command, run it
+# again to resume.
 
 # %%
 run_command(
