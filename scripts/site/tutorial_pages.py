@@ -7,6 +7,7 @@ A tutorial is a script in jupytext's percent format. A cell that draws a picture
 import io
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,7 @@ LARGEST_PICTURE = 60_000
 _LINK = "](../docs/"
 _QUIET = 'import tensorflow as tf; tf.get_logger().setLevel("ERROR")'
 """In notebooks, TensorFlow logs to stdout."""
+_BLOCK = re.compile(r"(^```\w*\n.*?^```$)", re.MULTILINE | re.DOTALL)
 _TEMPLATE = """{%- extends 'markdown/index.md.j2' -%}
 {%- block stream %}
 
@@ -111,10 +113,10 @@ def markdown(notebook: nbformat.NotebookNode, files_folder: str) -> tuple[str, d
     """
     exporter = nbconvert.MarkdownExporter(raw_template=_TEMPLATE)
     text, resources = exporter.from_notebook_node(notebook, resources={"output_files_dir": files_folder})
-    lines = [line.rstrip() for line in text.strip().splitlines()]
-    # No more than one empty line.
-    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
-    return "\n".join(kept) + "\n", {path: _smaller(data) for path, data in resources["outputs"].items()}
+    parts = _BLOCK.split(text.strip())
+    # Code stays as it is; elsewhere, there is no more than one empty line.
+    parts[::2] = [re.sub(r"\n(?:[ \t]*\n){2,}", "\n\n", part) for part in parts[::2]]
+    return "".join(parts).strip() + "\n", {path: _smaller(data) for path, data in resources["outputs"].items()}
 
 
 def _smaller(picture: bytes) -> bytes:
