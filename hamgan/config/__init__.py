@@ -1,23 +1,21 @@
 """Configuration of experiments: typed settings, presets and evaluation protocols."""
 
-from hamgan.config.context import (
-    CONTEXT_CONFIGS,
+from hamgan.config.comparison_modules import (
     ChannelAttentionConfig,
-    ContextConfig,
     CrissCrossAttentionConfig,
     DoubleAttentionConfig,
     EfficientAttentionConfig,
     EMAttentionConfig,
     ExternalAttentionConfig,
     GlobalContextConfig,
-    HamburgerConfig,
     MultiHeadAttentionConfig,
     NonLocalConfig,
     PyramidPoolingConfig,
-    SegmentationHamburgerConfig,
     SelfAttentionConfig,
     SqueezeExcitationConfig,
 )
+from hamgan.config.context import ContextConfig, HamburgerConfig, SegmentationHamburgerConfig
+from hamgan.config.context_modules import CONTEXT_CONFIGS
 from hamgan.config.fields import FROM_DATASET
 from hamgan.config.loop import PRECISIONS, TPU_PRECISIONS, LoopConfig
 from hamgan.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig

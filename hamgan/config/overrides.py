@@ -8,7 +8,8 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from hamgan.config.context import CONTEXT_CONFIGS, ContextConfig
+from hamgan.config.context import ContextConfig
+from hamgan.config.context_modules import CONTEXT_CONFIGS
 from hamgan.config.fields import may_be_from_dataset
 from hamgan.config.legacy import current_assignment, current_values
 from hamgan.config.schema import ExperimentConfig
