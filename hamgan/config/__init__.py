@@ -23,17 +23,12 @@ from hamgan.config.overrides import AnyConfig, differences, experiment_from_json
 from hamgan.config.schema import BATCH_NORM_MODES, DataConfig, EvaluationConfig, ExperimentConfig
 from hamgan.config.segmentation import (
     SEGMENTATION,
-    BackboneConfig,
-    HamHeadConfig,
-    HamNetHeadConfig,
-    HeadConfig,
-    LightHamHeadConfig,
-    MSCANConfig,
-    ResNetConfig,
     SegmentationConfig,
     SegmentationEvaluationConfig,
     SegmentationModelConfig,
 )
+from hamgan.config.segmentation_backbones import BackboneConfig, MSCANConfig, ResNetConfig
+from hamgan.config.segmentation_heads import HamHeadConfig, HamNetHeadConfig, HeadConfig, LightHamHeadConfig
 from hamgan.config.segmentation_training import CropConfig, SegmentationTrainConfig
 from hamgan.config.training import AugmentationConfig, RegularizationConfig, TrainConfig
 
