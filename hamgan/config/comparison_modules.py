@@ -4,7 +4,7 @@ import dataclasses
 
 from hamgan.architecture import EM_GRADIENTS, GLOBAL_CONTEXT_FUSIONS, GLOBAL_CONTEXT_POOLINGS, NON_LOCAL_MODES
 from hamgan.config.context import ContextConfig
-from hamgan.config.fields import require, require_positive
+from hamgan.config.fields import require, require_fractions, require_one_of, require_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class NonLocalConfig(ResidualContextConfig):
     def __post_init__(self) -> None:
         """Validates the fields."""
         super().__post_init__()
-        require(self.mode in NON_LOCAL_MODES, f"mode must be one of {', '.join(NON_LOCAL_MODES)}, found '{self.mode}'")
+        require_one_of(self, "mode", NON_LOCAL_MODES)
         require(
             self.use_scale or self.mode == "embedded_gaussian",
             f"use_scale=false goes with mode=embedded_gaussian, found '{self.mode}'",
@@ -193,10 +193,8 @@ class EMAttentionConfig(ResidualContextConfig):
         """Validates the fields."""
         super().__post_init__()
         require_positive(self, "num_bases", "num_steps")
-        require(0 <= self.bases_momentum < 1, f"bases_momentum must be in [0, 1), found {self.bases_momentum}")
-        require(
-            self.gradient in EM_GRADIENTS, f"gradient must be one of {', '.join(EM_GRADIENTS)}, found '{self.gradient}'"
-        )
+        require_fractions(self, "bases_momentum")
+        require_one_of(self, "gradient", EM_GRADIENTS)
 
     @property
     def differs_in_training(self) -> bool:
@@ -248,9 +246,8 @@ class GlobalContextConfig(ResidualContextConfig):
         """Validates the fields."""
         super().__post_init__()
         require_positive(self, "reduction")
-        for name, known in (("pooling", GLOBAL_CONTEXT_POOLINGS), ("fusion", GLOBAL_CONTEXT_FUSIONS)):
-            value = getattr(self, name)
-            require(value in known, f"{name} must be one of {', '.join(known)}, found '{value}'")
+        require_one_of(self, "pooling", GLOBAL_CONTEXT_POOLINGS)
+        require_one_of(self, "fusion", GLOBAL_CONTEXT_FUSIONS)
 
 
 @dataclasses.dataclass(frozen=True)

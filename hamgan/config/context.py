@@ -11,7 +11,7 @@ from hamgan.architecture import (
     HAMBURGER_VERSIONS,
     SEGMENTATION_VERSIONS,
 )
-from hamgan.config.fields import FromDataset, require, require_positive
+from hamgan.config.fields import FromDataset, require, require_fractions, require_one_of, require_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,18 +75,11 @@ class HamConfig(ContextConfig):
     def __post_init__(self) -> None:
         """Validates the fields."""
         super().__post_init__()
-        require(self.ham in HAM_NAMES, f"ham must be one of {', '.join(HAM_NAMES)}, found '{self.ham}'")
-        require(
-            self.version in self.versions,
-            f"version must be one of {', '.join(self.versions)}, found '{self.version}'",
-        )
-        for name, known in (
-            ("gradient", HAM_GRADIENTS),
-            ("bases", BASES_SOURCES),
-            ("evaluation_bases", BASES_SOURCES),
-        ):
-            value = getattr(self, name)
-            require(value in known, f"{name} must be one of {', '.join(known)}, found '{value}'")
+        require_one_of(self, "ham", HAM_NAMES)
+        require_one_of(self, "version", self.versions)
+        require_one_of(self, "gradient", HAM_GRADIENTS)
+        require_one_of(self, "bases", BASES_SOURCES)
+        require_one_of(self, "evaluation_bases", BASES_SOURCES)
         require_positive(self, "latent_dim", "rank", "num_steps", "num_sections", "evaluation_steps")
         for name in ("inverse_temperature", "ridge"):
             value = getattr(self, name)
@@ -96,7 +89,7 @@ class HamConfig(ContextConfig):
                 f"{name} needs ham={' or '.join(hams)}, found {value} with ham={self.ham}; leave it out",
             )
             require_positive(self, name)
-        require(0 <= self.bases_momentum < 1, f"bases_momentum must be in [0, 1), found {self.bases_momentum}")
+        require_fractions(self, "bases_momentum")
         # Training passes random bases to the networks, and given bases do not move the running ones.
         require(
             self.evaluation_bases != "running" or self.bases != "random",
