@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hamgan.architecture import LOGIT_COMBINATIONS
 from hamgan.errors import UserError
 from hamgan.layers.fixed_bases import decompositions
 from hamgan.segmentation.data.augmentation import normalise
 from hamgan.segmentation.networks.head import feature_shapes
 from hamgan.segmentation.networks.network import SegmentationNetwork
 from hamgan.segmentation.prediction.multi_scale import (
-    COMBINATIONS,
     RATIOS,
     REMAINDER,
     STRIDE,
@@ -67,8 +67,8 @@ class InferenceSettings:
         object.__setattr__(self, "ratios", tuple(self.ratios))
         if not self.ratios or not all(0 < ratio < float("inf") for ratio in self.ratios):
             raise UserError(f"ratios: expected positive numbers, at least one, found {list(self.ratios)}")
-        if self.combination not in COMBINATIONS:
-            raise UserError(f"combination: expected {' or '.join(COMBINATIONS)}, found '{self.combination}'")
+        if self.combination not in LOGIT_COMBINATIONS:
+            raise UserError(f"combination: expected {' or '.join(LOGIT_COMBINATIONS)}, found '{self.combination}'")
         if self.short_side is not None and self.short_side < 1:
             raise UserError(f"short_side: expected a positive number of pixels, found {self.short_side}")
         if self.window is None and self.window_step is not None:
