@@ -5,15 +5,9 @@ from collections.abc import Callable
 
 from hamgan.config.fields import FROM_DATASET
 from hamgan.config.schema import DataConfig
-from hamgan.config.segmentation import (
-    HamNetHeadConfig,
-    LightHamHeadConfig,
-    MSCANConfig,
-    ResNetConfig,
-    SegmentationConfig,
-    SegmentationEvaluationConfig,
-    SegmentationModelConfig,
-)
+from hamgan.config.segmentation import SegmentationConfig, SegmentationEvaluationConfig, SegmentationModelConfig
+from hamgan.config.segmentation_backbones import MSCANConfig, ResNetConfig
+from hamgan.config.segmentation_heads import HamNetHeadConfig, LightHamHeadConfig
 from hamgan.config.segmentation_training import CropConfig, SegmentationTrainConfig
 from hamgan.errors import UserError, did_you_mean
 

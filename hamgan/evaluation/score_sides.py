@@ -16,8 +16,8 @@ from hamgan.evaluation.npz_images import IMAGES, NpzImages
 from hamgan.evaluation.run_images import RunImages
 from hamgan.evaluation.statistics_file import COVARIANCE, Statistics, read_statistics
 from hamgan.npz_file import array_names, reading_npz
-from hamgan.pretrained import find_run
 from hamgan.runs.directory import RunDirectory
+from hamgan.runs.pretrained import find_run
 from hamgan.sampling.trained import Run
 
 
