@@ -12,7 +12,7 @@ Example:
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = ["Run", "__version__", "evaluate", "explore", "layers", "load", "nearest_training_images", "score"]
 

@@ -13,9 +13,10 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem; padding: 0 1rem; color: #222; }}
 h1 {{ margin-bottom: 0; }}
 .summary {{ color: #555; margin-top: .2rem; }}
-.figures {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1rem; }}
-.figures svg {{ width: 100%; height: auto; }}
-.grids {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1.5rem; }}
+svg {{ max-width: 100%; height: auto; }}
+.figures {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }}
+.figures svg {{ width: 100%; }}
+.grids {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr)); gap: 1.5rem; }}
 .grids img {{ width: 100%; }}
 figure {{ margin: 0; }}
 figcaption {{ color: #555; font-size: .9rem; }}

@@ -35,7 +35,7 @@ from context_lab.job import Job
 
 from hamgan.cli.options import add_data_dir, check_output, path_value
 from hamgan.config import ExperimentConfig, override
-from hamgan.config.context import CONTEXT_CONFIGS
+from hamgan.config.context_modules import CONTEXT_CONFIGS
 from hamgan.config.presets import PRESETS, get_preset
 from hamgan.errors import UserError
 from hamgan.program import import_tensorflow_quietly

@@ -1,8 +1,8 @@
 """Reduces a run to what sampling needs: config, class names and the moving average of the generator.
 
   hamgan quickstart --out runs/quickstart
-  python scripts/package_generator.py --run runs/quickstart/digits --out hamgan/pretrained_runs/digits
-  hamgan evaluate --run hamgan/pretrained_runs/digits --data_dir runs/quickstart/data \
+  python scripts/package_generator.py --run runs/quickstart/digits --out hamgan/runs/pretrained_runs/digits
+  hamgan evaluate --run hamgan/runs/pretrained_runs/digits --data_dir runs/quickstart/data \
     --classifier runs/quickstart/data/digits_classifier
 
 creates the trained generator that comes with the package, and its scores (delete the report).

@@ -9,8 +9,12 @@ source scripts/environment.sh
 
 make_environment test
 
+# One process for each core; "-n 0" runs the tests in one, for a debugger.
+processes=auto
 if [ "${1:-}" = --slow ]; then
   shift
+  # One more, because some slow tests wait for the processes that they start.
+  processes=$(($(nproc) + 1))
   if [ $# -eq 0 ]; then
     # The longest files first, so that the other processes do not wait for them at the end.
     set -- --no-loadscope-reorder tests/training tests/distribution tests
@@ -22,9 +26,8 @@ else
   mypy
   shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh
 fi
-# One process for each core; "-n 0" runs the tests in one, for a debugger.
 run_pytest() {
-  python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
+  python -m pytest --numprocesses "$processes" --maxprocesses 4 --dist loadfile "$@"
 }
 
 if [ $# -gt 0 ]; then

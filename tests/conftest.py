@@ -2,115 +2,26 @@
 
 import contextlib
 import fcntl
-import logging
 import os
 import pathlib
-import signal
 import socket
-import unittest.mock
 from collections.abc import Callable, Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Small operations gain nothing from several threads, and pytest uses the other cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
-import keras
 import pytest
-import tensorflow as tf
 
 from hamgan.config import ExperimentConfig, SegmentationConfig, override
 from hamgan.config.presets import digits
 from hamgan.config.segmentation_presets import scenes
 
-# Four virtual CPU devices for tests with several replicas; must precede any TensorFlow operation.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
-)
 
-# Training sets both for its process. Setting them first makes tests independent of their order.
-tf.config.experimental.enable_op_determinism()
-tf.config.optimizer.set_experimental_options({"remapping": False})
-
-# Once, because TensorFlow drops all kernels of eager operations when it gets a seed. Nothing in the tests depends on
-# the state of TensorFlow's own generators.
-tf.random.set_seed(0)
-
-
-def _ignore(seed: int) -> None:
-    pass
-
-
-def _seed_generators() -> None:
-    """Seeds Python, NumPy and Keras, so that unseeded weights do not depend on the order of the tests."""
-    with unittest.mock.patch.object(tf.random, "set_seed", _ignore):
-        keras.utils.set_random_seed(0)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup() -> None:
-    """See :func:`_seed_generators`."""
-    _seed_generators()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call() -> None:
-    """See :func:`_seed_generators`."""
-    _seed_generators()
-
-
-@pytest.fixture(autouse=True)
-def _process_state() -> Iterator[None]:
-    """Restores log levels, and checks that a test leaves other process-wide settings unchanged."""
-    before = _other_process_state()
-    with _log_levels_restored():
-        yield
-    assert _other_process_state() == before
-
-
-@contextlib.contextmanager
-def _log_levels_restored() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in (None, "data_prep", "hamgan")]
-    levels = [logger.level for logger in loggers]
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-
-
-def _other_process_state() -> dict[str, object]:
-    return {
-        "folder": os.getcwd(),
-        "SIGTERM": signal.getsignal(signal.SIGTERM),
-        "time limit of sockets": socket.getdefaulttimeout(),
-        "floating-point type": keras.config.floatx(),
-        "precision": keras.config.dtype_policy().name,
-        "eager execution": tf.config.functions_run_eagerly(),
-    }
-
-
-@contextlib.contextmanager
-def _eager_execution() -> Iterator[None]:
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
-
-
-@pytest.fixture
-def eager() -> Iterator[None]:
-    """Functions are not compiled, which takes longer than a few steps of tiny networks.
-
-    ``tests/training/test_train_function.py`` compares compiled steps with eager ones.
-    """
-    with _eager_execution():
-        yield
-
-
-@pytest.fixture(scope="session")
-def eager_execution() -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """The context manager of the fixture ``eager``, for fixtures of a module."""
-    return _eager_execution
+def pytest_configure(config: pytest.Config) -> None:
+    """Imports TensorFlow, except in a process that only hands tests to others."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        config.pluginmanager.import_plugin("tensorflow_process")
 
 
 TINY = (
@@ -133,12 +44,7 @@ TINY = (
 )
 
 
-@pytest.fixture(scope="session")
-def two_replicas() -> tf.distribute.Strategy:
-    """A strategy with two replicas; the reductions of a second strategy on CPU devices would collide with its own."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
+EagerExecution = Callable[[], contextlib.AbstractContextManager[None]]
 SharedFolder = Callable[[str, Callable[[str], object]], str]
 
 
@@ -193,7 +99,7 @@ RUN = (*TINY, "train.discriminator_updates=2", "train.image_every=3")
 
 
 @pytest.fixture(scope="session")
-def tiny_run(shared_folder: SharedFolder, digits_dir: str) -> str:
+def tiny_run(shared_folder: SharedFolder, digits_dir: str, eager_execution: EagerExecution) -> str:
     """A run of six steps with checkpoints at 0, 2, 4 and 6 and pictures at 0, 3 and 6. Copy it before changes.
 
     Its steps were executed eagerly: to reach the same weights to the bit, a test uses the fixture ``eager``.
@@ -201,7 +107,7 @@ def tiny_run(shared_folder: SharedFolder, digits_dir: str) -> str:
     from hamgan.cli.main import main
 
     def make(path: str) -> None:
-        with _log_levels_restored(), _eager_execution():
+        with eager_execution():
             arguments = ["train", "--run", path, "--preset", "digits", "--data_dir", digits_dir, "--override", *RUN]
             assert main(arguments) == 0
 
@@ -240,12 +146,12 @@ def tiny_scenes(scenes_dir: str) -> SegmentationConfig:
 
 
 @pytest.fixture(scope="session")
-def tiny_segmentation_run(shared_folder: SharedFolder, scenes_dir: str) -> str:
+def tiny_segmentation_run(shared_folder: SharedFolder, scenes_dir: str, eager_execution: EagerExecution) -> str:
     """A run of six steps with checkpoints at 0, 2, 4 and 6 and pictures at 0 and 6. See :func:`tiny_run`."""
     from hamgan.cli.hamnet import main
 
     def make(path: str) -> None:
-        with _log_levels_restored(), _eager_execution():
+        with eager_execution():
             arguments = ["train", "--run", path, "--preset", "scenes", "--data_dir", scenes_dir]
             assert main([*arguments, "--override", *TINY_SCENES]) == 0
 

@@ -31,6 +31,7 @@ def _examples(module):
     return [test for test in finder.find(module) if test.examples]
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("name", ["hamgan", *MODULES])
 def test_examples_in_docstrings(name, tmp_path, monkeypatch, request, digits_dir, classifier_path):
     module = importlib.import_module(name)

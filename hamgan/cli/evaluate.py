@@ -25,8 +25,8 @@ from hamgan.cli.options import (
 from hamgan.config import ExperimentConfig, to_json
 from hamgan.config.protocols import PROTOCOLS, describe
 from hamgan.errors import UserError
-from hamgan.pretrained import find_run
 from hamgan.program import import_tensorflow_quietly
+from hamgan.runs.pretrained import find_run
 from hamgan.training.preemption import PreemptionWatch
 
 if TYPE_CHECKING:

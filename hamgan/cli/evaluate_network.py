@@ -15,7 +15,6 @@ an interruption.
 
 import argparse
 import re
-from typing import Any
 
 from hamgan.cli.inference_options import add_inference, inference_changes
 from hamgan.cli.options import add_data_dir, add_dry_run, add_network, positive_integer
@@ -51,23 +50,26 @@ def run(arguments: argparse.Namespace) -> None:
     import_tensorflow_quietly()
     from hamgan.distribution.strategies import select_device
     from hamgan.segmentation.evaluation.evaluate import iterations_table
-    from hamgan.segmentation.evaluation.evaluate_path import describe_evaluation, evaluate_path
+    from hamgan.segmentation.evaluation.scoring_jobs import scoring_jobs
 
     select_device(arguments.accelerator)
-    which: dict[str, Any] = {
-        "changes": [{**inference_changes(arguments), "num_steps": number} for number in steps],
-        "dataset": arguments.dataset,
-        "data_dir": arguments.data_dir,
-        "split": arguments.split,
-        "num_images": arguments.num_images,
-    }
-    if arguments.dry_run:
-        for line in describe_evaluation(arguments.run, arguments.checkpoint, **which):
-            print(line)
-        return
-    for title, evaluations in evaluate_path(arguments.run, arguments.checkpoint, batch=arguments.batch, **which):
-        print(title)
-        print(evaluations[0].table() if len(evaluations) == 1 else iterations_table(evaluations), flush=True)
+    jobs = scoring_jobs(
+        arguments.run,
+        arguments.checkpoint,
+        changes=[{**inference_changes(arguments), "num_steps": number} for number in steps],
+        dataset=arguments.dataset,
+        data_dir=arguments.data_dir,
+        split=arguments.split,
+        num_images=arguments.num_images,
+    )
+    for job in jobs:
+        if arguments.dry_run:
+            for line in job.describe():
+                print(line)
+        else:
+            evaluations = job.evaluate(batch=arguments.batch)
+            print(job.title)
+            print(evaluations[0].table() if len(evaluations) == 1 else iterations_table(evaluations), flush=True)
 
 
 def _numbers(text: str | None) -> list[int | None]:

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from hamgan.architecture import LOGIT_COMBINATIONS
 from hamgan.cli.options import positive_integer
 
 
@@ -14,10 +15,16 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
         help="combine six scales, as they are and flipped (the published MSFlip); much slower",
     )
     parser.add_argument(
+        "--combination",
+        choices=LOGIT_COMBINATIONS,
+        help="how --multi_scale combines scales: sum of logits, as for HamNet, or mean of probabilities, as for "
+        "SegNeXt (default: the run's setting; logits for a .keras file)",
+    )
+    parser.add_argument(
         "--short_side",
         type=positive_integer,
         metavar="PIXELS",
-        help="scale images to this short side, as SegNeXt does (default: the run's setting)",
+        help="scale images to this short side, as SegNeXt does (default: the run's setting; a .keras file has none)",
     )
     parser.add_argument(
         "--window", type=positive_integer, metavar="PIXELS", help="side of sliding windows, for large images"
@@ -29,4 +36,5 @@ def add_inference(parser: argparse.ArgumentParser) -> None:
 
 def inference_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the options, as arguments of ``InferenceSettings.changed``."""
-    return {name: getattr(arguments, name) for name in ("multi_scale", "short_side", "window", "window_step")}
+    names = ("multi_scale", "combination", "short_side", "window", "window_step")
+    return {name: getattr(arguments, name) for name in names}

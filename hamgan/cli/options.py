@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from hamgan.config import ExperimentConfig, SegmentationConfig, override
 from hamgan.errors import UserError
-from hamgan.pretrained import find_run
+from hamgan.runs.pretrained import find_run
 
 Config = TypeVar("Config", ExperimentConfig, SegmentationConfig)
 

@@ -1,42 +1,37 @@
 """Configuration of experiments: typed settings, presets and evaluation protocols."""
 
-from hamgan.config.context import (
-    CONTEXT_CONFIGS,
+from hamgan.config.comparison_modules import (
     ChannelAttentionConfig,
-    ContextConfig,
     CrissCrossAttentionConfig,
     DoubleAttentionConfig,
     EfficientAttentionConfig,
     EMAttentionConfig,
     ExternalAttentionConfig,
     GlobalContextConfig,
-    HamburgerConfig,
     MultiHeadAttentionConfig,
     NonLocalConfig,
     PyramidPoolingConfig,
-    SegmentationHamburgerConfig,
     SelfAttentionConfig,
     SqueezeExcitationConfig,
 )
+from hamgan.config.config_differences import differences
+from hamgan.config.context import ContextConfig, HamburgerConfig, SegmentationHamburgerConfig
+from hamgan.config.context_modules import CONTEXT_CONFIGS
 from hamgan.config.fields import FROM_DATASET
 from hamgan.config.loop import PRECISIONS, TPU_PRECISIONS, LoopConfig
 from hamgan.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
-from hamgan.config.overrides import AnyConfig, differences, experiment_from_json, override, to_dict, to_json
+from hamgan.config.overrides import override
 from hamgan.config.schema import BATCH_NORM_MODES, DataConfig, EvaluationConfig, ExperimentConfig
 from hamgan.config.segmentation import (
     SEGMENTATION,
-    BackboneConfig,
-    HamHeadConfig,
-    HamNetHeadConfig,
-    HeadConfig,
-    LightHamHeadConfig,
-    MSCANConfig,
-    ResNetConfig,
     SegmentationConfig,
     SegmentationEvaluationConfig,
     SegmentationModelConfig,
 )
+from hamgan.config.segmentation_backbones import BackboneConfig, MSCANConfig, ResNetConfig
+from hamgan.config.segmentation_heads import HamHeadConfig, HamNetHeadConfig, HeadConfig, LightHamHeadConfig
 from hamgan.config.segmentation_training import CropConfig, SegmentationTrainConfig
+from hamgan.config.serialization import AnyConfig, experiment_from_json, to_dict, to_json
 from hamgan.config.training import AugmentationConfig, RegularizationConfig, TrainConfig
 
 __all__ = [

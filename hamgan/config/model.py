@@ -11,7 +11,7 @@ from hamgan.architecture import (
     generator_stages,
 )
 from hamgan.config.context import ContextConfig, HamburgerConfig
-from hamgan.config.fields import FROM_DATASET, FromDataset, require, require_positive
+from hamgan.config.fields import FROM_DATASET, FromDataset, require, require_fractions, require_positive
 from hamgan.errors import UserError
 
 
@@ -37,10 +37,7 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         """Validates the fields."""
         require_positive(self, "base_channels", "z_dim")
-        require(
-            0 <= self.batch_norm_momentum < 1,
-            f"batch_norm_momentum must be in [0, 1), found {self.batch_norm_momentum}",
-        )
+        require_fractions(self, "batch_norm_momentum")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hamgan.config.fields import FromDataset, require, require_positive
+from hamgan.config.fields import FromDataset, require, require_one_of, require_positive
 from hamgan.config.model import ModelConfig
 from hamgan.config.training import AugmentationConfig, RegularizationConfig, TrainConfig
 
@@ -81,15 +81,11 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Validates the fields."""
-        require_positive(self, "repeats", "batch", "standing_passes")
+        require_positive(self, "repeats", "batch", "standing_passes", "truncation")
         require(self.num_samples >= 2, f"num_samples must be at least 2, found {self.num_samples}")
         require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), found {self.seed}")
-        require(
-            self.batch_norm in BATCH_NORM_MODES,
-            f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, found '{self.batch_norm}'",
-        )
+        require_one_of(self, "batch_norm", BATCH_NORM_MODES)
         require(self.bases in EVALUATION_BASES, f"bases must be {' or '.join(EVALUATION_BASES)}, found '{self.bases}'")
-        require(self.truncation is None or self.truncation > 0, f"truncation must be positive, found {self.truncation}")
         for name in ("neighbors_samples", "bootstrap"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative, found {value}")

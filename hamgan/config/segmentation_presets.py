@@ -5,15 +5,9 @@ from collections.abc import Callable
 
 from hamgan.config.fields import FROM_DATASET
 from hamgan.config.schema import DataConfig
-from hamgan.config.segmentation import (
-    HamNetHeadConfig,
-    LightHamHeadConfig,
-    MSCANConfig,
-    ResNetConfig,
-    SegmentationConfig,
-    SegmentationEvaluationConfig,
-    SegmentationModelConfig,
-)
+from hamgan.config.segmentation import SegmentationConfig, SegmentationEvaluationConfig, SegmentationModelConfig
+from hamgan.config.segmentation_backbones import MSCANConfig, ResNetConfig
+from hamgan.config.segmentation_heads import HamNetHeadConfig, LightHamHeadConfig
 from hamgan.config.segmentation_training import CropConfig, SegmentationTrainConfig
 from hamgan.errors import UserError, did_you_mean
 
@@ -145,16 +139,16 @@ def scenes() -> SegmentationConfig:
         augmentation=CropConfig(crop=97, ratios=(0.9, 1.3), any_ratio=True, flip=False, color=True),
         train=SegmentationTrainConfig(
             global_batch=8,
-            steps=2_400,
+            steps=3_000,
             optimizer="adamw",
             learning_rate=4e-3,
             weight_decay=0.05,
             decay_every=1,
             warmup_steps=100,
             steps_per_loop=50,
-            checkpoint_every=400,
+            checkpoint_every=500,
             max_to_keep=10,
-            image_every=400,
+            image_every=500,
         ),
         # Near the middle of the scales in training.
         evaluation=SegmentationEvaluationConfig(ratios=(1.15,)),

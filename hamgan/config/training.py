@@ -112,4 +112,4 @@ class RegularizationConfig:
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative, found {value}")
         require_positive(self, "r1_interval")
-        require(0 <= self.lecam_decay < 1, f"lecam_decay must be in [0, 1), found {self.lecam_decay}")
+        require_fractions(self, "lecam_decay")

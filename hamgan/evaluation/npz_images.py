@@ -12,8 +12,8 @@ from hamgan.counted import counted
 from hamgan.errors import UserError
 from hamgan.evaluation.feature_extractor import FeatureExtractor
 from hamgan.evaluation.image_sources import ImageSource, unlabelled
-from hamgan.evaluation.npz_member import read_header, read_rows, reading_npz
 from hamgan.evaluation.stored_features import Batches
+from hamgan.npz_file import read_header, read_rows, reading_npz
 
 _logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from hamgan.evaluation.features import DEFAULT_FOLDER
 from hamgan.evaluation.image_folder import ImageFolder
 from hamgan.evaluation.image_sources import ImageSource
 from hamgan.evaluation.npz_images import IMAGES, NpzImages
-from hamgan.evaluation.npz_member import array_names, reading_npz
 from hamgan.evaluation.run_images import RunImages
 from hamgan.evaluation.statistics_file import COVARIANCE, Statistics, read_statistics
-from hamgan.pretrained import find_run
+from hamgan.npz_file import array_names, reading_npz
 from hamgan.runs.directory import RunDirectory
+from hamgan.runs.pretrained import find_run
 from hamgan.sampling.trained import Run
 
 

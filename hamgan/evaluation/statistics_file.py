@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from hamgan.errors import FailedError, UserError, reason_of
 from hamgan.evaluation.fid import Gaussian
-from hamgan.evaluation.npz_member import array_names, read_array, reading_npz
 from hamgan.files import write_atomically
+from hamgan.npz_file import array_names, read_array, reading_npz
 
 MEAN = "mu"
 COVARIANCE = "sigma"

@@ -3,7 +3,6 @@
 import io
 import math
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,9 +12,10 @@ from sklearn.decomposition import IncrementalPCA
 from tqdm import tqdm
 
 from hamgan import random_streams
-from hamgan.errors import UserError, reason_of
+from hamgan.errors import UserError
 from hamgan.files import write_atomically
 from hamgan.networks import Generator
+from hamgan.npz_file import read_arrays
 from hamgan.random_streams import Purpose
 from hamgan.sampling.grids import enlarged, grid_classes, image_grid, to_uint8
 
@@ -281,13 +281,11 @@ def read_directions(path: str, *, z_dim: int) -> Directions:
         >>> read_directions("two.npz", z_dim=12).method
         'sefa'
     """
+    arrays = read_arrays(path)
     try:
-        with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
-            directions, values = (np.asarray(arrays[name], np.float32) for name in ("directions", "values"))
-            method = str(arrays["method"])
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"cannot read {path}: {reason_of(error)}") from error
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        directions, values = (np.asarray(arrays[name], np.float32) for name in ("directions", "values"))
+        method = str(arrays["method"])
+    except (KeyError, ValueError, TypeError) as error:
         names = ", ".join(Directions._fields)
         raise UserError(f"{path} is not a file of directions: expected an .npz file with {names}") from error
     count = len(directions) if directions.ndim else 0

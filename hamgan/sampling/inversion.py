@@ -1,25 +1,19 @@
 """Inversion: the latent vector and the class whose generated image is most similar to a given image."""
 
-import contextlib
 import dataclasses
 import math
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-from hamgan import random_streams
 from hamgan.data.image_file import read_image
 from hamgan.errors import UserError
 from hamgan.files import write_atomically
-from hamgan.networks.inputs import GeneratorInputs
-from hamgan.random_streams import Purpose
 from hamgan.sampling.grids import enlarged, image_grid, to_uint8
+from hamgan.sampling.latent_optimization import ImageClassifier, LatentOptimization, psnr
 from hamgan.sampling.latents import Latents, save_latents
 
 __all__ = ["Inversion", "invert"]
@@ -27,27 +21,16 @@ __all__ = ["Inversion", "invert"]
 if TYPE_CHECKING:
     from hamgan.sampling.trained import Run
 
-
-ImageClassifier = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
-"""Maps float32 images in [-1, 1] to ``logits`` and ``pool_3``: a :class:`hamgan.evaluation.classifier.Classifier`."""
-
 STARTS = 16
 STEPS = 300
 LEARNING_RATE = 0.1
 FEATURE_WEIGHT = 0.1
 PRIOR_WEIGHT = 1e-3
-BATCH = 40
-"""Most images per call of the generator."""
-
 MOST_CLASSES = 20
 """Most classes that are tried without a choice by the classifier."""
 _CLASSES_BY_LOGITS = 5
 _STARTS_PER_CLASS = 4
 _STEPS_PER_CLASS = 60
-_WARMUP = 0.05
-_COOLDOWN = 0.25
-_PEAK = 2.0
-"""Difference between white and black."""
 _SMALLEST_PICTURE = 128
 
 
@@ -149,24 +132,36 @@ def invert(
         target = read_image(image, resolution=model.resolution, channels=model.channels)
     else:
         target = _as_float(image, (model.resolution, model.resolution, model.channels))
-    problem = _Problem(run, target, classifier, feature_weight, prior_weight, seed)
-    candidates = _candidates(run, classes, problem.target_outputs)
-    begun = problem.random_latents(starts)
+    optimization = LatentOptimization(run, target, classifier, feature_weight, prior_weight, seed)
+    candidates = _candidates(run, classes, optimization.target_outputs)
+    begun = optimization.random_latents(starts)
     class_losses: dict[int, float] = {}
     label = candidates[0]
     if len(candidates) > 1:
         few = min(starts, _STARTS_PER_CLASS)
-        z = np.tile(problem.random_latents(few), (len(candidates), 1))
+        z = np.tile(optimization.random_latents(few), (len(candidates), 1))
         labels = np.repeat(candidates, few)
-        z, losses = problem.minimize(
+        z, losses = optimization.minimize(
             z, labels, min(steps, _STEPS_PER_CLASS), learning_rate, f"{len(candidates)} classes"
         )
         of_classes = losses.reshape(len(candidates), few).min(axis=1)
         class_losses = {candidate: float(loss) for candidate, loss in zip(candidates, of_classes, strict=True)}
         label = candidates[int(of_classes.argmin())]
         begun[:few] = z[labels == label]
-    z, losses = problem.minimize(begun, np.full(starts, label), steps, learning_rate, run.class_names[label])
-    return problem.result(z[losses.argmin()][np.newaxis], label, class_losses)
+    z, losses = optimization.minimize(begun, np.full(starts, label), steps, learning_rate, run.class_names[label])
+    z = z[losses.argmin()][np.newaxis]
+    images = optimization.images(z, [label])
+    pixels = to_uint8(target)
+    return Inversion(
+        latents=Latents(z, np.eye(model.num_classes, dtype=np.float32)[[label]]),
+        label=label,
+        target=pixels,
+        reconstruction=images[0],
+        psnr=psnr(float(np.mean((images[0].astype(np.float64) - pixels) ** 2)), peak=255),
+        # Of the picture that is written, with its rounded pixels.
+        feature_distance=optimization.feature_distance(images),
+        class_losses=class_losses,
+    )
 
 
 def _check(
@@ -207,135 +202,6 @@ def _candidates(
             "these classes; pass --class with one or several of them"
         )
     return list(range(num_classes))
-
-
-class _Problem:
-    """The loss of one image, and its minimisation over latent vectors."""
-
-    def __init__(
-        self,
-        run: "Run",
-        target: np.ndarray,
-        classifier: ImageClassifier | None,
-        feature_weight: float,
-        prior_weight: float,
-        seed: int,
-    ) -> None:
-        self._generator = run.generator
-        self._num_classes = run.config.model.num_classes
-        self._target = tf.constant(target)
-        self._classifier = classifier
-        self._feature_weight = feature_weight
-        self._prior_weight = prior_weight
-        self._start_key = random_streams.fold(seed, Purpose.INVERSION)
-        key = random_streams.fold(seed, Purpose.SAMPLES)
-        self._inputs = self._generator.draw_inputs(key, count=1, labels=tf.zeros(1, tf.int32))
-        self.target_outputs = None if classifier is None else classifier(self._target[tf.newaxis])
-        if self.target_outputs is not None:
-            self._check_gradient()
-            self._features = tf.stop_gradient(self.target_outputs["pool_3"])
-            self._squared_norm = tf.maximum(tf.reduce_sum(self._features**2), keras.config.epsilon())
-
-    def _check_gradient(self) -> None:
-        """Raises UserError if the features have no gradient: their part of the loss would be ignored silently."""
-        gradient = None
-        with contextlib.suppress(LookupError), tf.GradientTape() as tape:
-            images = self._target[tf.newaxis]
-            tape.watch(images)
-            gradient = tape.gradient(self._classifier(images)["pool_3"], images)  # type: ignore[misc]
-        if gradient is None:
-            raise UserError(
-                "the features of the classifier have no gradient with respect to images; export it with "
-                "gradients, or pass --classifier none"
-            )
-
-    def random_latents(self, count: int) -> np.ndarray:
-        """Draws starts, float32, shape ``(count, z_dim)``."""
-        shape = (self._generator.z_dim,)
-        return random_streams.draw("normal", self._start_key, first=0, count=count, shape=shape).numpy()
-
-    def _inputs_of(self, z: tf.Tensor, labels: tf.Tensor) -> GeneratorInputs:
-        return self._inputs.repeated(z.shape[0])._replace(z=z, labels=labels)
-
-    def _losses(self, z: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the loss and the mean squared difference of pixels of each latent vector."""
-        images = tf.cast(self._generator(*self._inputs_of(z, labels), training=False), tf.float32)
-        pixels = tf.reduce_mean((images - self._target) ** 2, axis=(1, 2, 3))
-        losses = pixels + self._prior_weight * tf.reduce_mean(z**2, axis=1)
-        if self._classifier is not None and self._feature_weight:
-            losses += self._feature_weight * self._squared_feature_distances(images)
-        return losses, pixels
-
-    def _squared_feature_distances(self, images: tf.Tensor) -> tf.Tensor:
-        features = self._classifier(images)["pool_3"]  # type: ignore[misc]
-        return tf.reduce_sum((features - self._features) ** 2, axis=1) / self._squared_norm
-
-    def minimize(
-        self, z: np.ndarray, labels: np.ndarray, steps: int, learning_rate: float, what: str
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns optimised latent vectors, and the loss of each; at most ``BATCH`` of them are in memory at once."""
-        parts = [slice(first, first + BATCH) for first in range(0, len(z), BATCH)]
-        results = []
-        with tqdm(
-            total=steps * len(parts),
-            desc=what,
-            unit="step",
-            leave=False,
-            mininterval=0.5 if sys.stderr.isatty() else 30.0,
-        ) as progress:
-            for part in parts:
-                results.append(self._minimize_at_once(z[part], labels[part], steps, learning_rate, progress))
-        return np.concatenate([z for z, _ in results]), np.concatenate([losses for _, losses in results])
-
-    def _minimize_at_once(
-        self, begun: np.ndarray, labels: np.ndarray, steps: int, learning_rate: float, progress: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
-        variable = tf.Variable(begun)
-        label_tensor = tf.constant(labels, tf.int32)
-        optimizer = keras.optimizers.Adam(learning_rate)
-        optimizer.build([variable])
-
-        @tf.function(autograph=False)
-        def step() -> tf.Tensor:
-            with tf.GradientTape() as tape:
-                losses, pixels = self._losses(variable, label_tensor)
-                # Starts are independent: the gradient of the sum is that of each.
-                total = tf.reduce_sum(losses)
-            gradient = tape.gradient(total, variable)
-            optimizer.apply_gradients([(gradient, variable)])
-            return tf.reduce_min(pixels)
-
-        for index in range(steps):
-            optimizer.learning_rate.assign(learning_rate * _ramp((index + 1) / steps))
-            progress.set_postfix_str(f"PSNR {_psnr(float(step())):.1f} dB", refresh=False)
-            progress.update()
-        losses, _ = self._losses(tf.convert_to_tensor(variable), label_tensor)
-        return variable.numpy(), losses.numpy()
-
-    def result(self, z: np.ndarray, label: int, class_losses: dict[int, float]) -> Inversion:
-        """Returns the result of a latent vector of shape ``(1, z_dim)``."""
-        inputs = self._inputs_of(tf.constant(z), tf.constant([label]))
-        images = to_uint8(self._generator(*inputs, training=False).numpy())
-        target = to_uint8(self._target.numpy())
-        distance = None
-        if self._classifier is not None:
-            # Of the picture that is written, with its rounded pixels.
-            squared = self._squared_feature_distances(tf.constant(images / 127.5 - 1.0, tf.float32))
-            distance = float(tf.sqrt(squared[0]))
-        error = float(np.mean((images[0].astype(np.float64) - target) ** 2)) * (_PEAK / 255) ** 2
-        weights = np.eye(self._num_classes, dtype=np.float32)[[label]]
-        return Inversion(Latents(z, weights), label, target, images[0], _psnr(error), distance, class_losses)
-
-
-def _ramp(progress: float) -> float:
-    """Returns the factor of the learning rate at a share of the steps."""
-    down = min(1.0, (1.0 - progress) / _COOLDOWN)
-    return min(1.0, progress / _WARMUP) * (0.5 - 0.5 * math.cos(math.pi * down))
-
-
-def _psnr(mean_squared_error: float) -> float:
-    """Returns the peak signal-to-noise ratio of images in [-1, 1], in dB."""
-    return 10.0 * math.log10(_PEAK**2 / mean_squared_error) if mean_squared_error > 0 else math.inf
 
 
 def write_inversion(result: Inversion, folder: str) -> list[str]:

@@ -1,14 +1,13 @@
 """Files of latent vectors: inputs of a generator, kept for later use."""
 
 import io
-import zipfile
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from hamgan.errors import UserError, reason_of
+from hamgan.errors import UserError
 from hamgan.files import write_atomically
+from hamgan.npz_file import read_arrays
 
 __all__ = ["Latents", "read_latents", "save_latents"]
 
@@ -77,12 +76,10 @@ def read_latents(path: str, *, z_dim: int, num_classes: int) -> Latents:
         >>> read_latents("one.npz", z_dim=12, num_classes=10).class_weights.shape
         (1, 10)
     """
+    arrays = read_arrays(path)
     try:
-        with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
-            latents = Latents(*(np.asarray(arrays[name], np.float32) for name in Latents._fields))
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"cannot read {path}: {reason_of(error)}") from error
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        latents = Latents(*(np.asarray(arrays[name], np.float32) for name in Latents._fields))
+    except (KeyError, ValueError, TypeError) as error:
         names = " and ".join(Latents._fields)
         raise UserError(f"{path} is not a file of latent vectors: expected an .npz file with {names}") from error
     check_latents(latents, z_dim=z_dim, num_classes=num_classes, source=path)

@@ -11,12 +11,12 @@ from hamgan.config.class_lists import IMAGENET, class_list_name
 from hamgan.errors import UserError
 from hamgan.networks import Discriminator, Generator
 from hamgan.networks.build import build_discriminator
-from hamgan.pretrained import find_run
 from hamgan.runs.checkpoints import (
     network_variables,
     restore,
 )
 from hamgan.runs.directory import RunDirectory
+from hamgan.runs.pretrained import find_run
 from hamgan.sampling.class_choice import labels_of
 from hamgan.sampling.imagenet_names import imagenet_synsets
 from hamgan.sampling.latents import Latents

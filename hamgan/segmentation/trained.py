@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hamgan.config import SegmentationConfig
 from hamgan.errors import UserError
-from hamgan.pretrained import find_run
 from hamgan.runs.directory import RunDirectory
+from hamgan.runs.pretrained import find_run
 from hamgan.sampling.trained_weights import find_checkpoint
 from hamgan.segmentation.evaluation.mask_scores_files import best_step
 from hamgan.segmentation.trained_network import TrainedNetwork, is_network_file, load_network_file

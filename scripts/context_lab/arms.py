@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from hamgan.architecture import HAM_NAMES
 from hamgan.config import ExperimentConfig, override
-from hamgan.config.context import CONTEXT_CONFIGS, ContextConfig, HamConfig
+from hamgan.config.context import ContextConfig, HamConfig
+from hamgan.config.context_modules import CONTEXT_CONFIGS
 from hamgan.errors import UserError, did_you_mean
 
 NONE = "none"

@@ -273,6 +273,7 @@ def test_a_dry_run_prints_the_settings_and_does_nothing(run_path, tmp_path, caps
     assert sorted(str(path) for path in pathlib.Path(run_path).rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_a_new_data_set_trains_with_its_own_classes_resolution_and_labels_in_gray(
     digits_dir, classifier_path, tmp_path, capsys, monkeypatch
@@ -346,6 +347,7 @@ def test_verbosity_may_stand_before_or_after_the_command():
     assert build_parser().parse_args([*train, "--verbosity", "debug"]).verbosity == "debug"
 
 
+@pytest.mark.slow
 def test_verbosity_sets_the_level_of_every_logger():
     code = """
 import absl.logging

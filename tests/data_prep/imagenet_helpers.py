@@ -20,3 +20,12 @@ def request_for(source, data_dir, *, forms=("original",), selection=None, check=
 def all_files(folder) -> dict[str, bytes]:
     folder = pathlib.Path(folder)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def write_files(folder, files):
+    """Writes files, contents by name, and returns their folder."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from imagenet_helpers import all_files
+from imagenet_helpers import all_files, write_files
 from PIL import Image
 
 from data_prep.image_folder import ImageFolder, check_dataset_name
@@ -42,14 +42,6 @@ def _pictures(rng, number, smallest=40):
         yield f"{index}.{suffix}", _encoded(pixels, SUFFIXES[suffix])
 
 
-def _write(folder, files):
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def files():
     """Names and contents of a small data set in class folders."""
@@ -59,7 +51,7 @@ def files():
 
 @pytest.fixture(scope="module")
 def source(files, tmp_path_factory):
-    return _write(tmp_path_factory.mktemp("photographs"), files)
+    return write_files(tmp_path_factory.mktemp("photographs"), files)
 
 
 def _prepare(source, data_dir, *, resolutions=(32,), workers=1, name="flowers", **options):
@@ -139,7 +131,7 @@ def test_archives_and_wrapping_folders_give_the_same_records(files, prepared, tm
     path = tmp_path / kind
     wrapped = {f"photos/{name}": data for name, data in files.items()}
     if kind == "wrapped":
-        _write(path, wrapped)
+        write_files(path, wrapped)
     elif kind == "x.tar":
         with tarfile.open(path, "w") as tar:
             for name, data in reversed(files.items()):
@@ -166,7 +158,7 @@ def test_labels_and_splits_of_the_source_are_used(files, tmp_path):
     }
     folders["val/Gänse, wild/same.jpg"] = files["Gänse, wild/0.jpg"]
     folders["train/red roses/same.jpg"] = files["Gänse, wild/0.jpg"]
-    source = _write(tmp_path / "source", folders)
+    source = write_files(tmp_path / "source", folders)
     _prepare(source, tmp_path / "data")
     splits = _splits(tmp_path / "data")
     assert sorted([*splits["train"], *splits["validation"]]) == sorted(folders)
@@ -182,7 +174,7 @@ def test_table_of_labels_decides(files, tmp_path):
         f"{name},{'even, yes' if index % 2 else 'odd'}\n".replace("even, yes", '"even, yes"')
         for index, name in enumerate(flat)
     )
-    source = _write(tmp_path / "source", flat | {"labels.csv": f"file,label\n{rows}".encode()})
+    source = write_files(tmp_path / "source", flat | {"labels.csv": f"file,label\n{rows}".encode()})
     _prepare(source, tmp_path / "data", validation_split="0")
     splits = _splits(tmp_path / "data")
     assert splits.keys() == {"train"}
@@ -191,9 +183,9 @@ def test_table_of_labels_decides(files, tmp_path):
 
 
 def test_what_is_skipped_or_looks_wrong_is_reported(files, tmp_path):
-    source = _write(tmp_path / "source", {name: data for name, data in files.items() if name.startswith("tulips")})
+    source = write_files(tmp_path / "source", {name: data for name, data in files.items() if name.startswith("tulips")})
     rng = np.random.default_rng(1)
-    _write(source / "roses", dict(_pictures(rng, 12, smallest=80)))
+    write_files(source / "roses", dict(_pictures(rng, 12, smallest=80)))
     picture = files["tulips/0.jpg"]
     odd = {
         "tulips/truncated.jpg": picture[: len(picture) * 2 // 3],
@@ -208,7 +200,7 @@ def test_what_is_skipped_or_looks_wrong_is_reported(files, tmp_path):
         "stray.png": files["tulips/1.png"],
         "one/single.png": files["red roses/1.png"],
     }
-    _write(source, odd)
+    write_files(source, odd)
     os.symlink("nowhere", source / "roses" / "broken.jpg")
     (source / "roses" / "huge.tif").touch()
     os.truncate(source / "roses" / "huge.tif", (64 << 20) + 1)
@@ -294,14 +286,14 @@ def test_command_reads_a_table_in_an_archive(files, tmp_path):
 
 def test_long_and_nested_names_are_stored(files, tmp_path):
     name = f"class/{'d' * 200}/{'ü' * 120}.png"
-    source = _write(tmp_path / "source", {name: files["tulips/1.png"], "other/1.png": files["tulips/5.png"]})
+    source = write_files(tmp_path / "source", {name: files["tulips/1.png"], "other/1.png": files["tulips/5.png"]})
     _prepare(source, tmp_path / "data")
     assert set(_examples(tmp_path / "data")) == {name, "other/1.png"}
 
 
 def test_pad_keeps_the_whole_picture(tmp_path):
     pixels = np.full((20, 60, 3), 200, np.uint8)
-    _prepare(_write(tmp_path / "source", {"a/1.png": _encoded(pixels)}), tmp_path / "data", crop="pad")
+    _prepare(write_files(tmp_path / "source", {"a/1.png": _encoded(pixels)}), tmp_path / "data", crop="pad")
     ((_, example),) = _examples(tmp_path / "data").items()
     rows = example["image"].any(axis=(1, 2))
     assert rows.sum() == 11
@@ -325,14 +317,14 @@ def test_unusable_names_are_refused(name, message):
 
 def test_class_without_training_pictures_is_refused(files, tmp_path):
     small = _encoded(np.zeros((9, 9, 3), np.uint8))
-    source = _write(tmp_path / "source", {"train/a/1.png": files["tulips/1.png"], "train/b/1.png": small})
-    _write(source, {"val/b/2.png": files["tulips/5.png"]})
+    source = write_files(tmp_path / "source", {"train/a/1.png": files["tulips/1.png"], "train/b/1.png": small})
+    write_files(source, {"val/b/2.png": files["tulips/5.png"]})
     with pytest.raises(UserError, match="--min_size 20 leaves no training picture of 'b'; pass a smaller --min_size"):
         _prepare(source, tmp_path / "data", min_size=20)
 
 
 def test_source_without_pictures_is_refused(tmp_path):
-    _write(tmp_path / "source", {"a/notes.txt": b"x"})
+    write_files(tmp_path / "source", {"a/notes.txt": b"x"})
     with pytest.raises(
         UserError, match=r"no pictures in .*source: expected JPEG, PNG.* found a/notes.txt, for example"
     ):
@@ -344,7 +336,7 @@ def test_source_without_pictures_is_refused(tmp_path):
 def test_killed_preparation_resumes_and_writes_the_same_bytes(tmp_path):
     rng = np.random.default_rng(2)
     files = {f"{name}/{picture}": data for name in "abc" for picture, data in _pictures(rng, 600)}
-    source = _write(tmp_path / "source", files)
+    source = write_files(tmp_path / "source", files)
     code = "import sys; from hamgan.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
     def start(data_dir):

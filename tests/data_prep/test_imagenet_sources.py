@@ -4,6 +4,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from imagenet_helpers import write_files
 
 from data_prep.fake_imagenet import add_to_tar
 from data_prep.ilsvrc import label_of_synset, label_of_validation_name, synsets, validation_labels
@@ -29,14 +30,6 @@ def _images(listing):
 
 def _kinds(listing):
     return sorted((problem.kind, os.path.basename(problem.where)) for problem in listing.problems)
-
-
-def _write(folder, files):
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
 
 
 def _tar(path, files):
@@ -91,7 +84,7 @@ def test_nested_tars_and_folders_hold_the_same_images(tmp_path, prefix):
     flat = {f"{prefix}{synset}/{name}": data for synset, images in files.items() for name, data in images.items()}
     _tar(tmp_path / "tar_of_tars.tar", inner)
     _tar(tmp_path / "tar_of_folders.tar", flat)
-    _write(tmp_path / "folder_of_tars", {os.path.basename(name): data for name, data in inner.items()})
+    write_files(tmp_path / "folder_of_tars", {os.path.basename(name): data for name, data in inner.items()})
     for path in ("tar_of_tars.tar", "tar_of_folders.tar", "folder_of_tars"):
         listing = _listing(tmp_path / path, "train")
         assert _images(listing) == expected, path
@@ -100,7 +93,7 @@ def test_nested_tars_and_folders_hold_the_same_images(tmp_path, prefix):
 
 def test_folder_of_the_kaggle_challenge_is_found(tmp_path):
     folder = tmp_path / "ILSVRC" / "Data" / "CLS-LOC"
-    _write(folder, {f"train/{FIRST}/{FIRST}_1.JPEG": b"1", "val/ILSVRC2012_val_00000001.JPEG": b"2"})
+    write_files(folder, {f"train/{FIRST}/{FIRST}_1.JPEG": b"1", "val/ILSVRC2012_val_00000001.JPEG": b"2"})
     assert find_split(str(tmp_path), "train") == str(folder / "train")
     assert find_split(str(tmp_path), "validation") == str(folder / "val")
 
@@ -113,7 +106,7 @@ def test_source_without_images_is_named(tmp_path):
 
 
 def test_unexpected_training_files_are_reported(tmp_path):
-    _write(
+    write_files(
         tmp_path,
         {
             f"{FIRST}/{FIRST}_1.JPEG": b"1",
@@ -144,7 +137,7 @@ def test_unexpected_training_files_are_reported(tmp_path):
 
 def test_validation_label_is_from_the_number_and_checked_against_the_folder(tmp_path):
     right, wrong = synsets()[validation_labels()[0]], synsets()[validation_labels()[1] - 1]
-    _write(
+    write_files(
         tmp_path,
         {
             f"{right}/ILSVRC2012_val_00000001.JPEG": b"1",
@@ -183,7 +176,7 @@ def test_remote_files_are_read_through_tensorflow(fakes):
 
 
 def test_files_changed_or_deleted_after_listing_are_errors(tmp_path):
-    folder = _write(tmp_path, {f"{FIRST}/{FIRST}_{n}.JPEG": b"12345" for n in range(3)})
+    folder = write_files(tmp_path, {f"{FIRST}/{FIRST}_{n}.JPEG": b"12345" for n in range(3)})
     listing = _listing(folder, "train")
     (folder / FIRST / f"{FIRST}_0.JPEG").unlink()
     (folder / FIRST / f"{FIRST}_1.JPEG").write_bytes(b"1")
@@ -195,7 +188,7 @@ def test_files_changed_or_deleted_after_listing_are_errors(tmp_path):
 
 def test_oversized_file_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("data_prep.reading.MAX_IMAGE_BYTES", 3)
-    listing = _listing(_write(tmp_path, {f"{FIRST}/{FIRST}_0.JPEG": b"12345"}), "train")
+    listing = _listing(write_files(tmp_path, {f"{FIRST}/{FIRST}_0.JPEG": b"12345"}), "train")
     (content,) = read_images(listing.images, dict(enumerate(listing.containers)))
     assert "expected at most 3 bytes, found 5" in str(content)
 
@@ -249,7 +242,7 @@ def test_images_of_the_other_split_are_skipped_and_reported(tmp_path, as_tar):
         f"{SECOND}/{FIRST}_3.JPEG": b"3",
         f"{SECOND}/{SECOND}_4.png": b"4",
     }
-    path = _tar(tmp_path / "all.tar", files) if as_tar else _write(tmp_path, files)
+    path = _tar(tmp_path / "all.tar", files) if as_tar else write_files(tmp_path, files)
     train, validation = _listing(path, "train"), _listing(path, "validation")
     names = {name.decode(): label for name, (label, _) in _images(train).items()}
     assert names == {f"{FIRST}_1.JPEG": 0, f"{FIRST}_3.JPEG": 7, f"{SECOND}_4.png": 7}
@@ -264,7 +257,7 @@ def test_same_name_in_several_classes_is_read_from_each(tmp_path):
         for synset in (FIRST, SECOND)
         for number in range(3)
     }
-    for path in (_write(tmp_path / "folders", files), _tar(tmp_path / "train.tar", files)):
+    for path in (write_files(tmp_path / "folders", files), _tar(tmp_path / "train.tar", files)):
         planned, problems = plan_shards("train", _listing(path, "train"), PhotographConversion())
         assert not problems
         contents = [data for shard in planned for data in read_images(shard.images, shard.containers)]

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from imagenet_helpers import all_files
+from imagenet_helpers import all_files, write_files
 from PIL import ExifTags, Image
 
 from data_prep.mask_folder import MaskFolder
@@ -39,14 +39,6 @@ def files():
     return found
 
 
-def _write(folder, files):
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
-
-
 def _prepare(source, data_dir, *, ignored=(0,), **options):
     collection = MaskFolder(str(source), "streets", ignored, **options)
     return prepare(Request(collection, str(data_dir), [MaskedImages("streets", "Streets")], workers=1))
@@ -65,7 +57,7 @@ def _problems(data_dir):
 @pytest.fixture(scope="module")
 def prepared(files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("streets")
-    source = _write(folder / "source", files)
+    source = write_files(folder / "source", files)
     arguments = ["--source", str(source), "--data_dir", str(folder / "data"), "--workers", "1"]
     assert main(["prepare", "folder", *arguments, "--name", "streets", "--ignore", "0", "--validation_split", "3"]) == 0
     return folder / "data"
@@ -110,7 +102,7 @@ def test_splits_of_the_source_are_used(files, tmp_path, layout):
         if index in ("0", "1", "2", "3"):
             split = {"0": "training", "3": "testing"}.get(index, "val" if index == "2" else "training")
             moved[layout.format(split=split, kind=kind, name=base)] = data
-    source = _write(tmp_path / "source", moved)
+    source = write_files(tmp_path / "source", moved)
     _prepare(source, tmp_path / "data")
     image = layout.format(split="{}", kind="images", name="{}")
     assert _examples(tmp_path / "data").keys() == {image.format("training", name) for name in ("0.png", "1.jpg")}
@@ -146,7 +138,7 @@ def test_what_cannot_be_used_is_reported(files, tmp_path):
         "images/copy.png": files["images/0.png"],
         "masks/copy.png": files["masks/0.png"],
     }
-    source = _write(tmp_path / "source", odd)
+    source = write_files(tmp_path / "source", odd)
     _prepare(source, tmp_path / "data", validation_split="0")
     assert _problems(tmp_path / "data") == {
         ("damaged", "images/3.jpg"),
@@ -198,7 +190,7 @@ def test_unusable_sources_are_refused(files, tmp_path, case):
     changes, message = BROKEN[case]
     changed = {name: data for name, data in (files | changes).items() if data is not None}
     with pytest.raises(UserError, match=message):
-        _prepare(_write(tmp_path / "source", changed), tmp_path / "data")
+        _prepare(write_files(tmp_path / "source", changed), tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 

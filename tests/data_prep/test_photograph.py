@@ -1,13 +1,13 @@
 import collections
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
+from png_bomb import png_bomb
 
 from data_prep.collection import DamagedImageError
 from data_prep.photograph import CHECKS, check_and_repair
@@ -52,14 +52,6 @@ def _with(position, replacement):
     return bytes(data)
 
 
-def _png_bomb():
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10**6))
-
-
 def _jpeg_bomb():
     size = JPEG.index(b"\xff\xc0") + 5
     return _with(size, struct.pack(">HH", 65_000, 65_000))
@@ -75,7 +67,7 @@ def _jpeg_bomb():
         (_with(len(JPEG) // 2, b"\xff" * 40), "Invalid JPEG data"),
         (b"", "the file is empty"),
         (b"<html>not found</html>", "Unknown image file format"),
-        (_png_bomb(), "PNG size too large"),
+        (png_bomb(), "PNG size too large"),
         (_jpeg_bomb(), r"the image has 65000 x 65000 pixels, more than 268,435,456"),
     ],
 )

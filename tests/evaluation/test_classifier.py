@@ -238,6 +238,7 @@ def test_the_small_classifier_loads_like_any_other(tiny, classifier_path):
     assert outputs["pool_3"].shape == (2, 64)
 
 
+@pytest.mark.slow
 def test_the_small_classifier_learns(tiny, tmp_path):
     output = tmp_path / "classifier"
     assert train_small_classifier(tiny.data, resolution=32, output=str(output), steps=60) > 0.8

@@ -33,6 +33,7 @@ def config(tiny, classifier_path):
     return override(tiny, [f"evaluation.classifier={classifier_path}"])
 
 
+@pytest.mark.slow
 def test_all_checks_pass_on_a_working_machine_and_leave_only_the_picture(config, tmp_path):
     findings = _examine(config, tmp_path)
     assert all(finding.passed for finding in findings.values()), findings

@@ -26,6 +26,9 @@ from hamgan.runs.score_table import table
 from hamgan.sampling.sampler import Sampler
 from hamgan.sampling.trained_weights import find_checkpoints, load_generator
 
+# Compiling takes longer than sampling a few images; the tests of sampling compile.
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture(scope="module")
 def run(trained_run, tmp_path_factory):

@@ -13,6 +13,9 @@ from hamgan.evaluation.memorization_page import write_memorization_page
 from hamgan.sampling.grids import to_uint8
 from hamgan.sampling.sampler import Sampler
 
+# Compiling takes longer than sampling a few images; the tests of sampling compile.
+pytestmark = pytest.mark.usefixtures("eager")
+
 NUM = 10
 
 

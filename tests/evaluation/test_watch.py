@@ -9,6 +9,9 @@ from hamgan.evaluation.watch import has_ended, watch
 from hamgan.runs.checkpoints import checkpoint_path
 from hamgan.runs.directory import RunDirectory
 
+# Compiling takes longer than sampling a few images; the tests of sampling compile.
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture
 def live_run(trained_run, tmp_path):

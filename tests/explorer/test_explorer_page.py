@@ -4,6 +4,9 @@ from browser import browser_page, find_browser
 import hamgan
 from hamgan.errors import UserError
 
+# Compiling takes longer than sampling a few images; the tests of sampling compile.
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from replica_of_two import ReplicaOfTwo
 
 from hamgan.layers import NMF, Hamburger, fix_bases
 from hamgan.layers.hams import HAMS
@@ -145,22 +146,6 @@ def test_replicas_draw_different_random_bases_and_have_the_same_fixed_ones(two_r
     assert np.abs(first - second).max() > 0.1
 
 
-class Replica:
-    """Replica context of the first of two replicas, with given values of the second one."""
-
-    num_replicas_in_sync = 2
-    replica_id_in_sync_group = 0
-
-    def __init__(self, others=None):
-        self.others = others
-        self.own = None
-
-    def all_reduce(self, operation, values):
-        assert operation == tf.distribute.ReduceOp.SUM
-        self.own = values
-        return values if self.others is None else [a + b for a, b in zip(values, self.others, strict=True)]
-
-
 def test_running_bases_move_towards_the_mean_over_all_replicas(monkeypatch):
     """Three images on one replica and one on the other; each has the same weight."""
     whole = inputs(4)
@@ -168,10 +153,10 @@ def test_running_bases_move_towards_the_mean_over_all_replicas(monkeypatch):
     start = alone.running_bases.numpy()
     alone(whole, training=True)
 
-    second = Replica()
+    second = ReplicaOfTwo()
     monkeypatch.setattr("tensorflow.distribute.get_replica_context", lambda: second)
     built(num_sections=1, bases="running")(whole[3:], training=True)
-    first = Replica(others=second.own)
+    first = ReplicaOfTwo(others=second.own)
     monkeypatch.setattr("tensorflow.distribute.get_replica_context", lambda: first)
     spread = built(num_sections=1, bases="running")
     spread(whole[:3], training=True)

@@ -64,7 +64,7 @@ def test_reads_what_was_saved_and_refuses_other_files(run, tmp_path):
     with pytest.raises(UserError, match=r"expected directions of shape \(k, 5\)"):
         read_directions(path, z_dim=5)
     (tmp_path / "other.npz").write_bytes(b"PK")
-    with pytest.raises(UserError, match="is not a file of directions"):
+    with pytest.raises(UserError, match=r"no complete \.npz file"):
         read_directions(str(tmp_path / "other.npz"), z_dim=6)
     with pytest.raises(UserError, match="cannot read"):
         read_directions(str(tmp_path / "none.npz"), z_dim=6)

@@ -29,7 +29,7 @@ def test_refuses_latents_of_another_generator(latents, tmp_path):
 def test_refuses_other_files(content, tmp_path):
     path = tmp_path / "latents.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="not a file of latent vectors"):
+    with pytest.raises(UserError, match=r"no complete \.npz file"):
         read_latents(str(path), z_dim=4, num_classes=5)
 
 

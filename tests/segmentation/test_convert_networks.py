@@ -140,7 +140,7 @@ def test_mistakes_are_one_line(resnet_arrays, tmp_path, capsys):
             "found 1 missing (conv1.0.weight) and 0 others",
         ),
         (["--source", str(tmp_path / "no.npz"), "--output", out, "--network", "resnet50"], "cannot read"),
-        (["--source", str(tmp_path / "broken.npz"), "--output", out, "--network", "resnet50"], "found damage"),
+        (["--source", str(tmp_path / "broken.npz"), "--output", out, "--network", "resnet50"], "no complete .npz file"),
         (["--source", str(tmp_path / "model.keras"), "--output", str(tmp_path / "a.npz")], "expected a Keras file"),
         (
             ["--source", str(tmp_path / "x.txt"), "--output", out],

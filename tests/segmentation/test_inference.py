@@ -119,6 +119,11 @@ def test_settings_out_of_range(arguments, message):
         InferenceSettings(**arguments)
 
 
+def test_one_scale_has_nothing_to_combine():
+    with pytest.raises(UserError, match="combination=probabilities: expected several scales, found one; pass --multi_"):
+        InferenceSettings().changed(combination="probabilities")
+
+
 def test_iterations_need_a_decomposition():
     with pytest.raises(UserError, match="expected a network with a matrix decomposition, found one without"):
         MaskPredictor(convolution, InferenceSettings(num_steps=3))

@@ -1,5 +1,6 @@
 """A run of a segmentation network: loading, prediction, evaluation and its files."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -142,6 +143,8 @@ def test_weights_of_a_run_can_be_converted(run, tmp_path):
 def test_settings_of_the_config_are_the_default(run):
     assert run.settings == InferenceSettings()
     assert run.settings.changed(multi_scale=True) == MULTI_SCALE_FLIP
+    averaged = run.settings.changed(multi_scale=True, combination="probabilities")
+    assert averaged == dataclasses.replace(MULTI_SCALE_FLIP, combination="probabilities")
     windows = InferenceSettings(window=64, window_step=64)
     assert windows.changed(window=32).step == 21
     assert windows.changed(num_steps=3) == InferenceSettings(window=64, window_step=64, num_steps=3)
@@ -158,6 +161,14 @@ def test_a_dry_run_scores_nothing(run_path, capsys):
     assert sorted(os.listdir(run_path)) == before
     assert main([*arguments, "--num_images", "1", "--accelerator", "cpu"]) == 0
     assert capsys.readouterr().out.startswith("Step 6: 1 image of scenes")
+
+
+def test_the_combination_of_scales_is_an_option(run_path, capsys):
+    arguments = ["evaluate", "--run", str(run_path), "--combination", "probabilities", "--dry_run"]
+    assert main([*arguments, "--multi_scale"]) == 0
+    assert capsys.readouterr().out.endswith("scales 0.5, 0.75, 1, 1.25, 1.5, 1.75, with flips, probabilities\n")
+    assert main(arguments) == 2
+    assert "expected several scales, found one; pass --multi_scale" in capsys.readouterr().err
 
 
 @pytest.fixture

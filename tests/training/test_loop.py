@@ -96,6 +96,7 @@ def test_the_same_seed_gives_the_same_weights_however_steps_are_grouped(tiny, wh
     _assert_same_weights(whole_run, _train(tiny, tmp_path / "again", "train.steps_per_loop=5"))
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(tiny, tmp_path, monkeypatch):
     _leave_out_networks(monkeypatch)
     initial, other = (
@@ -468,6 +469,7 @@ def test_a_rollback_resumes_from_the_last_checkpoint_with_new_noise(tiny, whole_
     _assert_same_weights(run, _train(tiny, resumed.path, "train.on_collapse=rollback"))
 
 
+@pytest.mark.slow
 def test_rollbacks_are_counted_over_the_whole_run(tiny, tmp_path, monkeypatch):
     _leave_out_networks(monkeypatch)
     make = _collapsing_at(4, make_function=_without_networks, with_any_noise=True)

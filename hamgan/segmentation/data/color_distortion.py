@@ -46,9 +46,17 @@ def distort_colors(
     pixels = tf.cast(image, tf.float32) / 255.0
     pixels = tf.where(happens[0], _clipped(pixels + between(-BRIGHTNESS, BRIGHTNESS, amounts[0])), pixels)
     pixels = with_contrast(pixels, contrast_first)
-    saturated = tf.image.adjust_saturation(pixels, between(*SATURATION, amounts[2]))
-    pixels = tf.where(happens[2], _clipped(saturated), pixels)
-    pixels = tf.where(happens[3], _clipped(tf.image.adjust_hue(pixels, between(-HUE, HUE, amounts[3]))), pixels)
+    # Not by tf.where: these two are half of the time that an image takes.
+    pixels = tf.cond(
+        happens[2],
+        lambda: _clipped(tf.image.adjust_saturation(pixels, between(*SATURATION, amounts[2]))),
+        lambda: pixels,
+    )
+    pixels = tf.cond(
+        happens[3],
+        lambda: _clipped(tf.image.adjust_hue(pixels, between(-HUE, HUE, amounts[3]))),
+        lambda: pixels,
+    )
     pixels = with_contrast(pixels, tf.logical_not(contrast_first))
     return tf.cast(tf.round(pixels * 255.0), tf.uint8)
 

@@ -1,4 +1,7 @@
-"""Bilinear resizing of images whose corner pixels are aligned, and of those with half-pixel centers."""
+"""Bilinear resizing of images whose corner pixels are aligned, and of those with half-pixel centers.
+
+:func:`hamgan.layers.bilinear_resize` computes the same inside of networks, in every dtype and on every device.
+"""
 
 import tensorflow as tf
 

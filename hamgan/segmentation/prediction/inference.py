@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hamgan.architecture import LOGIT_COMBINATIONS
 from hamgan.errors import UserError
 from hamgan.layers.fixed_bases import decompositions
 from hamgan.segmentation.data.augmentation import normalise
 from hamgan.segmentation.networks.head import feature_shapes
 from hamgan.segmentation.networks.network import SegmentationNetwork
 from hamgan.segmentation.prediction.multi_scale import (
-    COMBINATIONS,
     RATIOS,
     REMAINDER,
     STRIDE,
@@ -67,8 +67,8 @@ class InferenceSettings:
         object.__setattr__(self, "ratios", tuple(self.ratios))
         if not self.ratios or not all(0 < ratio < float("inf") for ratio in self.ratios):
             raise UserError(f"ratios: expected positive numbers, at least one, found {list(self.ratios)}")
-        if self.combination not in COMBINATIONS:
-            raise UserError(f"combination: expected {' or '.join(COMBINATIONS)}, found '{self.combination}'")
+        if self.combination not in LOGIT_COMBINATIONS:
+            raise UserError(f"combination: expected {' or '.join(LOGIT_COMBINATIONS)}, found '{self.combination}'")
         if self.short_side is not None and self.short_side < 1:
             raise UserError(f"short_side: expected a positive number of pixels, found {self.short_side}")
         if self.window is None and self.window_step is not None:
@@ -90,6 +90,7 @@ class InferenceSettings:
         self,
         *,
         multi_scale: bool = False,
+        combination: str | None = None,
         short_side: int | None = None,
         window: int | None = None,
         window_step: int | None = None,
@@ -99,21 +100,31 @@ class InferenceSettings:
 
         Args:
             multi_scale: whether to use the scales and flips of ``MULTI_SCALE_FLIP``.
+            combination: how to combine scales; None leaves it as it is.
             short_side: see :class:`InferenceSettings`; None leaves it as it is.
             window: height and width of sliding windows; None leaves them as they are.
             window_step: distance between windows; None leaves it as it is, or with a new window two thirds of that.
             num_steps: number of iterations K; None leaves it as it is.
 
         Raises:
-            UserError: a setting is out of range.
+            UserError: a setting is out of range, or there is only one scale to combine.
         """
-        given = {"short_side": short_side, "window": window, "window_step": window_step, "num_steps": num_steps}
+        given = {
+            "combination": combination,
+            "short_side": short_side,
+            "window": window,
+            "window_step": window_step,
+            "num_steps": num_steps,
+        }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if window is not None and window_step is None:
             changes["window_step"] = None  # Two thirds of the new window.
         if multi_scale:
             changes |= {"ratios": MULTI_SCALE_FLIP.ratios, "flip": MULTI_SCALE_FLIP.flip}
-        return dataclasses.replace(self, **changes)
+        changed = dataclasses.replace(self, **changes)
+        if combination is not None and len(changed.ratios) == 1 and not changed.flip:
+            raise UserError(f"combination={combination}: expected several scales, found one; pass --multi_scale")
+        return changed
 
     def values(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from hamgan.architecture import LOGIT_COMBINATIONS
 from hamgan.segmentation.data.resizing import resize_aligned
 from hamgan.segmentation.data.scaled_sizes import scaled_size
 
@@ -21,9 +22,6 @@ STRIDE = 8
 
 REMAINDER = 1
 """Remainder of the padded sizes. mmsegmentation pads to multiples of 32 for SegNeXt, a remainder of 0."""
-
-COMBINATIONS = ("logits", "probabilities")
-"""Ways to combine scales: the sum of the logits (HamNet), or the mean of the softmax (SegNeXt)."""
 
 
 def pad_to_stride(
@@ -80,7 +78,7 @@ def multi_scale_logits(
         images: normalised images, shape ``(batch, height, width, channels)``.
         ratios: ratios of the scales.
         flip: whether to add the flipped images.
-        combination: one of ``COMBINATIONS``.
+        combination: one of :data:`hamgan.architecture.LOGIT_COMBINATIONS`.
         stride: output stride of the network.
         remainder: remainder of the padded sizes, see :func:`pad_to_stride`.
 
@@ -98,9 +96,10 @@ def multi_scale_logits(
         >>> multi_scale_logits(lambda images: images, tf.ones((1, 41, 37, 3))).shape
         TensorShape([1, 41, 37, 3])
     """
-    if combination not in COMBINATIONS or not ratios:
+    if combination not in LOGIT_COMBINATIONS or not ratios:
         raise ValueError(
-            f"expected at least one ratio and a combination of {COMBINATIONS}, received {ratios} and {combination!r}"
+            f"expected at least one ratio and a combination of {LOGIT_COMBINATIONS}, received {ratios} and "
+            f"{combination!r}"
         )
     size = tf.shape(images)[1:3]
     total: tf.Tensor = 0.0

@@ -40,8 +40,7 @@ def short_side_bands(
         short_side: height or width, whichever is smaller, of a scaled image, in pixels.
         ratios: ratios of the scales.
         flip: whether to add the flipped images.
-        combination: way to combine several logits, one of
-            :data:`hamgan.segmentation.prediction.multi_scale.COMBINATIONS`.
+        combination: way to combine several logits, one of :data:`hamgan.architecture.LOGIT_COMBINATIONS`.
         stride: stride of the network.
         remainder: remainder, modulo the stride, of the sizes that the network takes.
         window: height and width of sliding windows in the scaled image, in pixels; None for whole images.

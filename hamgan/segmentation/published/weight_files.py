@@ -5,7 +5,6 @@ import io
 import os
 import pickle
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from hamgan.errors import UserError, reason_of
 from hamgan.files import write_atomically
+from hamgan.npz_file import read_arrays
 
 ENDINGS = (".npz", ".pth", ".pt")
 _STATE_KEYS = {"HamNet": "net", "SegNeXt": "state_dict", "mmsegmentation": "state_dict"}
@@ -42,12 +42,7 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
     """
     if not is_weight_file(path):
         raise UserError(f"{path}: expected a name that ends in {', '.join(ENDINGS)}; choose such a file")
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            content = file.read()
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"cannot read {path}: {reason_of(error)}") from error
-    arrays = _read_npz(path, content) if path.lower().endswith(".npz") else _read_torch(path, content)
+    arrays = read_arrays(path) if path.lower().endswith(".npz") else _read_torch(path)
     if not arrays:
         raise UserError(f"{path}: expected tensors by name, found none; check the file")
     return arrays
@@ -90,19 +85,16 @@ def check_weight_file(path: str) -> None:
         _torch(path)
 
 
-def _read_npz(path: str, content: bytes) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: expected arrays by name, as of numpy.savez, found damage ({error})") from error
-
-
-def _read_torch(path: str, content: bytes) -> dict[str, np.ndarray]:
+def _read_torch(path: str) -> dict[str, np.ndarray]:
     torch = _torch(path)
     try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            content = file.read()
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"cannot read {path}: {reason_of(error)}") from error
+    try:
         loaded = _load_without_code(torch, content)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # Interpreting damaged bytes as a pickle may raise anything.
         raise UserError(f"{path}: expected a file of torch.save, found another ({reason_of(error)})") from error
     tensors = _state(torch, loaded)
     return {name: _array(torch, tensor) for name, tensor in tensors.items()}
@@ -142,7 +134,7 @@ def _as_ignored(torch: Any, names: list[str]) -> Iterator[None]:
 def _reason(error: pickle.UnpicklingError) -> str:
     """Returns the reason inside PyTorch's long message, which recommends to trust the file."""
     match = _REFUSED.search(str(error))
-    return f"it refers to {match[1]}, which may run code" if match else str(error).splitlines()[0]
+    return f"it refers to {match[1]}, which may run code" if match else "it is damaged, or of another kind"
 
 
 def _state(torch: Any, loaded: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import tensorflow as tf
 from golden_files import check, load, load_weights, relative
 from keras import ops
 from published_batch_norm import batch_norm_names, published_residual
+from replica_of_two import ReplicaOfTwo
 
 from hamgan.layers import EMAttention
 
@@ -141,31 +142,16 @@ def test_running_bases_move_in_training_only_and_are_not_normalized_again():
     assert relative(layer.running_bases, expected) < 1e-12
 
 
-class Replica:
-    """The replica context of one of two replicas; the other one's values are given."""
-
-    num_replicas_in_sync = 2
-
-    def __init__(self, others=None):
-        self.others = others
-        self.own = None
-
-    def all_reduce(self, operation, values):
-        assert operation == tf.distribute.ReduceOp.SUM
-        self.own = values
-        return values if self.others is None else [a + b for a, b in zip(values, self.others, strict=True)]
-
-
 def test_running_bases_move_towards_the_mean_over_all_replicas(monkeypatch):
     """Two images on one replica and one on the other; each has the same weight."""
     x = module_checks.images()
     alone = module_checks.randomized(module(), x)
     first, second = (copy_with(alone, x) for _ in range(2))
     alone(tf.constant(x), training=True)
-    other = Replica()
+    other = ReplicaOfTwo()
     monkeypatch.setattr("tensorflow.distribute.get_replica_context", lambda: other)
     second(tf.constant(x[2:]), training=True)
-    replica = Replica(others=other.own)
+    replica = ReplicaOfTwo(others=other.own)
     monkeypatch.setattr("tensorflow.distribute.get_replica_context", lambda: replica)
     first(tf.constant(x[:2]), training=True)
     assert relative(first.running_bases, alone.running_bases) < 1e-12

@@ -3,7 +3,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 import hamgan
-from hamgan.pretrained import find_run
+from hamgan.runs.pretrained import find_run
 
 PIXELS = 8
 

@@ -1,3 +1,4 @@
+import contextlib
 import re
 import tracemalloc
 import zipfile
@@ -7,7 +8,7 @@ import pytest
 
 from hamgan.errors import UserError
 from hamgan.evaluation.npz_images import NpzImages
-from hamgan.evaluation.npz_member import read_header, read_rows, reading_npz
+from hamgan.npz_file import read_arrays, read_header, read_rows, reading_npz
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 4, 5, 3), np.uint8)
 
@@ -86,3 +87,31 @@ def test_a_shorter_array_than_its_header_says_is_named(tmp_path):
         archive.writestr("arr_0.npy", content[:-1])
     with pytest.raises(UserError, match="ends early"):
         NpzImages(str(tmp_path / "short.npz")).card()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_files_are_read_or_refused(save, tmp_path):
+    path = tmp_path / "arrays.npz"
+    save(path, a=np.arange(40.0).reshape(5, 8), b=np.float32(3), names=np.array(["x", "yy"]))
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for case in range(150):
+        damaged = bytearray(content[: rng.integers(len(content))] if case % 3 == 0 else content)
+        for _ in range(rng.integers(1, 5) if damaged else 0):
+            damaged[rng.integers(len(damaged))] = rng.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(UserError):
+            refused += 1
+            read_arrays(str(path))
+            refused -= 1
+    assert refused > 75
+
+
+def test_all_arrays_are_read_by_name(tmp_path):
+    path = str(tmp_path / "arrays.npz")
+    np.savez(path, images=IMAGES, count=3)
+    arrays = read_arrays(path)
+    np.testing.assert_array_equal(arrays["images"], IMAGES)
+    assert arrays.keys() == {"images", "count"}
+    assert arrays["count"] == 3

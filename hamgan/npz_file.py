@@ -1,6 +1,7 @@
 """Arrays of ``.npz`` files: their shapes without their contents, and their rows without the whole array."""
 
 import contextlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,11 @@ import tensorflow as tf
 from hamgan.errors import UserError, reason_of
 
 _SKIPPED_AT_ONCE = 1 << 22
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, KeyError, NotImplementedError),
+    *(TypeError, SyntaxError, MemoryError, tf.errors.InvalidArgumentError),
+)
+"""What zipfile, NumPy and, where a file is too short, GFile.seek raise for truncated or damaged files."""
 
 
 class ArrayHeader(NamedTuple):
@@ -41,10 +47,23 @@ def reading_npz(path: str) -> Iterator[zipfile.ZipFile]:
     try:
         with tf.io.gfile.GFile(path, "rb") as file, zipfile.ZipFile(file) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise UserError(f"{path} is no complete .npz file ({reason_of(error)}); copy or write it again") from error
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot read {path}: {reason_of(error)}") from error
+
+
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """Returns all arrays of an ``.npz`` file by name.
+
+    Args:
+        path: path of the file, local or ``gs://``.
+
+    Raises:
+        UserError: as :func:`reading_npz`.
+    """
+    with reading_npz(path) as archive:
+        return {name: read_array(archive, name) for name in array_names(archive)}
 
 
 def array_names(archive: zipfile.ZipFile) -> list[str]:

@@ -17,7 +17,7 @@ def find_run(path: str) -> str:
         path: folder of a run, or an element of ``PRETRAINED``.
 
     Example:
-        >>> from hamgan.pretrained import find_run
+        >>> from hamgan.runs.pretrained import find_run
         >>> find_run("runs/flowers")
         'runs/flowers'
     """
