@@ -57,8 +57,8 @@ _TEMPLATE = """{%- extends 'markdown/index.md.j2' -%}
 
 
 def tutorial_names() -> list[str]:
-    """Returns the names of all tutorials; other programs of the folder do not begin with a cell of text."""
-    return sorted(path.stem for path in SOURCES.glob("*.py") if path.read_text().startswith("# %% [markdown]"))
+    """Returns the names of all tutorials."""
+    return sorted(path.stem for path in SOURCES.glob("*.py"))
 
 
 def read_tutorial(path: pathlib.Path, links: str) -> nbformat.NotebookNode:
