@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help="with --official: expected architecture")
     add_override(parser)
     parser.add_argument("--run", metavar="DIR", help="with --to-official: run folder")
-    add_checkpoint(parser, "with --to-official: latest, best, or a step")
+    add_checkpoint(parser, "with --to-official: latest, best, a step, or the path of a checkpoint")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from hamgan.program import import_tensorflow_quietly
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    add_network(parser)
+    add_network(parser, "latest, best, all, a step, or the path of a checkpoint")
     parser.add_argument("--dataset", metavar="NAME", help="data set with the same classes (default: the run's)")
     parser.add_argument("--split", metavar="NAME", help="split to score (default: the validation split)")
     add_data_dir(parser)

@@ -18,7 +18,7 @@ _NAME = "explorer.html"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
-    add_checkpoint(parser, "latest, best, or a step")
+    add_checkpoint(parser, "latest, best, a step, or the path of a checkpoint")
     add_page(parser, _NAME)
     parser.add_argument("--classes", metavar="LIST", help="classes to show (default: 12, spread over all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the latent vectors (default: 0)")

@@ -16,7 +16,7 @@ from hamgan.program import import_tensorflow_quietly
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
-    add_checkpoint(parser, "latest, best, or a step")
+    add_checkpoint(parser, "latest, best, a step, or the path of a checkpoint")
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="strip (.png), or animation (.gif, .webp; .mp4 needs ffmpeg)"
     )

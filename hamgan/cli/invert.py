@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("image", metavar="IMAGE", help="picture of any usual format; its central square is used")
     add_run(parser)
-    add_checkpoint(parser, "latest, best, or a step")
+    add_checkpoint(parser, "latest, best, a step, or the path of a checkpoint")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the latent vector and the picture")
     parser.add_argument(
         "--class",

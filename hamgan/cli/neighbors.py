@@ -18,7 +18,7 @@ _NAME = "neighbors.html"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
-    add_checkpoint(parser, "latest, best, or a step")
+    add_checkpoint(parser, "latest, best, a step, or the path of a checkpoint")
     add_page(parser, _NAME)
     parser.add_argument(
         "--classifier",

@@ -174,12 +174,14 @@ def with_assignments(config: Config, assignments: dict[str, object], overrides: 
     return override(config, [*given, *overrides])
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
+def add_network(
+    parser: argparse.ArgumentParser, choices: str = "latest, best, a step, or the path of a checkpoint"
+) -> None:
     """Adds ``--run`` and ``--checkpoint`` of a segmentation network."""
     parser.add_argument("--run", required=True, metavar="PATH", help="run folder, or a .keras file")
     parser.add_argument(
         "--checkpoint",
         default="latest",
         metavar="WHICH",
-        help="checkpoint of a run: latest, best, or a step (default: latest)",
+        help=f"checkpoint of a run: {choices} (default: latest)",
     )

@@ -20,7 +20,7 @@ from hamgan.sampling.output_kind import output_kind
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_run(parser)
-    add_checkpoint(parser, "latest, best, or a step")
+    add_checkpoint(parser, "latest, best, a step, or the path of a checkpoint")
     parser.add_argument(
         "--out",
         required=True,

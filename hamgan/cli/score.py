@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="NAME",
             help=f"classifier behind statistics that do not record it, for --{side}: SHA-256, handle or name",
         )
-    parser.add_argument("--checkpoint", metavar="WHICH", help="of a run: latest, best or a step (default: latest)")
+    parser.add_argument(
+        "--checkpoint", metavar="WHICH", help="of a run: latest, best, a step, or a path (default: latest)"
+    )
     parser.add_argument("--weights", choices=("ema", "raw"), help="of a run (default: ema if the run keeps it)")
     parser.add_argument(
         "--num_samples", type=positive_integer, metavar="N", help="number of samples of a run (default: the run's)"
