@@ -1,6 +1,6 @@
 """The pages of tutorials have the text and the code of their sources.
 
-Slow tests run those about training, with fewer steps. ``scripts/tutorials.sh`` runs all, as they are.
+Slow tests run those with Keras's fit, with fewer steps. ``scripts/tutorials.sh`` runs all, as they are.
 """
 
 import os
@@ -106,22 +106,6 @@ def test_a_gan_by_keras_fit(tmp_path):
     assert "generator: " in printed
     assert "nan" not in printed
     assert (tmp_path / "generator.keras").exists()
-
-
-@pytest.mark.slow
-def test_digits_from_data_to_fid(tmp_path):
-    fewer_steps = {
-        "--override train.steps=300": "--override train.steps=10",
-        "train.checkpoint_every=300 ": "",
-        "--num 1000": "--num 20",
-        '("digits", "tfds:digits:train")': '("digits",)',
-    }
-    printed = printed_by("digits_to_fid", tmp_path, fewer_steps)
-    assert "16 images of step 10, uint8 (16, 32, 32, 3): samples.npy" in printed
-    assert "FID " in printed
-    assert "95 % interval" in printed
-    assert "nan" not in printed
-    assert (tmp_path / "samples.npy").exists()
 
 
 @pytest.mark.slow
