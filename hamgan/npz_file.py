@@ -48,7 +48,8 @@ def reading_npz(path: str) -> Iterator[zipfile.ZipFile]:
         with tf.io.gfile.GFile(path, "rb") as file, zipfile.ZipFile(file) as archive:
             yield archive
     except _DAMAGE as error:
-        raise UserError(f"{path} is no complete .npz file ({reason_of(error)}); copy or write it again") from error
+        reason = "it is too short" if isinstance(error, tf.errors.InvalidArgumentError) else reason_of(error)
+        raise UserError(f"{path} is no complete .npz file ({reason}); copy or write it again") from error
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot read {path}: {reason_of(error)}") from error
 

@@ -12,9 +12,11 @@ import nbformat
 import pytest
 from page_blocks import CHECKOUT, blocks
 
+from hamgan.errors import UserError
+
 sys.path.insert(0, str(CHECKOUT / "scripts" / "site"))
 
-from tutorial_pages import LARGEST_PICTURE, PAGES, SOURCES, read_tutorial, tutorial_names
+from tutorial_pages import LARGEST_PICTURE, PAGES, SOURCES, main, read_tutorial, tutorial_names
 
 LONGEST_CELL = 40
 
@@ -116,6 +118,11 @@ def test_a_segmentation_network_by_keras_fit(tmp_path):
     assert "Same predictions: True" in printed
     assert "nan" not in printed
     assert (tmp_path / "hamnet.keras").exists()
+
+
+def test_an_unknown_tutorial_is_refused_before_any_is_executed():
+    with pytest.raises(UserError, match="unknown tutorial 'export'; expected one of choosing_context, "):
+        main([tutorial_names()[0], "export"])
 
 
 SMALL = """\

@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 import shutil
-import sys
 import tempfile
 
 import jupytext
@@ -17,6 +16,9 @@ import nbclient
 import nbconvert
 import nbformat
 from PIL import Image
+
+from hamgan.errors import UserError
+from hamgan.program import run_program
 
 CHECKOUT = pathlib.Path(__file__).parents[2]
 SOURCES = CHECKOUT / "examples"
@@ -151,7 +153,19 @@ def write_tutorial(path: pathlib.Path, pages: pathlib.Path = PAGES, notebooks: p
     nbformat.write(notebook, notebooks / f"{path.stem}.ipynb")
 
 
-if __name__ == "__main__":
-    for name in sys.argv[1:] or tutorial_names():
+def main(names: list[str]) -> None:
+    """Writes the tutorials with these names, or all.
+
+    Raises:
+        UserError: if there is no tutorial of a name.
+    """
+    for name in names:
+        if name not in tutorial_names():
+            raise UserError(f"unknown tutorial '{name}'; expected one of {', '.join(tutorial_names())}")
+    for name in names or tutorial_names():
         write_tutorial(SOURCES / f"{name}.py")
         print(f"docs/tutorials/{name}.md, build/tutorials/{name}.ipynb")
+
+
+if __name__ == "__main__":
+    run_program("tutorials", main)

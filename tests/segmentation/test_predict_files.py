@@ -187,7 +187,7 @@ def test_an_incomplete_submission_is_not_written(predictor, tmp_path):
 
 def test_mistakes_are_explained(predictor, photographs, tmp_path):
     cases = [
-        (tmp_path / "nowhere", tmp_path / "out", {}, "expected a picture or a folder of pictures, found no"),
+        (tmp_path / "nowhere", tmp_path / "out", {}, "expected a picture or a folder of pictures, found nothing"),
         (photographs, photographs / "out", {}, "expected results outside of the pictures' folder"),
         (photographs, tmp_path / "out", {"kinds": ["mask"]}, "found 'mask'; did you mean 'masks'?"),
         (photographs, tmp_path / "out", {"kinds": []}, "kinds of results are masks, overlays, pairs, found none"),

@@ -52,5 +52,5 @@ def test_files_of_other_models_are_refused(trained, tmp_path):
     trained.network.backbone.save(tmp_path / "backbone.keras")
     with pytest.raises(UserError, match="expected a network that segments images, found resnet"):
         load_network_file(str(tmp_path / "backbone.keras"))
-    with pytest.raises(UserError, match="expected a Keras file, found no"):
+    with pytest.raises(UserError, match="expected a Keras file, found nothing"):
         load_network_file(str(tmp_path / "none.keras"))

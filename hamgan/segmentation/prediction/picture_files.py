@@ -48,7 +48,7 @@ def find_pictures(source: str, names_file: str | None = None) -> list[PictureFil
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot read {source}: {reason_of(error)}") from error
     if not exists:
-        raise UserError(f"expected a picture or a folder of pictures, found no {source}; check the path")
+        raise UserError(f"{source}: expected a picture or a folder of pictures, found nothing; check the path")
     if not is_folder:
         pictures = [PictureFile(source, os.path.splitext(os.path.basename(source))[0])]
     else:

@@ -135,7 +135,7 @@ def read_model(path: str) -> keras.Model:
         UserError: it cannot be read.
     """
     if not os.path.exists(path):
-        raise UserError(f"expected a Keras file, found no {path}; check the path")
+        raise UserError(f"{path}: expected a Keras file, found nothing; check the path")
     try:
         model = keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
