@@ -1,4 +1,4 @@
-"""Several commands, one after the other in one process, which imports TensorFlow once."""
+"""Several commands: one after the other in one process, which imports TensorFlow once, or side by side."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NamedTuple
 
+from hamgan.cli.command_processes import CommandProcess, run_processes
 from hamgan.errors import UserError
 
 
@@ -37,16 +38,49 @@ def check_out(out: str) -> None:
         raise UserError(f"--out {out}: expected a folder, found a file; choose another --out")
 
 
-def run_steps(program: str, steps: Sequence[Step]) -> None:
+class CommandSequence:
     """Runs commands, and shows each as the command line that does the same.
 
     Args:
         program: name of the console command.
-        steps: commands to run.
+        total: number of commands.
+        verbosity: the least severe messages to show, one of :data:`hamgan.cli.command_line.VERBOSITIES`.
     """
-    for number, step in enumerate(steps, start=1):
-        line = shlex.join([program, step.name, *step.options])
-        print(f"\n{number}/{len(steps)}  {step.title}\n$ {line}", flush=True)
+
+    def __init__(self, program: str, total: int, verbosity: str) -> None:
+        self._program = program
+        self._total = total
+        self._verbosity = verbosity
+        self._number = 0
+
+    def run(self, step: Step) -> None:
+        """Runs a command in this process."""
+        self._announce(step)
         parser = argparse.ArgumentParser(allow_abbrev=False)
         step.command.add_arguments(parser)
         step.command.run(parser.parse_args(step.options))
+
+    def run_side_by_side(self, steps: Sequence[Step]) -> None:
+        """Runs commands in processes of their own, at the same time; see :func:`run_processes`.
+
+        On a machine with GPUs, they run one after the other: each would reserve all of a GPU's memory.
+        """
+        import tensorflow as tf
+
+        if tf.config.list_physical_devices("GPU"):
+            for step in steps:
+                self.run(step)
+            return
+        run_processes([self._process(step) for step in steps])
+
+    def _process(self, step: Step) -> CommandProcess:
+        label = self._announce(step)
+        name = f"{self._program} {step.name}"
+        return CommandProcess(name, step.command.__name__, step.options, label, self._verbosity)
+
+    def _announce(self, step: Step) -> str:
+        """Shows the command; returns its number among all."""
+        self._number += 1
+        number = f"{self._number}/{self._total}"
+        print(f"\n{number}  {step.title}\n$ {shlex.join([self._program, step.name, *step.options])}", flush=True)
+        return number

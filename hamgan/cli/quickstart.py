@@ -12,7 +12,7 @@ import argparse
 import os
 
 from hamgan.cli import evaluate, prepare, sample, train
-from hamgan.cli.command_sequence import Step, add_out, check_out, run_steps
+from hamgan.cli.command_sequence import CommandSequence, Step, add_out, check_out
 from hamgan.cli.options import add_override
 
 _FILES = """
@@ -55,5 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         Step("Draw samples", "sample", sample, ["--run", run_directory, "--out", samples]),
         Step("Score", "evaluate", evaluate, scoring),
     )
-    run_steps("hamgan", steps)
+    sequence = CommandSequence("hamgan", len(steps), arguments.verbosity)
+    for step in steps:
+        sequence.run(step)
     print(_FILES.format(out=out))

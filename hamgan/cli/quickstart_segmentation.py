@@ -1,8 +1,8 @@
 """Try everything: train two small networks on scenes of digits, one without context, and compare them.
 
-Prepares scenes of handwritten digits on photographs, trains a small HamNet and the same network without its Hamburger,
-scores both, and predicts pictures, without a download. Each part is a command that you can also run by itself, and is
-shown as such. After an interruption, run the same command again to resume.
+Prepares scenes of handwritten digits on photographs, trains a small HamNet and the same network without its Hamburger
+side by side, scores both, and predicts pictures, without a download. Each part is a command that you can also run by
+itself, and is shown as such. After an interruption, run the same command again to resume.
 
   hamnet quickstart
   hamnet quickstart --out runs/short --override train.steps=300
@@ -12,12 +12,13 @@ import argparse
 import os
 
 from hamgan.cli import evaluate_network, predict, prepare_masks, train_segmentation
-from hamgan.cli.command_sequence import Step, add_out, check_out, run_steps
+from hamgan.cli.command_sequence import CommandSequence, Step, add_out, check_out
 from hamgan.cli.options import add_override
 
 PRESET = "scenes"
 WITHOUT_CONTEXT = "model.head.version=none"
 _PICTURES = 12
+_COMMANDS = 6
 
 _RESULTS = """
 mIoU of HamNet             {with_context:.3f}
@@ -61,17 +62,19 @@ def run(arguments: argparse.Namespace) -> None:
     def scoring(run_directory: str) -> list[str]:
         return ["--run", run_directory, "--batch", "20"]
 
-    steps = (
-        Step("Prepare the scenes", "prepare", prepare_masks, ["scenes", "--data_dir", data_dir]),
-        Step("Train a small HamNet", "train", train_segmentation, training(hamnet)),
-        Step("Train the same network without context", "train", train_segmentation, training(without, WITHOUT_CONTEXT)),
-        Step("Score HamNet", "evaluate", evaluate_network, scoring(hamnet)),
-        Step("Score the network without context", "evaluate", evaluate_network, scoring(without)),
+    sequence = CommandSequence("hamnet", _COMMANDS, arguments.verbosity)
+    sequence.run(Step("Prepare the scenes", "prepare", prepare_masks, ["scenes", "--data_dir", data_dir]))
+    sequence.run_side_by_side(
+        (
+            Step("Train a small HamNet", "train", train_segmentation, training(hamnet)),
+            Step("Train it without context", "train", train_segmentation, training(without, WITHOUT_CONTEXT)),
+        )
     )
-    run_steps("hamnet", steps)
+    sequence.run(Step("Score HamNet", "evaluate", evaluate_network, scoring(hamnet)))
+    sequence.run(Step("Score the network without context", "evaluate", evaluate_network, scoring(without)))
     _write_pictures(hamnet, pictures)
     shown = ["--run", hamnet, "--images", pictures, "--out", predictions, "--write", "masks,pairs"]
-    run_steps("hamnet", [Step("Predict pictures", "predict", predict, shown)])
+    sequence.run(Step("Predict pictures", "predict", predict, shown))
     from hamgan.runs.directory import RunDirectory
     from hamgan.segmentation.evaluation.evaluate_run import mean_iou_of
 
