@@ -15,7 +15,7 @@ both networks, or of the config by dotted path: "wide:latent_dim=64", "late:modu
 
 Runs that have a result in the folder are not run again. After an interruption, run the same command again to resume.
 The default is the experiment of docs/context_digits.md: a short form of the preset digits, whose data is prepared in
-the folder.
+the folder. --redraw without --folder writes that page from its JSON.
 """
 
 import argparse
@@ -49,7 +49,7 @@ SHORT_DIGITS = (
 )
 """Overrides of the preset digits by default: a run takes minutes of one core."""
 FIXED = ("train.image_every=0", "train.max_to_keep=1")
-DEFAULT_PAGE = "docs/context_digits"
+DIGITS_PAGE = "docs/context_digits"
 FIGURES = ("scores", "spectra", "samples")
 
 
@@ -96,12 +96,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--processes", type=benchmarking.positive, metavar="N", help="runs at a time (default: one on each core)"
     )
-    result.add_argument(
-        "--out", default=f"{DEFAULT_PAGE}.json", metavar="FILE", help=f"JSON file (default: {DEFAULT_PAGE}.json)"
-    )
-    result.add_argument(
-        "--page", default=f"{DEFAULT_PAGE}.md", metavar="FILE", help=f"Markdown page (default: {DEFAULT_PAGE}.md)"
-    )
+    result.add_argument("--out", metavar="FILE", help="JSON file (default: comparison.json in --folder)")
+    result.add_argument("--page", metavar="FILE", help="Markdown page (default: comparison.md in --folder)")
     result.add_argument("--redraw", action="store_true", help="write page and figures from an existing JSON file")
     result.add_argument("--job", type=Job.from_json, help=argparse.SUPPRESS)
     return result
@@ -269,6 +265,8 @@ def main() -> None:
         return
     if not options.folder and not options.redraw:
         raise UserError("expected --folder DIR, where runs and results are kept, found none")
+    base = os.path.join(options.folder, "comparison") if options.folder else DIGITS_PAGE
+    options.out, options.page = options.out or f"{base}.json", options.page or f"{base}.md"
     if options.redraw:
         results = benchmarking.read_json(options.out)
     else:

@@ -89,6 +89,13 @@ def test_a_shorter_array_than_its_header_says_is_named(tmp_path):
         NpzImages(str(tmp_path / "short.npz")).card()
 
 
+def test_an_empty_file_is_too_short(tmp_path):
+    path = tmp_path / "arrays.npz"
+    path.touch()
+    with pytest.raises(UserError, match=r"no complete .npz file \(it is too short\); copy or write it again"):
+        read_arrays(str(path))
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_damaged_files_are_read_or_refused(save, tmp_path):
     path = tmp_path / "arrays.npz"

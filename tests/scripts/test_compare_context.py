@@ -359,17 +359,16 @@ def test_page_without_enough_seeds_has_no_test(made_up_results):
 
 
 def test_redrawing_needs_the_json_only(made_up_results, tmp_path, monkeypatch, capsys):
-    out = tmp_path / "lab.json"
-    out.write_text(json.dumps(made_up_results))
-    page = tmp_path / "lab.md"
-    monkeypatch.setattr(sys, "argv", ["compare_context.py", "--redraw", "--out", str(out), "--page", str(page)])
+    (tmp_path / "comparison.json").write_text(json.dumps(made_up_results))
+    page = tmp_path / "comparison.md"
+    monkeypatch.setattr(sys, "argv", ["compare_context.py", "--redraw", "--folder", str(tmp_path)])
     compare_context.main()
     assert page.read_text() == capsys.readouterr().out.removesuffix("\n")
     assert page.read_text() == lab_page.page(
-        made_up_results, {name: f"images/lab_{name}.png" for name in compare_context.FIGURES}
+        made_up_results, {name: f"images/comparison_{name}.png" for name in compare_context.FIGURES}
     )
     for name in ("scores", "spectra"):
-        assert (tmp_path / "images" / f"lab_{name}.png").stat().st_size > 5_000
+        assert (tmp_path / "images" / f"comparison_{name}.png").stat().st_size > 5_000
 
 
 def test_samples_of_arms_are_rows(tmp_path):
@@ -394,13 +393,12 @@ def test_folder_is_needed_to_measure(monkeypatch):
 def test_comparison_runs_and_resumes_without_training(digits_dir, classifier_path, tmp_path):
     command = [sys.executable, str(CHECKOUT / "scripts" / "compare_context.py"), "--folder", str(tmp_path / "lab")]
     command += ["--modules", "none", "nmf", "--seeds", "0", "--data_dir", digits_dir, "--classifier", classifier_path]
-    command += ["--out", str(tmp_path / "lab.json"), "--page", str(tmp_path / "lab.md")]
     command += ["--override", "model.generator.base_channels=4", "model.discriminator.base_channels=4"]
     command += ["train.steps=2", "train.global_batch=4", "evaluation.num_samples=32", "evaluation.neighbors_samples=0"]
 
     def compare():
         subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)
-        return json.loads((tmp_path / "lab.json").read_text())
+        return json.loads((tmp_path / "lab" / "comparison.json").read_text())
 
     first = compare()
     runs = [path for path in (tmp_path / "lab" / "runs").rglob("*") if path.is_file()]
@@ -415,8 +413,8 @@ def test_comparison_runs_and_resumes_without_training(digits_dir, classifier_pat
     assert nmf["parameters"]["generator"]["context"] > 0
     assert math.isfinite(nmf["scores"]["fid"])
     assert none["spectra"]["generator"]["before"] == none["spectra"]["generator"]["after"]
-    assert (tmp_path / "lab.md").read_text().startswith("# Context modules, compared on digits\n")
-    assert (tmp_path / "images" / "lab_samples.png").exists()
+    assert (tmp_path / "lab" / "comparison.md").read_text().startswith("# Context modules, compared on digits\n")
+    assert (tmp_path / "lab" / "images" / "comparison_samples.png").exists()
 
 
 def test_committed_page_matches_the_committed_results():
