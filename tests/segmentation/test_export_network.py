@@ -16,6 +16,8 @@ from hamgan.cli.hamnet import main
 from hamgan.errors import FailedError, UserError
 from hamgan.segmentation.export import exporter
 from hamgan.segmentation.export.formats import KerasFormat
+from hamgan.segmentation.export.network_format import ExportedNetwork
+from hamgan.segmentation.export.reference import Reference
 from hamgan.segmentation.prediction.inference import MaskPredictor
 from hamgan.segmentation.trained_network import NetworkInMemory, load_network_file
 
@@ -113,6 +115,17 @@ def test_nothing_is_written_if_a_file_differs(network, tmp_path, monkeypatch, er
     with pytest.raises(FailedError, match="Keras: logits differ from those of the Keras model by"):
         NetworkInMemory(network).export(str(tmp_path / "model"), formats=["keras"], size=SIZE)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("frequency", "low", "high"), [(1, 1e-4, 1e-4), (1000, 1e-3, 1e-2)])
+def test_tolerance_grows_where_the_network_amplifies_rounding(frequency, low, high):
+    def model(images, training):
+        return tf.sin(frequency * tf.convert_to_tensor(images))
+
+    model.channels = 3
+    reference = Reference(ExportedNetwork(model, 5, 7))
+    assert low <= reference.tolerance <= high
+    assert reference.difference(lambda image: model(image, training=False).numpy() + 0.2) == pytest.approx(0.2)
 
 
 def test_mistakes_are_explained(network, tmp_path):

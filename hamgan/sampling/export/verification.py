@@ -43,21 +43,22 @@ def largest_difference(generate: GenerateFunction, generator: Generator) -> floa
     return float(np.max(differences))
 
 
-def check_difference(difference: float, title: str, what: str = "images") -> None:
+def check_difference(difference: float, title: str, what: str = "images", tolerance: float = TOLERANCE) -> None:
     """Checks that a difference is small enough.
 
     Args:
         difference: largest difference.
         title: title of the format.
         what: what the model computes, in the plural.
+        tolerance: largest difference to accept.
 
     Raises:
         FailedError: if it is not.
     """
-    if not difference <= TOLERANCE:
+    if not difference <= tolerance:
         raise FailedError(
             f"{title}: {what} differ from those of the Keras model by {difference:.2g}, expected at most "
-            f"{TOLERANCE:g}; nothing was written"
+            f"{tolerance:.2g}; nothing was written"
         )
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from hamgan.counted import counted
-from hamgan.errors import FailedError, UserError
+from hamgan.errors import UserError
 from hamgan.layers.execution import execution
 from hamgan.layers.fixed_bases import decompositions, fix_bases
 from hamgan.sampling.export.export_folder import check_folder, new_folder, write_text
@@ -20,9 +20,9 @@ from hamgan.sampling.export.file_format import formats_by_name
 from hamgan.sampling.export.model_card import markdown_table
 from hamgan.sampling.export.report import ExportedFile, header
 from hamgan.sampling.export.verification import check_difference, median_seconds, size_in_bytes
-from hamgan.segmentation.data.augmentation import normalise
 from hamgan.segmentation.export.formats import FORMATS
-from hamgan.segmentation.export.network_format import ExportedNetwork, LogitsFunction, NetworkFormat
+from hamgan.segmentation.export.network_format import ExportedNetwork, NetworkFormat
+from hamgan.segmentation.export.reference import Reference
 from hamgan.segmentation.networks.network import SegmentationNetwork
 
 CARD_NAME = "README.md"
@@ -58,7 +58,8 @@ def export_network(
 
     Raises:
         UserError: if an argument is invalid, the folder contains files, or a package is missing.
-        FailedError: if logits of a file differ from those of the Keras model by more than 1e-4.
+        FailedError: if logits of a file differ from those of the Keras model by more than 1e-4, or ten times the change
+            that rounding of the image causes.
 
     Example:
         >>> from hamgan.segmentation import HamNet, ResNet
@@ -71,11 +72,12 @@ def export_network(
     chosen = check_export(network, out, formats=formats, size=size)
     with new_folder(out) as folder, tf.device("CPU"):
         exported_network = ExportedNetwork(_exportable(network), *size)
+        reference = Reference(exported_network)
         files = []
         progress = tqdm(chosen, unit="file", leave=False, disable=not sys.stderr.isatty())
         for model_format in progress:
             progress.set_description(model_format.title)
-            files.append(_export_one(model_format, exported_network, folder))
+            files.append(_export_one(model_format, exported_network, reference, folder))
         report = {"size": list(size), "files": [dataclasses.asdict(file) for file in files]}
         write_text(os.path.join(folder, CLASS_NAMES_NAME), json.dumps(list(class_names), indent=1) + "\n")
         write_text(os.path.join(folder, REPORT_NAME), json.dumps(report, indent=1) + "\n")
@@ -114,48 +116,24 @@ def _exportable(network: SegmentationNetwork) -> keras.Model:
     return network
 
 
-def _export_one(model_format: NetworkFormat, network: ExportedNetwork, folder: str) -> ExportedFile:
+def _export_one(
+    model_format: NetworkFormat, network: ExportedNetwork, reference: Reference, folder: str
+) -> ExportedFile:
     """Writes, loads, verifies and measures one file."""
     path = os.path.join(folder, model_format.file_name)
     with execution(differentiable=False):
         model_format.write(network, path)
     compute_logits = model_format.load(path)
-    pictures = _pictures(network)
-    difference = _largest_difference(compute_logits, network, pictures)
-    check_difference(difference, model_format.title, "logits")
-    model_format.verify_more(path, network, pictures)
-    images = normalise(pictures[:1]).numpy()
+    difference = reference.difference(compute_logits)
+    check_difference(difference, model_format.title, "logits", reference.tolerance)
+    model_format.verify_more(path, network, reference.pictures, reference.tolerance)
     return ExportedFile(
         format=model_format.title,
         file=model_format.file_name,
         bytes=size_in_bytes(path),
         difference=difference,
-        seconds_per_image={1: median_seconds(lambda: compute_logits(images))},
+        seconds_per_image={1: median_seconds(lambda: compute_logits(reference.images[:1]))},
     )
-
-
-def _pictures(network: ExportedNetwork) -> np.ndarray:
-    """Returns two uint8 images: noise, and smooth noise."""
-    rng = np.random.default_rng(0)
-    shape = (network.height, network.width, network.model.channels)
-    noise = rng.integers(0, 256, shape, dtype=np.uint8)
-    coarse = rng.integers(0, 256, (1, 5, 5, shape[2])).astype(np.float32)
-    smooth = tf.image.resize(coarse, shape[:2], "bicubic")[0].numpy()
-    return np.stack([noise, np.clip(smooth, 0, 255).astype(np.uint8)])
-
-
-def _largest_difference(compute_logits: LogitsFunction, network: ExportedNetwork, pictures: np.ndarray) -> float:
-    """Returns the largest difference of logits, relative to the largest logit if that is above 1."""
-    differences = []
-    for picture in pictures:
-        images = normalise(picture[np.newaxis]).numpy()
-        expected = network.model(images, training=False).numpy()
-        logits = compute_logits(images)
-        if logits.shape != expected.shape:
-            raise FailedError(f"expected logits of shape {expected.shape}, found {logits.shape}; nothing was written")
-        differences.append(np.abs(logits - expected).max() / max(1.0, float(np.abs(expected).max())))
-    # Not max(), which ignores NaN.
-    return float(np.max(differences))
 
 
 def _card(

@@ -11,7 +11,6 @@ from hamgan.errors import FailedError
 from hamgan.files import literal_path, write_atomically
 from hamgan.sampling.export.onnx_file import export_to_onnx, onnx_session
 from hamgan.sampling.export.tflite import convert_to_tflite, load_tflite
-from hamgan.sampling.export.verification import TOLERANCE
 from hamgan.segmentation.data.augmentation import normalise
 from hamgan.segmentation.export.network_format import (
     NORMALISE,
@@ -63,7 +62,7 @@ class SavedModelFormat(NetworkFormat):
         model = _load(path)
         return lambda images: as_array(model.compute_logits(images=images)["logits"])
 
-    def verify_more(self, path: str, network: ExportedNetwork, images: np.ndarray) -> None:
+    def verify_more(self, path: str, network: ExportedNetwork, images: np.ndarray, tolerance: float) -> None:
         """Compares ``predict`` with the argmax of the network's logits, wherever that is clear."""
         model = _load(path)
         masks = model.predict(images=images)["masks"].numpy()
@@ -71,7 +70,7 @@ class SavedModelFormat(NetworkFormat):
         logits = single_scale_logits(network.model, normalise(images), stride=stride, remainder=remainder).numpy()
         ordered = np.sort(logits, axis=-1)
         margin = ordered[..., -1] - ordered[..., -2] if logits.shape[-1] > 1 else np.inf
-        is_clear = margin > 2 * TOLERANCE * max(1.0, float(np.abs(logits).max()))
+        is_clear = margin > 2 * tolerance * max(1.0, float(np.abs(logits).max()))
         wrong = int(((masks != logits.argmax(axis=-1)) & is_clear).sum())
         if masks.dtype != np.uint8 or wrong:
             raise FailedError(

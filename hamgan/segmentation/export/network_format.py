@@ -46,18 +46,19 @@ class NetworkFormat(FileFormat):
     def load(self, path: str) -> LogitsFunction:
         """Loads an exported network, as a function from normalised images to logits."""
 
-    def verify_more(self, path: str, network: ExportedNetwork, images: np.ndarray) -> None:
+    def verify_more(self, path: str, network: ExportedNetwork, images: np.ndarray, tolerance: float) -> None:
         """Verifies what the format has beyond the function from normalised images to logits.
 
         Args:
             path: path that :meth:`write` wrote.
             network: network that was written.
             images: uint8 images, shape ``(batch, height, width, 3)``.
+            tolerance: largest difference of logits, relative to the largest logit if that is above 1.
 
         Raises:
             FailedError: if it differs from the network.
         """
-        del path, network, images
+        del path, network, images, tolerance
 
     @abc.abstractmethod
     def usage(self, network: ExportedNetwork) -> str:
