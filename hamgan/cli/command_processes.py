@@ -55,13 +55,14 @@ def run_processes(commands: Sequence[CommandProcess]) -> None:
         try:
             for place, command in enumerate(commands):
                 process = context.Process(target=_run, args=(place, command), name=command.name)
-                process.start()
                 processes.append(process)
+                process.start()
             _wait(processes)
         finally:
-            for process in processes:
+            started = [process for process in processes if process.pid is not None]
+            for process in started:
                 process.terminate()
-            for process in processes:
+            for process in started:
                 process.join()
 
 
