@@ -20,8 +20,9 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
 
-# Training sets this for its process. Setting it first makes tests independent of their order.
+# Training sets both for its process. Setting them first makes tests independent of their order.
 tf.config.experimental.enable_op_determinism()
+tf.config.optimizer.set_experimental_options({"remapping": False})
 
 # Once, because TensorFlow drops all kernels of eager operations when it gets a seed. Nothing in the tests depends on
 # the state of TensorFlow's own generators.

@@ -30,7 +30,7 @@ from hamgan.sampling.grids import image_grid
 from hamgan.training.gan import check_classes, class_counts_of
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep
-from hamgan.training.train_function import graph_options, make_train_function
+from hamgan.training.train_function import make_train_function
 
 _logger = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ class Doctor:
         train = make_train_function(TrainStep(state, config, strategy, class_counts_of(config, dataset)), strategy)
         stream = random_streams.run_stream(config.train.seed)
         start = time.monotonic()
-        with dataset.reading(config.data.train_split), graph_options():
+        with dataset.reading(config.data.train_split):
             train(iterator, tf.constant(1), stream)
             first = time.monotonic()
             taken = train(iterator, tf.constant(TIMED_STEPS), stream)

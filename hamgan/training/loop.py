@@ -29,7 +29,7 @@ from hamgan.training.preemption import PreemptionWatch
 from hamgan.training.run_files import RunFiles
 from hamgan.training.start import begin, restore_on_all_workers, resume
 from hamgan.training.task import Task, TrainingState
-from hamgan.training.train_function import StepsTaken, graph_options, make_train_function
+from hamgan.training.train_function import StepsTaken, make_train_function
 
 _logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class _Loop:
         """Takes all remaining steps; raises as :func:`run_loop` does."""
         try:
             # Messages must not break the progress bar.
-            with logging_redirect_tqdm(), graph_options():
+            with logging_redirect_tqdm():
                 if self.files is not None and self.step == 0:
                     self.files.write_what_is_due(0)
                 if self.step < self.config.steps:

@@ -1,13 +1,11 @@
 """The compiled function that takes several training steps per call."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from hamgan.distribution.strategies import is_multi_worker
-from hamgan.layers.execution import target
 from hamgan.training.task import Metrics, TrainingStep
 
 
@@ -47,6 +45,8 @@ def make_train_function(
     Returns:
         A function of (iterator, number of steps, random stream of the run).
     """
+    # The remapping pass logs an error about a missing node on this graph, and does not change its speed.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     state, names = step.state, step.metric_names
     mean = tf.distribute.ReduceOp.MEAN
 
@@ -90,20 +90,3 @@ def make_train_function(
         return StepsTaken(count, stopped, means, failed_step, failed_metrics, finite >= 1.0, singular_values)
 
     return train
-
-
-@contextlib.contextmanager
-def graph_options() -> Iterator[None]:
-    """Context in which train functions are called: it sets how TensorFlow optimises the graphs of this process.
-
-    On CPUs, its optimisation takes seconds before the first step, and the step is as fast without it. Elsewhere, only
-    remapping is off, which logs an error about a missing node of these graphs: one of the other passes chooses the
-    layout of images on GPUs.
-    """
-    option, value = ("disable_meta_optimizer", True) if target() == "cpu" else ("remapping", False)
-    before = tf.config.optimizer.get_experimental_options().get(option, not value)
-    tf.config.optimizer.set_experimental_options({option: value})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({option: before})

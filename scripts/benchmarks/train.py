@@ -75,7 +75,7 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
     from hamgan import random_streams
     from hamgan.training.state import TrainState
     from hamgan.training.step import TrainStep
-    from hamgan.training.train_function import graph_options, make_train_function
+    from hamgan.training.train_function import make_train_function
 
     class CompiledStep(TrainStep):
         """A step compiled into one XLA program, as on TPUs."""
@@ -91,12 +91,11 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
     iterator = iter(random_batches(config) if inputs == "memory" else read_batches(config))
     stream = random_streams.run_stream(config.train.seed)
     built = time.perf_counter()
-    with graph_options():
-        train.get_concrete_function(iterator, tf.constant(0), stream)  # type: ignore[attr-defined]
-        traced = time.perf_counter()
-        train(iterator, tf.constant(1), stream)
-        first_step = time.perf_counter()
-        taken = benchmarking.seconds(lambda: train(iterator, tf.constant(steps), stream)) / steps
+    train.get_concrete_function(iterator, tf.constant(0), stream)  # type: ignore[attr-defined]
+    traced = time.perf_counter()
+    train(iterator, tf.constant(1), stream)
+    first_step = time.perf_counter()
+    taken = benchmarking.seconds(lambda: train(iterator, tf.constant(steps), stream)) / steps
     return {
         "images_per_second": config.train.global_batch / taken,
         "seconds_importing": imported - begun,

@@ -14,7 +14,7 @@ from hamgan.training.adam import FusedAdam
 from hamgan.training.gan import train
 from hamgan.training.state import TrainState
 from hamgan.training.step import METRIC_NAMES, TrainStep
-from hamgan.training.train_function import graph_options, make_train_function
+from hamgan.training.train_function import make_train_function
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -47,8 +47,7 @@ def _train(config, strategy, num_steps):
     _enable_context(state)
     take_steps = make_train_function(TrainStep(state, config, strategy), strategy)
     iterator = iter(strategy.experimental_distribute_dataset(_batches(config)))
-    with graph_options():
-        taken = take_steps(iterator, tf.constant(num_steps), random_streams.run_stream(config.train.seed))
+    taken = take_steps(iterator, tf.constant(num_steps), random_streams.run_stream(config.train.seed))
     assert int(taken.count) == num_steps
     assert int(taken.failed_step) == -1
     assert bool(taken.weights_are_finite)

@@ -24,7 +24,7 @@ from hamgan.training import checkpoint_writer, gan
 from hamgan.training.gan import train
 from hamgan.training.state import TrainState
 from hamgan.training.step import TrainStep
-from hamgan.training.train_function import graph_options, make_train_function
+from hamgan.training.train_function import make_train_function
 
 
 def _taken(config, steps, *, eagerly):
@@ -39,8 +39,7 @@ def _taken(config, steps, *, eagerly):
     take_steps = make_train_function(TrainStep(state, config, strategy), strategy)
     tf.config.run_functions_eagerly(eagerly)
     try:
-        with graph_options():
-            taken = take_steps(batches, tf.constant(steps), random_streams.run_stream(0))
+        taken = take_steps(batches, tf.constant(steps), random_streams.run_stream(0))
     finally:
         tf.config.run_functions_eagerly(False)
     assert (int(taken.count), int(taken.failed_step), bool(taken.weights_are_finite)) == (steps, -1, True)
@@ -111,13 +110,3 @@ def test_sigterm_interrupts_a_call_of_many_steps(tiny, tmp_path, monkeypatch):
     (saved,) = checkpoint_steps(run.checkpoints)[1:]
     assert 3 <= saved < 100
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-def test_graph_options_hold_while_training_only():
-    def is_off():
-        return tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
-
-    before = is_off()
-    with graph_options():
-        assert is_off()
-    assert is_off() == before
