@@ -88,6 +88,10 @@ def _run(place: int, command: CommandProcess) -> None:
     # Ctrl-C reaches every process of the terminal's foreground group. The parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
+    run_program(command.name, lambda _: _run_command(place, command))
+
+
+def _run_command(place: int, command: CommandProcess) -> None:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ["TQDM_DESC"] = command.label
     if sys.stderr.isatty():
@@ -96,7 +100,7 @@ def _run(place: int, command: CommandProcess) -> None:
     module = importlib.import_module(command.module)
     parser = argparse.ArgumentParser(allow_abbrev=False)
     module.add_arguments(parser)
-    run_program(command.name, lambda _: module.run(parser.parse_args(command.options)))
+    module.run(parser.parse_args(command.options))
 
 
 def _stop_with_parent() -> None:

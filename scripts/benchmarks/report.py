@@ -18,6 +18,7 @@ import data
 import eval as scoring
 import fine_tuning
 import image_folder
+import inception
 import layers
 import scenes
 import segmentation
@@ -42,6 +43,7 @@ PAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "context": context.page,
     "data": data.page,
     "eval": scoring.page,
+    "inception": inception.page,
     "image_folder": image_folder.page,
     "small_data": small_data.page,
     "fine_tuning": fine_tuning.page,
@@ -130,6 +132,16 @@ def speeds(results: Mapping[str, Any], title: str, names: Mapping[str, str]) -> 
     """Returns images/s of preparing or reading ImageNet as a table."""
     rows = [[names[variant], f"{row['images_per_second']['median']:,.0f}"] for variant, row in results[title].items()]
     return table([title, "images/s"], rows)
+
+
+def inception_ratios(results: Mapping[str, Any]) -> str:
+    """Returns images/s of Inception's features, and their ratios to the other packages, as a sentence."""
+    rates = {variant: row["images_per_second"]["median"] for variant, row in results["variants"].items()}
+    ours = rates.pop(inception.OURS)
+    others = " and ".join(
+        f"{ours / rate:.2f} times as fast as {inception.VARIANTS[name]}" for name, rate in rates.items()
+    )
+    return f"Features of a network as large as Inception-v3: {ours:.1f} images/s, {others}."
 
 
 def scores(results: Mapping[str, Any]) -> str:
@@ -241,6 +253,8 @@ network in PyTorch. [Details](benchmarks/segmentation.md).
 {results["eval"]["config"]["images"]:,} images. [Details](benchmarks/eval.md).
 
 {scores(results["eval"])}
+
+{inception_ratios(results["inception"])} [Details](benchmarks/inception.md).
 """
 
 

@@ -1,0 +1,234 @@
+"""How fast are the features behind FID computed, beside torch-fidelity and pytorch-fid?
+
+  python scripts/benchmarks/inception.py [--batch 32] [--repeats 5] [--calls 3]
+
+Compares images/s of networks as large as Inception-v3 on random images of 299x299 pixels: a SavedModel of Keras's
+InceptionV3 with the outputs "logits" and "pool_3", computed as "hamgan evaluate" does, and the networks of both
+packages for PyTorch, in the default memory format. All weights are random: the published ones would have to be
+downloaded, and do not change the time. Each process builds one network and reports the median of the calls after the
+first; processes are interleaved. Another process in each round measures the rate of a 3x3 convolution.
+
+Needs the packages torch, torchvision, torch-fidelity and pytorch-fid. Writes JSON, a page and a figure. Run it on an
+otherwise idle machine.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+import unittest.mock
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import benchmarking
+import numpy as np
+
+from hamgan.errors import UserError
+
+SIZE = 299
+NUM_CLASSES = 1008
+OURS = "hamgan"
+VARIANTS = {OURS: "`hamgan`", "torch_fidelity": "torch-fidelity", "pytorch_fid": "pytorch-fid"}
+PACKAGES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "torch_fidelity": "torch-fidelity",
+    "pytorch_fid": "pytorch-fid",
+}
+FIGURE_INCHES = (8.0, 2.5)
+
+
+def measure_variant(variant: str, batch: int, calls: int) -> dict[str, float]:
+    """Returns images/s of one variant, in this process."""
+    images = np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        call = {OURS: lambda: _hamgan(images, folder)}.get(variant, lambda: _torch(variant, images))()
+        call()
+        seconds = []
+        for _ in range(calls):
+            begun = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - begun)
+    return {"images_per_second": batch / statistics.median(seconds)}
+
+
+def _hamgan(images: np.ndarray, folder: str) -> Callable[[], Any]:
+    import keras
+    import tensorflow as tf
+
+    from hamgan.evaluation.classifier import Classifier
+    from hamgan.evaluation.feature_extractor import FeatureExtractor
+
+    network = _inception()
+    path = os.path.join(folder, "inception")
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    signature = tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32, "images")
+    archive.add_endpoint("serve", lambda images: network(images, training=False), input_signature=[signature])
+    archive.write_out(path, verbose=False)
+    extractor = FeatureExtractor(Classifier(path), "bilinear", tf.distribute.get_strategy(), len(images))
+    scaled = images.astype(np.float32) / 127.5 - 1
+    return lambda: extractor.of_batch(scaled)
+
+
+def _inception() -> Any:
+    """Returns Inception-v3 in Keras with random weights, and logits and pool_3 as outputs."""
+    import keras
+
+    network = keras.applications.InceptionV3(
+        weights=None, include_top=False, input_shape=(SIZE, SIZE, 3), pooling="avg"
+    )
+    logits = keras.layers.Dense(NUM_CLASSES)(network.output)
+    return keras.Model(network.input, {"logits": logits, "pool_3": network.output})
+
+
+def _torch(variant: str, images: np.ndarray) -> Callable[[], Any]:
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    network = _torch_fidelity() if variant == "torch_fidelity" else _pytorch_fid()
+    inputs = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    if variant == "pytorch_fid":
+        inputs = inputs.to(torch.float32) / 255
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return [output.numpy() for output in network(inputs)]
+
+    return call
+
+
+def _torch_fidelity() -> Any:
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    class WithoutWeights(module.FeatureExtractorInceptionV3):
+        """The network with its initial weights."""
+
+        def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+            """Keeps the initial weights."""
+
+    with unittest.mock.patch.object(module, "load_state_dict_from_url"):
+        return WithoutWeights("random", ["2048", "logits_unbiased"])
+
+
+def _pytorch_fid() -> Any:
+    import pytorch_fid.inception as module
+    import torchvision
+
+    with (
+        unittest.mock.patch.object(module, "load_state_dict_from_url"),
+        unittest.mock.patch.object(torchvision.models.Inception3, "load_state_dict"),
+    ):
+        return module.InceptionV3().eval()
+
+
+def flops() -> float:
+    """Returns the FLOP of an image, two per multiply-add of the convolutions."""
+    import keras
+
+    return sum(
+        2.0 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:3])
+        for layer in _inception().layers
+        if isinstance(layer, keras.layers.Conv2D)
+    )
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures all variants in turns; returns their rates and those of the machine."""
+    missing = [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UserError(f"this benchmark needs {', '.join(missing)}, found none; pip install {' '.join(missing)}")
+    options = ["--batch", str(arguments.batch), "--calls", str(arguments.calls)]
+    train = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train.py")
+    commands = {
+        "machine": [sys.executable, train, "--measure", "machine"],
+        **{variant: [sys.executable, __file__, "--variant", variant, *options] for variant in VARIANTS},
+    }
+    found = benchmarking.interleaved(commands, arguments.repeats)
+    summaries = {
+        name: {field: benchmarking.summary([row[field] for row in rows]) for field in rows[0]}
+        for name, rows in found.items()
+    }
+    return {
+        "config": {"batch": arguments.batch, "calls": arguments.calls, "repeats": arguments.repeats},
+        "packages": {package: importlib.metadata.version(package) for package in PACKAGES.values()},
+        "flop_per_image": flops(),
+        "machine": summaries.pop("machine"),
+        "variants": summaries,
+    }
+
+
+def page(results: Mapping[str, Any], figure: str) -> str:
+    """Returns the results as Markdown."""
+    config, variants = results["config"], results["variants"]
+    peak = results["machine"]["convolution_flops"]["median"]
+    ours = variants[OURS]["images_per_second"]["median"]
+    rows = []
+    for variant, row in variants.items():
+        rate = row["images_per_second"]
+        rows.append(
+            [
+                VARIANTS[variant],
+                f"{rate['median']:.1f} ({rate['min']:.1f}-{rate['max']:.1f})",
+                f"{rate['median'] * results['flop_per_image'] / peak:.2f}",
+                f"{ours / rate['median']:.2f}",
+            ]
+        )
+    packages = ", ".join(f"{name} {version}" for name, version in results["packages"].items())
+    return "\n".join(
+        [
+            "# Features of Inception",
+            "",
+            benchmarking.provenance(results),
+            f"- Packages for PyTorch: {packages}",
+            "",
+            f"Batches of {config['batch']} images of {SIZE}x{SIZE}, networks as large as Inception-v3 with random "
+            f"weights. Median and range over {config['repeats']} processes of each network, which report the median of "
+            f"{config['calls']} calls. Share: images/s x FLOP of the convolutions "
+            f"({results['flop_per_image'] / 1e9:.1f} GFLOP) / rate of a 3x3 convolution, {peak / 1e9:.0f} GFLOP/s "
+            "here.",
+            "",
+            benchmarking.table(["network", "images/s", "share", "ours over this"], rows),
+            "",
+            f"![images/s]({figure})",
+            "",
+        ]
+    )
+
+
+def draw(results: Mapping[str, Any], path: str) -> None:
+    """Draws images/s of each network."""
+    import matplotlib.pyplot as plt
+
+    rows = dict(list(results["variants"].items())[::-1])
+    figure, axes = plt.subplots(figsize=FIGURE_INCHES, layout="constrained")
+    names = [VARIANTS[variant].replace("`", "") for variant in rows]
+    axes.barh(names, [row["images_per_second"]["median"] for row in rows.values()])
+    axes.set_xlabel("images per second")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Measures, then writes JSON, page and figure."""
+    parser = benchmarking.new_parser(__doc__, "inception")
+    benchmarking.add_repeats(parser)
+    parser.add_argument("--batch", type=benchmarking.positive, default=32, metavar="N", help="default: 32")
+    parser.add_argument(
+        "--calls", type=benchmarking.positive, default=3, metavar="N", help="calls per process (default: 3)"
+    )
+    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.variant:
+        print(json.dumps(measure_variant(arguments.variant, arguments.batch, arguments.calls)))
+    else:
+        benchmarking.run(arguments, lambda: measure(arguments), page, draw)
+
+
+if __name__ == "__main__":
+    benchmarking.run_script(main)
