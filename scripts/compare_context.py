@@ -178,6 +178,9 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     config = override(get_preset(options.preset), common)
     planned = plan(options, config)
     runs = jobs(planned, options, common)
+    for option, path in (("--out", options.out), ("--page", options.page)):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        check_output(option, path)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     processes = options.processes or cores
     if is_own_data:
@@ -270,9 +273,6 @@ def main() -> None:
     if options.redraw:
         results = benchmarking.read_json(options.out)
     else:
-        for option, path in (("--out", options.out), ("--page", options.page)):
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            check_output(option, path)
         results = measured(options)
         results = {**benchmarking.environment(), **results}
         benchmarking.write_json(options.out, results)

@@ -305,6 +305,24 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def draw_bars(values: Mapping[str, float], label: str, size: tuple[float, float], path: str) -> None:
+    """Draws a horizontal bar for each value, the first on top.
+
+    Args:
+        values: lengths of the bars by name; names may have Markdown's backquotes.
+        label: label of the axis.
+        size: width and height in inches.
+        path: path of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    axes.barh([name.replace("`", "") for name in reversed(values)], list(reversed(values.values())))
+    axes.set_xlabel(label)
+    figure.savefig(path)
+    plt.close(figure)
+
+
 def publish(
     results: Mapping[str, Any],
     path: str,

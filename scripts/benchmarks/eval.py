@@ -84,14 +84,8 @@ def page(results: Mapping[str, Any], figure: str) -> str:
 
 def draw(results: Mapping[str, Any], path: str) -> None:
     """Draws the seconds of each stage."""
-    import matplotlib.pyplot as plt
-
-    stages = dict(list(results["stages"].items())[::-1])
-    figure, axes = plt.subplots(figsize=FIGURE_INCHES, layout="constrained")
-    axes.barh(list(stages), [stage["seconds"] for stage in stages.values()])
-    axes.set_xlabel("s")
-    figure.savefig(path)
-    plt.close(figure)
+    seconds = {name: stage["seconds"] for name, stage in results["stages"].items()}
+    benchmarking.draw_bars(seconds, "s", FIGURE_INCHES, path)
 
 
 def main() -> None:

@@ -203,15 +203,8 @@ def page(results: Mapping[str, Any], figure: str) -> str:
 
 def draw(results: Mapping[str, Any], path: str) -> None:
     """Draws images/s of each network."""
-    import matplotlib.pyplot as plt
-
-    rows = dict(list(results["variants"].items())[::-1])
-    figure, axes = plt.subplots(figsize=FIGURE_INCHES, layout="constrained")
-    names = [VARIANTS[variant].replace("`", "") for variant in rows]
-    axes.barh(names, [row["images_per_second"]["median"] for row in rows.values()])
-    axes.set_xlabel("images per second")
-    figure.savefig(path)
-    plt.close(figure)
+    rates = {VARIANTS[variant]: row["images_per_second"]["median"] for variant, row in results["variants"].items()}
+    benchmarking.draw_bars(rates, "images per second", FIGURE_INCHES, path)
 
 
 def main() -> None:

@@ -132,15 +132,8 @@ def page(results: Mapping[str, Any], figure: str) -> str:
 
 def draw(results: Mapping[str, Any], path: str) -> None:
     """Draws the seconds of each network."""
-    import matplotlib.pyplot as plt
-
-    rows = dict(list(results["variants"].items())[::-1])
-    figure, axes = plt.subplots(figsize=FIGURE_INCHES, layout="constrained")
-    names = [VARIANTS[variant].replace("`", "") for variant in rows]
-    axes.barh(names, [row["seconds"]["median"] for row in rows.values()])
-    axes.set_xlabel("seconds per image")
-    figure.savefig(path)
-    plt.close(figure)
+    seconds = {VARIANTS[variant]: row["seconds"]["median"] for variant, row in results["variants"].items()}
+    benchmarking.draw_bars(seconds, "seconds per image", FIGURE_INCHES, path)
 
 
 def main() -> None:

@@ -383,6 +383,14 @@ def test_samples_of_arms_are_rows(tmp_path):
     assert (grid[height:, -width:] == 200).all()
 
 
+def test_a_wrong_module_is_an_error_before_anything_is_written(tmp_path, monkeypatch):
+    folder = tmp_path / "lab"
+    monkeypatch.setattr(sys, "argv", ["compare_context.py", "--folder", str(folder), "--modules", "nmff"])
+    with pytest.raises(UserError, match="did you mean 'nmf'"):
+        compare_context.main()
+    assert not folder.exists()
+
+
 def test_folder_is_needed_to_measure(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["compare_context.py"])
     with pytest.raises(UserError, match="expected --folder DIR"):

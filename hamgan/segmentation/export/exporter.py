@@ -59,7 +59,7 @@ def export_network(
     Raises:
         UserError: if an argument is invalid, the folder contains files, or a package is missing.
         FailedError: if logits of a file differ from those of the Keras model by more than 1e-4, or ten times the change
-            that rounding of the image causes.
+            that rounding of the image causes, or in any case 1e-2.
 
     Example:
         >>> from hamgan.segmentation import HamNet, ResNet

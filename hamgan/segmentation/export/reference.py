@@ -10,6 +10,8 @@ from hamgan.segmentation.export.network_format import ExportedNetwork, LogitsFun
 
 _ROUNDINGS = 10
 """Rounding in all layers may change logits this many times as much as rounding of the input."""
+_LARGEST_TOLERANCE = 1e-2
+"""A larger difference could be a mistake, whatever the rounding."""
 
 
 class Reference:
@@ -18,8 +20,8 @@ class Reference:
     Attributes:
         pictures: uint8 images, shape ``(2, height, width, channels)``.
         images: the same images, normalised.
-        tolerance: largest difference of logits, relative to the largest logit if that is above 1: 1e-4, or more for a
-            network that amplifies rounding, as deep networks do.
+        tolerance: largest difference of logits, relative to the largest logit if that is above 1: 1e-4, or up to 1e-2
+            for a network that amplifies rounding, as deep networks do.
 
     Args:
         network: network to export.
@@ -32,7 +34,7 @@ class Reference:
         signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), self.images.shape)
         rounded = self.images * (1 + signs * np.finfo(np.float32).eps)
         change = self.difference(lambda image: _logits(network, image[0]), rounded)
-        self.tolerance = max(TOLERANCE, _ROUNDINGS * change)
+        self.tolerance = min(max(TOLERANCE, _ROUNDINGS * change), _LARGEST_TOLERANCE)
 
     def difference(self, compute_logits: LogitsFunction, images: np.ndarray | None = None) -> float:
         """Returns the largest difference of logits, relative to the largest logit if that is above 1.
