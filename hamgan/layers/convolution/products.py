@@ -111,26 +111,25 @@ def _pooling_analyze_adjoint(fields: Fields, axis: int) -> tf.Tensor:
 
 
 def _winograd_analyze(x: tf.Tensor, axis: int) -> Fields:
-    even, odd = _split(_pad(x, axis, 1, 1), axis)
-    d0, d1, d2, d3 = (_cut(pair, axis, *ends) for ends in ((0, 1), (1, 0)) for pair in (even, odd))
-    return d0 - d2, d1 + d2, d2 - d1, d1 - d3
+    even, odd = _split(x, axis)
+    return _previous(odd, axis) - odd, even + odd, odd - even, _next(even, axis) - even
 
 
 def _winograd_analyze_adjoint(fields: Fields, axis: int) -> tf.Tensor:
-    g0, g1, g2, g3 = fields
-    even = _pad(g0, axis, 0, 1) + _pad(g1 + g2 - g0, axis, 1, 0)
-    odd = _pad(g1 - g2 + g3, axis, 0, 1) - _pad(g3, axis, 1, 0)
-    return _cut(_interleave(even, odd, axis), axis, 1, 1)
+    before, total, difference, after = fields
+    even = total - difference - after + _previous(after, axis)
+    odd = total + difference - before + _next(before, axis)
+    return _interleave(even, odd, axis)
 
 
 def _winograd_synthesize(products: Fields, axis: int) -> tf.Tensor:
     m0, m1, m2, m3 = products
-    return _interleave(m0 + m1 + m2, m1 - m2 - m3, axis)
+    return _interleave(m0 + m1 + m2, m1 - m2 + m3, axis)
 
 
 def _winograd_synthesize_adjoint(y: tf.Tensor, axis: int) -> Fields:
     even, odd = _split(y, axis)
-    return even, even + odd, even - odd, -odd
+    return even, even + odd, even - odd, odd
 
 
 _ENDS_AND_SUM = np.array([[1, 0, 0], [1, 1, 1], [0, 0, 1]])
