@@ -9,7 +9,7 @@ from second_order import assert_right_to_second_order
 
 from hamgan.architecture import CONVOLUTION_FORMS
 from hamgan.layers import SNConv2D
-from hamgan.layers.convolution import convolve
+from hamgan.layers.convolution import choice, convolve
 from hamgan.layers.convolution.plain import downsample, upsample
 from hamgan.layers.execution import execution
 
@@ -129,6 +129,36 @@ def test_auto_uses_products_for_wide_kernels_on_cpus(resampling):
     assert wide == operations((None, 8, 8, 512), WIDE, resampling, "products")
     narrow = operations((None, 8, 8, 32), NARROW, resampling, "auto")
     assert narrow == operations((None, 8, 8, 32), NARROW, resampling, "strided")
+
+
+@pytest.mark.parametrize("wide_vectors", [False, True])
+def test_sums_cost_more_where_vectors_are_wide(wide_vectors, monkeypatch):
+    monkeypatch.setattr(choice, "has_512_bit_vectors", lambda: wide_vectors)
+    for resampling in RESAMPLINGS:
+        assert choice.cpu_form(3, 32, 64, resampling) == "strided"
+        assert choice.cpu_form(3, 512, 256, resampling) == "products"
+        assert choice.cpu_form(3, 170, 170, resampling) == ("strided" if wide_vectors else "products")
+
+
+@pytest.mark.parametrize(
+    ("found", "limit", "expected"),
+    [
+        (["X86_V3", "X86_V4"], None, True),
+        (["AVX2", "AVX512F", "AVX512CD", "AVX512_SKX"], None, True),
+        (["X86_V3", "X86_V4"], "AVX512_CORE_BF16", True),
+        (["X86_V3", "X86_V4"], "AVX2", False),
+        (["AVX2", "AVX512F", "AVX512CD", "AVX512_KNL"], None, False),
+        (["X86_V3"], None, False),
+        ([], None, False),
+    ],
+)
+def test_512_bit_vectors_are_those_that_onednn_uses(found, limit, expected, monkeypatch):
+    extensions = {"baseline": ["X86_V2"], "found": found} if found else {}
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": extensions} if extensions else {})
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert choice.has_512_bit_vectors.__wrapped__() == expected
 
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
