@@ -4,10 +4,12 @@
 
 Preparation: images/s of ``hamgan prepare imagenet`` (which checks the structure of each image, or decodes it) relative
 to the TFDS builder (which checks nothing). All read the same tars, which are not in the page cache at the start of a
-run. Importing libraries is not timed.
+run. Importing libraries is not timed. Beside them, JPEG decoding alone: Pillow decodes such images in a thread for each
+core.
 
 Reading: shuffled training images/s of ``imagenet_hamgan/128`` relative to ``imagenet2012``, at 128x128, from the page
-cache.
+cache. Beside them, the record files of ``imagenet_hamgan/128`` alone, without shuffling, decoding and scaling, and the
+rate at which the cores copy memory: each image is written once, as float32.
 
 The images are crops of two real photographs with about the mean size of ILSVRC 2012 in pixels and bytes. Each run has
 its own process; variants are interleaved; the page reports medians, ranges and ratios of medians.
@@ -17,18 +19,21 @@ otherwise idle machine.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import benchmarking
+import numpy as np
 import photographs
 import process_tree
 
@@ -47,8 +52,15 @@ PREPARATIONS = {
     "stock": "TFDS builder, no checks",
     "hamgan_structure": "`hamgan prepare imagenet`",
     "hamgan_full": "`hamgan prepare imagenet --check full`",
+    "decoding": "JPEG decoding alone",
 }
-READINGS = {"original": "imagenet2012", "fast": "imagenet_hamgan/128"}
+READINGS = {"original": "imagenet2012", "fast": "imagenet_hamgan/128", "records": "record files of the latter alone"}
+RESOLUTION = 128
+IMAGE_BYTES = RESOLUTION**2 * 3 * 4
+LIMIT = "decoding"
+DECODED_IMAGES = 4_000
+COPIED_BYTES = 2**28
+COPIES = 10
 FIGURE_INCHES = (8.0, 3.0)
 LABEL_WIDTH = 24
 
@@ -106,13 +118,39 @@ def measure_preparation(variant: str, source: str, data_dir: str) -> dict[str, f
     return {"images_per_second": images / seconds, "seconds": seconds, "peak_bytes": peak}
 
 
+def measure_decoding(folder: str) -> dict[str, float]:
+    """Decodes the pictures of a folder, each several times; returns images/s."""
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    photographs.decode(paths)  # fills the page cache
+    begun = time.perf_counter()
+    decoded = photographs.decode(paths * (DECODED_IMAGES // len(paths)))
+    return {"images_per_second": decoded / (time.perf_counter() - begun)}
+
+
+def measure_memory() -> dict[str, float]:
+    """Copies arrays in a thread for each core; returns the bytes written per second, median of several times."""
+    cores = len(os.sched_getaffinity(0))
+    sources = [np.ones(COPIED_BYTES // cores, np.uint8) for _ in range(cores)]
+    targets = [np.zeros_like(source) for source in sources]
+    rates = []
+    with concurrent.futures.ThreadPoolExecutor(cores) as threads:
+        for _ in range(COPIES):
+            begun = time.perf_counter()
+            list(threads.map(np.copyto, targets, sources))  # without Python's lock
+            rates.append(COPIED_BYTES / (time.perf_counter() - begun))
+    return {"bytes_per_second": statistics.median(rates)}
+
+
 def measure_reading(variant: str, data_dir: str) -> dict[str, float]:
     """Reads training batches for ``READ_SECONDS``; returns images/s."""
     from hamgan.config import DataConfig
     from hamgan.data.dataset import ClassificationDataset
 
-    dataset = ClassificationDataset(DataConfig(READINGS[variant], data_dir, shuffle_buffer=1000))
-    batches = iter(dataset.training_batches(resolution=128, batch=BATCH, seed=0))
+    if variant == "records":
+        batches = _record_batches(READINGS["fast"], data_dir)
+    else:
+        dataset = ClassificationDataset(DataConfig(READINGS[variant], data_dir, shuffle_buffer=1000))
+        batches = iter(dataset.training_batches(resolution=RESOLUTION, batch=BATCH, seed=0))
     for _ in range(WARM_UP_BATCHES):
         next(batches)
     begun, read = time.perf_counter(), 0
@@ -120,6 +158,22 @@ def measure_reading(variant: str, data_dir: str) -> dict[str, float]:
         next(batches)
         read += BATCH
     return {"images_per_second": read / (time.perf_counter() - begun)}
+
+
+MEASURES: dict[str, Callable[..., dict[str, float]]] = {
+    "preparation": measure_preparation,
+    "decoding": measure_decoding,
+    "reading": measure_reading,
+    "memory": measure_memory,
+}
+
+
+def _record_batches(name: str, data_dir: str) -> Iterator[Any]:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    paths = tfds.builder(name, data_dir=data_dir).info.splits["train"].filepaths
+    return iter(tf.data.TFRecordDataset(paths).repeat().batch(BATCH).prefetch(tf.data.AUTOTUNE))
 
 
 def _command(kind: str, *values: str) -> list[str]:
@@ -150,7 +204,12 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
 def _measure_in(folder: str, images: int, repeats: int) -> dict[str, Any]:
     source, data_dir = os.path.join(folder, "source"), os.path.join(folder, "data")
     make_source(source, images // IMAGES_PER_CLASS)
-    preparing = {variant: _command("preparation", variant, source, data_dir) for variant in PREPARATIONS}
+    pictures = os.path.join(folder, "pictures")
+    photographs.write(pictures, DISTINCT_IMAGES)
+    preparing = {
+        variant: _command("preparation", variant, source, data_dir) for variant in PREPARATIONS if variant != LIMIT
+    }
+    preparing[LIMIT] = _command("decoding", pictures)
     preparation = _summaries(benchmarking.interleaved(preparing, repeats))
     shutil.rmtree(data_dir)
     source_bytes = _disk_bytes(source)
@@ -161,11 +220,14 @@ def _measure_in(folder: str, images: int, repeats: int) -> dict[str, Any]:
     subprocess.run([sys.executable, "-c", "from hamgan.cli.main import run; run()", *command], check=True)
     reading_commands = {variant: _command("reading", variant, data_dir) for variant in READINGS}
     benchmarking.interleaved(reading_commands, 1)  # fills the page cache
+    reading_commands["memory"] = _command("memory")
     reading = _summaries(benchmarking.interleaved(reading_commands, repeats))
+    memory = reading.pop("memory")
     return {
         "config": {"images": images, "source_bytes": source_bytes, "repeats": repeats, "batch": BATCH},
         "preparation": preparation,
         "reading": reading,
+        "memory": memory,
     }
 
 
@@ -180,15 +242,34 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         f"{config['images']:,} images in tars of {config['source_bytes'] / 1e9:.1f} GB, not in the page cache at the "
         f"start of a run. Medians (ranges) over {config['repeats']} interleaved processes.",
     ]
-    for title, names, base in (("preparation", PREPARATIONS, "stock"), ("reading", READINGS, "original")):
-        speeds = {variant: row["images_per_second"] for variant, row in results[title].items()}
-        lines += ["", f"| {title} | images/s | speedup |", "|---|---|---|"]
-        lines += [
-            f"| {names[variant]} | {speed['median']:,.0f} ({speed['min']:,.0f}-{speed['max']:,.0f}) "
-            f"| {speed['median'] / speeds[base]['median']:.2f} |"
-            for variant, speed in speeds.items()
-        ]
+    decoding = results["preparation"][LIMIT]["images_per_second"]["median"]
+    memory = results["memory"]["bytes_per_second"]["median"]
+    lines += _table("preparation", PREPARATIONS, results["preparation"], "stock", "decoding", 1 / decoding)
+    lines += _table("reading", READINGS, results["reading"], "original", "copying", IMAGE_BYTES / memory)
+    lines += [
+        "",
+        "Of decoding: the share of the speed at which Pillow decodes such images in a thread for each core, into "
+        f"nothing. Of copying: images/s x {IMAGE_BYTES / 1e3:.0f} KB of float32 as a share of the {memory / 1e9:.1f} "
+        "GB/s that the cores write when they copy memory.",
+    ]
     return "\n".join([*lines, "", f"![images/s]({figure})", ""])
+
+
+def _table(
+    title: str, names: Mapping[str, str], rows: Mapping[str, Any], base: str, limit: str, per_image: float
+) -> list[str]:
+    """Returns a table of images/s with the ratio to ``base`` and the share of a limit, which is ``per_image`` each."""
+    speeds = {variant: row["images_per_second"] for variant, row in rows.items()}
+    return [
+        "",
+        f"| {title} | images/s | speedup | of {limit} |",
+        "|---|---|---|---|",
+        *(
+            f"| {names[variant]} | {speed['median']:,.0f} ({speed['min']:,.0f}-{speed['max']:,.0f}) "
+            f"| {speed['median'] / speeds[base]['median']:.2f} | {speed['median'] * per_image:.2f} |"
+            for variant, speed in speeds.items()
+        ),
+    ]
 
 
 def draw(results: Mapping[str, Any], path: str) -> None:
@@ -217,7 +298,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.measure:
         kind, *rest = arguments.measure
-        print(json.dumps(measure_preparation(*rest) if kind == "preparation" else measure_reading(*rest)))
+        print(json.dumps(MEASURES[kind](*rest)))
         return
     benchmarking.run(arguments, lambda: measure_all(arguments), page, draw)
 

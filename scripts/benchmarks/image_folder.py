@@ -9,9 +9,11 @@ validation split:
 - ``tfds.folder_dataset.ImageFolder`` and a parallel tf.data pipeline that resizes and encodes the images.
 - A TFDS builder that generates one example after the other, with the same resizing.
 
+Beside them, JPEG decoding alone: Pillow reads and decodes the files in a thread for each core, and writes nothing.
+
 The pictures are crops of two real photographs with about the mean size of ILSVRC 2012 in pixels and bytes. They are not
 in the page cache at the start of a run. Importing libraries is not timed. Each run has its own process; variants are
-interleaved; the page reports medians, ranges and ratios of medians. After each run, tfds.load reads all images.
+interleaved; the page reports medians, ranges and ratios of medians. After each preparation, tfds.load reads all images.
 
 Writes JSON, a page and a figure. Needs disk space of 170 KB per picture and an otherwise idle machine.
 """
@@ -24,7 +26,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import benchmarking
@@ -41,8 +43,9 @@ VARIANTS = {
     "hamgan": "`hamgan prepare folder`",
     "tfds": "TFDS ImageFolder and tf.data",
     "tfds_generator": "TFDS builder, one picture after the other",
+    "decoding": "JPEG decoding alone",
 }
-BASE = "tfds"
+BASE, LIMIT = "tfds", "decoding"
 FIGURE_INCHES = (8.0, 3.0)
 LABEL_WIDTH = 24
 
@@ -69,18 +72,18 @@ def measure(variant: str, source: str, data_dir: str) -> dict[str, float]:
     """
     shutil.rmtree(data_dir, ignore_errors=True)
     os.sync()
-    name, prepare = _hamgan(source, data_dir) if variant == "hamgan" else _tfds(variant, source, data_dir)
-    for folder, _, files in os.walk(source):
-        for file in files:
-            photographs.drop_from_page_cache(os.path.join(folder, file))
+    paths = [os.path.join(folder, file) for folder, _, files in os.walk(source) for file in files]
+    name, prepare = _preparation(variant, source, data_dir, paths)
+    for path in paths:
+        photographs.drop_from_page_cache(path)
     memory = process_tree.PeakMemory()
     cpu_seconds = process_tree.cpu_seconds()
     begun = time.perf_counter()
-    prepare()
+    result = prepare()
     seconds = time.perf_counter() - begun
     cpu_seconds = process_tree.cpu_seconds() - cpu_seconds
     peak = memory.stop()
-    images = count_images(name, data_dir)
+    images = result if name is None else count_images(name, data_dir)
     return {
         "images": images,
         "images_per_second": images / seconds,
@@ -88,6 +91,15 @@ def measure(variant: str, source: str, data_dir: str) -> dict[str, float]:
         "cpu_seconds": cpu_seconds,
         "peak_bytes": peak,
     }
+
+
+def _preparation(
+    variant: str, source: str, data_dir: str, paths: Sequence[str]
+) -> tuple[str | None, Callable[[], Any]]:
+    """Returns the name of the data set or None, and a function that prepares it or returns the number of pictures."""
+    if variant == LIMIT:
+        return None, lambda: photographs.decode(paths)
+    return _hamgan(source, data_dir) if variant == "hamgan" else _tfds(variant, source, data_dir)
 
 
 def _hamgan(source: str, data_dir: str) -> tuple[str, Callable[[], Any]]:
@@ -184,7 +196,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
 def page(results: Mapping[str, Any], figure: str) -> str:
     """Returns the results as Markdown."""
     config = results["config"]
-    base = results["variants"][BASE]["images_per_second"]["median"]
+    base, limit = (results["variants"][variant]["images_per_second"]["median"] for variant in (BASE, LIMIT))
     lines = [
         "# Preparing your own pictures",
         "",
@@ -195,17 +207,19 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         "not in the page cache at the start of a run. "
         f"Medians (ranges) over {config['repeats']} interleaved processes. CPU time "
         "and memory are those of all processes of a run. The TFDS variants check nothing; "
-        "`hamgan prepare folder` checks, digests and reports each picture.",
+        "`hamgan prepare folder` checks, digests and reports each picture. Share: of the speed of JPEG decoding alone, "
+        "which reads the same files in a thread for each core.",
         "",
-        "| preparation | images/s | speedup | CPU time per 1,000 images | peak memory |",
-        "|---|---|---|---|---|",
+        "| preparation | images/s | speedup | share | CPU time per 1,000 images | peak memory |",
+        "|---|---|---|---|---|---|",
     ]
     for variant, row in results["variants"].items():
         speed = row["images_per_second"]
         cpu_seconds = row["cpu_seconds"]["median"] * 1_000 / config["images"]
         lines.append(
             f"| {VARIANTS[variant]} | {speed['median']:,.0f} ({speed['min']:,.0f}-{speed['max']:,.0f}) "
-            f"| {speed['median'] / base:.2f} | {cpu_seconds:.1f} s | {row['peak_bytes']['median'] / 1e9:.2f} GB |"
+            f"| {speed['median'] / base:.2f} | {speed['median'] / limit:.2f} | {cpu_seconds:.1f} s "
+            f"| {row['peak_bytes']['median'] / 1e9:.2f} GB |"
         )
     return "\n".join([*lines, "", f"![images/s and CPU time]({figure})", ""])
 

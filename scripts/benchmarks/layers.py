@@ -4,8 +4,12 @@
 
 Measures all convolutions of a preset's networks, with resampling, in each form of hamgan/layers/convolution: the
 forward pass, the forward pass with the gradient of the images, and with the gradients of images and kernel. Layers of
-the generator use the batch, layers of the discriminator twice the batch, as in the discriminator update. Each form and
-batch has its own process; they are interleaved; the page reports medians and ranges over processes. Inputs are random.
+the generator use the batch, layers of the discriminator twice the batch, as in the discriminator update. The forms of a
+layer are measured in turns. Each batch has its own process; they are interleaved; the page reports medians over
+processes. Inputs are random.
+
+TF_NUM_INTRAOP_THREADS=1 and ONEDNN_MAX_CPU_ISA=AVX2 in the environment stand in for machines with fewer threads and
+with shorter vectors.
 
 For each layer, the page gives the fastest form, the form that "auto" chooses on a CPU, the share of the machine's
 3x3 convolution rate, and the layer's time in a training step. A step runs the generator forward twice and backward
@@ -15,11 +19,12 @@ Writes JSON, a page and a figure. Run it on an otherwise idle machine.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import benchmarking
@@ -46,21 +51,41 @@ def layer_batch(name: str, batch: int) -> int:
     return batch if name.startswith("generator") else 2 * batch
 
 
-def measure(preset: str, batch: int, form: str, calls: int) -> dict[str, Any]:
-    """Measures all convolutions in one form in this process: median seconds of each pass."""
-    model = get_preset(preset).model
-    found: dict[tuple[Any, ...], dict[str, float]] = {}
-    seconds = {}
-    for name, layer in convolutions(model).items():
+def measure(preset: str, batch: int, forms: Sequence[str], calls: int) -> dict[str, Any]:
+    """Measures all convolutions in this process, the forms in turns: median seconds of each pass."""
+    found: dict[tuple[Any, ...], dict[str, dict[str, float]]] = {}
+    seconds: dict[str, dict[str, dict[str, float]]] = {form: {} for form in forms}
+    for name, layer in convolutions(get_preset(preset).model).items():
         shape = (layer_batch(name, batch), layer.size, layer.kernel_size)
         key = (*shape, layer.in_channels, layer.out_channels, layer.resampling)
         if key not in found:
-            found[key] = _measure_layer(layer, layer_batch(name, batch), form, calls)
-        seconds[name] = found[key]
+            found[key] = _measure_layer(layer, layer_batch(name, batch), forms, calls)
+        for form in forms:
+            seconds[form][name] = found[key][form]
     return {"seconds": seconds}
 
 
-def _measure_layer(layer: step_cost.Convolution, batch: int, form: str, calls: int) -> dict[str, float]:
+def _measure_layer(
+    layer: step_cost.Convolution, batch: int, forms: Sequence[str], calls: int
+) -> dict[str, dict[str, float]]:
+    # Without resampling, "strided" is "plain".
+    same_as = {"strided": "plain"} if layer.resampling is None and "plain" in forms else {}
+    passes = {form: _passes(layer, batch, form) for form in forms if form not in same_as}
+    taken: dict[str, dict[str, list[float]]] = {form: {part: [] for part in PASSES} for form in passes}
+    for call in range(calls + 1):
+        for form, functions in passes.items():
+            for part, function in functions.items():
+                seconds = benchmarking.seconds(function)
+                if call > 0:  # The first call traces.
+                    taken[form][part].append(seconds)
+    medians = {
+        form: {part: statistics.median(values) for part, values in parts.items()} for form, parts in taken.items()
+    }
+    return {form: medians[same_as.get(form, form)] for form in forms}
+
+
+def _passes(layer: step_cost.Convolution, batch: int, form: str) -> dict[str, Callable[[], Any]]:
+    """Returns the functions to measure, by the names in ``PASSES``."""
     import tensorflow as tf
 
     from hamgan.layers.convolution import convolve
@@ -83,16 +108,11 @@ def _measure_layer(layer: step_cost.Convolution, batch: int, form: str, calls: i
     compiled = tf.function(forward)
     upstream = tf.random.stateless_normal(compiled(images, kernel).shape, (0, 3))
     with_gradients = tf.function(gradients)
-    passes = {
+    return {
         "forward": lambda: compiled(images, kernel),
         "to_images": lambda: with_gradients(images, kernel, upstream, False),
         "to_both": lambda: with_gradients(images, kernel, upstream, True),
     }
-    taken = {}
-    for name, function in passes.items():
-        benchmarking.seconds(function)
-        taken[name] = statistics.median(benchmarking.seconds(function) for _ in range(calls))
-    return taken
 
 
 def step_seconds(name: str, seconds: Mapping[str, float]) -> float:
@@ -110,10 +130,14 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     models = {preset: get_preset(preset).model for preset in arguments.presets}
     script = [sys.executable, os.path.abspath(__file__)]
     asked = {
-        f"{preset}, batch {batch}, {form}": {"preset": preset, "batch": batch, "form": form, "calls": arguments.calls}
+        f"{preset}, batch {batch}": {
+            "preset": preset,
+            "batch": batch,
+            "forms": arguments.forms,
+            "calls": arguments.calls,
+        }
         for preset in arguments.presets
         for batch in arguments.batches
-        for form in arguments.forms
     }
     commands = {name: [*script, "--measure", json.dumps(values)] for name, values in asked.items()}
     machine = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train.py")
@@ -121,23 +145,25 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     runs = benchmarking.interleaved(commands, arguments.repeats)
     rows = []
     for name, values in asked.items():
-        for layer_name, layer in convolutions(models[values["preset"]]).items():
+        layers_and_forms = itertools.product(convolutions(models[values["preset"]]).items(), values["forms"])
+        for (layer_name, layer), form in layers_and_forms:
             seconds = {
-                part: benchmarking.summary([run["seconds"][layer_name][part] for run in runs[name]]) for part in PASSES
+                part: benchmarking.summary([run["seconds"][form][layer_name][part] for run in runs[name]])
+                for part in PASSES
             }
             medians = {part: value["median"] for part, value in seconds.items()}
             rows.append(
                 {
                     "preset": values["preset"],
                     "batch": values["batch"],
-                    "form": values["form"],
+                    "form": form,
                     "layer": layer_name,
                     "size": layer.size,
                     "kernel_size": layer.kernel_size,
                     "channels": [layer.in_channels, layer.out_channels],
                     "resampling": layer.resampling,
                     "auto": layer.form_on_cpu(),
-                    "flops": layer.flops(values["form"]) * layer_batch(layer_name, values["batch"]),
+                    "flops": layer.flops(form) * layer_batch(layer_name, values["batch"]),
                     "seconds": seconds,
                     "step_seconds": step_seconds(layer_name, medians),
                 }
@@ -234,7 +260,7 @@ def main() -> None:
     )
     parser.add_argument("--forms", nargs="+", default=["plain", "strided", "products"], metavar="NAME")
     parser.add_argument(
-        "--calls", type=benchmarking.positive, default=5, metavar="N", help="measured calls per process (default: 5)"
+        "--calls", type=benchmarking.positive, default=3, metavar="N", help="measured calls per process (default: 3)"
     )
     benchmarking.add_repeats(parser)
     parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)

@@ -92,6 +92,15 @@ def test_tfds_pipelines_write_the_central_squares(variant, source, tmp_path):
     assert image_folder.count_images(tfds_pipelines.NAME, str(tmp_path)) == 20
 
 
+def test_decoding_reads_all_pictures_and_fails_for_a_damaged_one(source, tmp_path):
+    paths = [str(path) for path in sorted(source.rglob("*.jpg"))]
+    assert photographs.decode(paths) == 20
+    data = pathlib.Path(paths[0]).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(OSError, match="truncated"):
+        photographs.decode([*paths, str(tmp_path / "cut.jpg")])
+
+
 def test_images_of_another_size_are_refused(source, tmp_path, monkeypatch):
     tfds_pipelines.write_with_tf_data(str(source.parent), str(tmp_path))
     monkeypatch.setattr(image_folder, "RESOLUTION", 64)
@@ -109,15 +118,20 @@ def results():
         "device": "CPU",
         "versions": {"python": "3.12"},
         "config": {"images": 2000, "classes": 10, "resolution": 128, "source_bytes": 2.1e8, "repeats": 3},
-        "variants": {"hamgan": quantities(300.0), "tfds": quantities(200.0), "tfds_generator": quantities(50.0)},
+        "variants": {
+            "hamgan": quantities(300.0),
+            "tfds": quantities(200.0),
+            "tfds_generator": quantities(50.0),
+            "decoding": quantities(400.0),
+        },
     }
 
 
 def test_page_shows_ratios_and_cpu_time_per_image(tmp_path):
     text = benchmarking.publish(results(), str(tmp_path / "a.md"), image_folder.page, image_folder.draw)
     assert "2,000 JPEG files of 210 MB in 10 class folders become" in text
-    assert "| `hamgan prepare folder` | 300 (299-301) | 1.50 | 1.5 s | 0.50 GB |" in text
-    assert "| 50 (49-51) | 0.25 |" in text
+    assert "| `hamgan prepare folder` | 300 (299-301) | 1.50 | 0.75 | 1.5 s | 0.50 GB |" in text
+    assert "| 50 (49-51) | 0.25 | 0.12 |" in text
     assert (tmp_path / "a.png").stat().st_size > 5_000
 
 
