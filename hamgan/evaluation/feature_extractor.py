@@ -57,6 +57,8 @@ class FeatureExtractor:
     def of_pixels(self, items: Iterable[Item], pixels: Callable[[Item], np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Yields the features of single images of any sizes, batch by batch.
 
+        The images of the next batch are read while the classifier runs.
+
         Args:
             items: what images are read from, such as paths.
             pixels: function from an item to an image, uint8, ``(height, width, 3)``; called in several threads.
@@ -67,8 +69,15 @@ class FeatureExtractor:
 
         iterator = iter(items)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-            while chunk := list(itertools.islice(iterator, self.batch)):
-                yield self._outputs(np.stack(list(threads.map(prepared, chunk))))
+
+            def start() -> list[concurrent.futures.Future[np.ndarray]]:
+                return [threads.submit(prepared, item) for item in itertools.islice(iterator, self.batch)]
+
+            current = start()
+            while current:
+                images = np.stack([image.result() for image in current])
+                current = start()
+                yield self._outputs(images)
 
     def of_batch(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the features of images of one size that were computed, not read from files.
