@@ -9,7 +9,8 @@ resolution, batch, precision, convolution form, XLA, context and input has its o
 page reports medians and ranges over processes. Another process in each round measures the machine: its rate in a 3x3
 convolution (16 x 64 x 64 x 128, 128 filters) and in a product of 4096 x 4096 matrices.
 
-FLOP per image are computed by formula, for the networks as written and for the chosen form. The share as written,
+FLOP per image are computed by formula, for the networks as written and for the chosen form. Bytes per image are those
+that the operations of the traced step read and write, as if each went through main memory. The share as written,
 images/s x FLOP as written / convolution rate, can be compared between machines; the published graph reaches 0.64.
 
 Writes JSON, a page and a figure. Run it on an otherwise idle machine.
@@ -106,6 +107,27 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
     }
 
 
+def count_bytes(overrides: Sequence[str], preset: str) -> dict[str, float]:
+    """Traces a step in this process; returns the bytes that its operations read and write, per image."""
+    import tensorflow as tf
+    from step_bytes import bytes_moved
+
+    from hamgan.training.state import TrainState
+    from hamgan.training.step import TrainStep
+
+    config = override(get_preset(preset), overrides)
+    step = TrainStep(TrainState(config), config, tf.distribute.get_strategy())
+    numbers = tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32)
+    batch = random_batches(config).element_spec
+
+    @tf.function(autograph=False)
+    def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Any:
+        return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
+
+    traced = one_step.get_concrete_function(*numbers, *batch * config.train.discriminator_updates)
+    return {"bytes_per_image": bytes_moved(traced.graph, traced.outputs) / config.train.global_batch}
+
+
 def random_batches(config: ExperimentConfig) -> Any:
     """Returns a dataset that repeats one batch of random images and labels."""
     import tensorflow as tf
@@ -186,10 +208,18 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         commands[name] = [*script, "--measure", json.dumps({**asked, "steps": arguments.steps})]
     runs = benchmarking.interleaved(commands, arguments.repeats)
+    counts = benchmarking.interleaved(
+        {
+            name: [*script, "--count", json.dumps({"preset": row["preset"], "overrides": row["overrides"]})]
+            for name, row in rows.items()
+        },
+        1,
+    )
     machine = {name: benchmarking.summary([run[name] for run in runs["machine"]]) for name in runs["machine"][0]}
     for name, row in rows.items():
         for quantity in runs[name][0]:
             row[quantity] = benchmarking.summary([run[quantity] for run in runs[name]])
+        row.update(counts[name][0])
         images = row["images_per_second"]["median"]
         for rate in machine:
             row[f"share_of_{rate}"] = images * row["flop_per_image"] / machine[rate]["median"]
@@ -241,8 +271,8 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         "|---|---|---|---|",
     ]
     more = [
-        "| variant | GFLOP as written | GFLOP computed | share computed | tracing | first step |",
-        "|---|---|---|---|---|---|",
+        "| variant | GFLOP as written | GFLOP computed | share computed | GB moved | tracing | first step |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, row in zip(names, results["variants"].values(), strict=True):
         images, peak = row["images_per_second"], row["peak_bytes"]
@@ -254,7 +284,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         )
         more.append(
             f"| {name} | {row['flop_per_image_as_written'] / 1e9:.1f} | {row['flop_per_image'] / 1e9:.1f} "
-            f"| {row['share_of_convolution_flops']:.2f} "
+            f"| {row['share_of_convolution_flops']:.2f} | {_gigabytes(row.get('bytes_per_image'))} "
             f"| {tracing:.0f} s | {row['seconds_to_first_step']['median']:.0f} s |"
         )
     lines += [
@@ -264,13 +294,18 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         "",
         *more,
         "",
-        "GFLOP are per image. Share computed: the same share with the FLOP that the chosen form computes. Tracing "
-        "includes building the networks; the first step counts from the start of the process.",
+        "GFLOP and GB are per image. Share computed: the same share with the FLOP that the chosen form computes. GB "
+        "moved: what the operations of a step read and write, in a cache or not. Tracing includes building the "
+        "networks; the first step counts from the start of the process.",
         "",
         f"![images/s]({figure})",
         "",
     ]
     return "\n".join(lines)
+
+
+def _gigabytes(count: float | None) -> str:
+    return "not counted" if count is None else f"{count / 1e9:.2f}"
 
 
 def draw(results: Mapping[str, Any], path: str) -> None:
@@ -335,11 +370,14 @@ def main() -> None:
     )
     benchmarking.add_repeats(parser)
     parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
+    parser.add_argument("--count", metavar="JSON", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if (arguments.dataset or arguments.data_dir) and "files" not in arguments.inputs:
         parser.error("--dataset and --data_dir require --inputs files")
     if arguments.measure == "machine":
         print(json.dumps(measure_machine()))
+    elif arguments.count:
+        print(json.dumps(count_bytes(**json.loads(arguments.count))))
     elif arguments.measure:
         print(json.dumps(measure_step(**json.loads(arguments.measure))))
     else:

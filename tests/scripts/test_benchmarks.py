@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts" / "benchmar
 
 import benchmarking
 import report
+import step_bytes
 import step_cost
 import train
 
@@ -179,6 +180,36 @@ def test_published_step_needs_148_gflop_per_image_as_written():
     assert step_cost.step_flops(model) / 1e9 == pytest.approx(147.7, abs=0.1)
     assert step_cost.step_flops(model, "strided") / 1e9 == pytest.approx(96.7, abs=0.1)
     assert step_cost.step_flops(model, "auto") < step_cost.step_flops(model, "strided")
+
+
+def test_bytes_are_those_of_the_operations_that_results_and_state_need():
+    variable = tf.Variable(tf.zeros((8, 16)))
+
+    @tf.function(autograph=False)
+    def function(x):
+        tf.exp(x)  # not needed
+        doubled = tf.reshape(x + x, (16, 8))  # reads 2 x 512 bytes, writes 512
+        variable.assign(tf.transpose(doubled))  # 2 x 512, and 512 more into the variable
+        return tf.slice(doubled, (0, 0), (4, 8))  # 2 x 128
+
+    traced = function.get_concrete_function(tf.TensorSpec((8, 16)))
+    small = 2 * 4 * 3  # the permutation, and where the slice begins and how large it is
+    assert step_bytes.bytes_moved(traced.graph, traced.outputs) == pytest.approx(3 * 512 + 3 * 512 + 2 * 128, abs=small)
+
+
+def test_adam_reads_and_writes_a_variable_and_two_averages():
+    variables = [tf.Variable(tf.zeros((64,)), name=name) for name in ("variable", "m", "v")]
+
+    @tf.function(autograph=False)
+    def update(gradient):
+        tf.raw_ops.ResourceApplyAdam(
+            **{name: variable.handle for name, variable in zip(("var", "m", "v"), variables, strict=True)},
+            **dict.fromkeys(("beta1_power", "beta2_power", "lr", "beta1", "beta2", "epsilon"), 0.5),
+            grad=gradient,
+        )
+
+    graph = update.get_concrete_function(tf.TensorSpec((64,))).graph
+    assert step_bytes.bytes_moved(graph, []) == 7 * 256 + 6 * 4
 
 
 def test_every_combination_is_a_variant_with_a_valid_config():
