@@ -1,12 +1,13 @@
-"""Lowers the training step of a TPU core to StableHLO."""
+"""Lowers the training step of a single device to StableHLO."""
 
 import dataclasses
 import re
+from typing import Any
 
 import tensorflow as tf
 
 from hamgan.config import ExperimentConfig
-from hamgan.layers.execution import execution
+from hamgan.layers.execution import Target, execution
 from hamgan.training.state import TrainState
 from hamgan.training.step import Metrics, TrainStep
 
@@ -30,9 +31,28 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
         config: config of the experiment.
         core_batch: number of images per core.
     """
-    train = dataclasses.replace(config.train, global_batch=core_batch)
-    config = dataclasses.replace(config, train=train)
+    config = with_batch(config, core_batch)
     state = TrainState(config)
+    stablehlo, _ = lower_step(state, config, "tpu")
+    state_bytes = sum(variable.dtype.size * variable.shape.num_elements() for variable in state.variables().values())
+    return Program(stablehlo, state_bytes)
+
+
+def with_batch(config: ExperimentConfig, batch: int) -> ExperimentConfig:
+    """Returns a config with another global batch."""
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, global_batch=batch))
+
+
+def compiled_step(state: TrainState, config: ExperimentConfig) -> Any:
+    """Returns the training step on a single device as a function that XLA compiles.
+
+    Its arguments are the number of previous steps, the random stream, and images and labels of each discriminator
+    update.
+
+    Args:
+        state: state to train.
+        config: config of the experiment.
+    """
     # Uniform labels: their distribution changes neither the memory nor, noticeably, the time of a step.
     step = TrainStep(state, config, tf.distribute.get_strategy())
 
@@ -40,17 +60,38 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
     def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Metrics:
         return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
 
-    resolution, channels = config.model.resolution, config.model.channels
+    return one_step
+
+
+def step_arguments(config: ExperimentConfig) -> tuple[tf.TensorSpec, ...]:
+    """Returns the specifications of the arguments of :func:`compiled_step`."""
+    resolution, channels, size = config.model.resolution, config.model.channels, config.train.global_batch
     batch = (
-        tf.TensorSpec((core_batch, resolution, resolution, channels), tf.float32),
-        tf.TensorSpec((core_batch,), tf.int32),
+        tf.TensorSpec((size, resolution, resolution, channels), tf.float32, "images"),
+        tf.TensorSpec((size,), tf.int32, "labels"),
     )
-    arguments = (tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32), *batch * train.discriminator_updates)
-    with execution(target="tpu"):
-        text = one_step.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
+    numbers = (tf.TensorSpec((), tf.int64, "number"), tf.TensorSpec((2,), tf.int32, "stream"))
+    return *numbers, *batch * config.train.discriminator_updates
+
+
+def lower_step(state: TrainState, config: ExperimentConfig, target: Target) -> tuple[str, list[tf.Variable]]:
+    """Lowers the training step on a single device to StableHLO.
+
+    Args:
+        state: state to train; its weights are not changed.
+        config: config of the experiment.
+        target: kind of device to trace for.
+
+    Returns:
+        The text of the program, and the variables whose values are arguments of the program, after the step's own.
+    """
+    function, arguments = compiled_step(state, config), step_arguments(config)
+    with execution(target=target):
+        concrete = function.get_concrete_function(*arguments)
+        text = function.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
     # TensorFlow numbers its functions; a fixed name makes the text reproducible.
     text = re.sub(r"module @\S+", "module @train_step", text, count=1)
+    by_handle = {id(variable.handle): variable for variable in concrete.graph.variables}
     # StableHLO has no counterpart of TensorFlow's mhlo.copy; this operation returns its operand unchanged, too.
     stablehlo = text.replace("mhlo.copy", "stablehlo.optimization_barrier")
-    state_bytes = sum(variable.dtype.size * variable.shape.num_elements() for variable in state.variables().values())
-    return Program(stablehlo, state_bytes)
+    return stablehlo, [by_handle[id(captured)] for captured in concrete.captured_inputs]
