@@ -13,13 +13,15 @@ import os
 import platform
 import resource
 import shlex
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from measuring import ProcessError, json_of_process
+from measuring import positive as positive
+from measuring import summary as summary
+from measuring import table as table
 from tqdm import tqdm
 
 from hamgan.cli.options import check_output
@@ -27,7 +29,6 @@ from hamgan.errors import FailedError, UserError, reason_of
 from hamgan.program import run_program
 
 PACKAGES = ("tensorflow", "keras", "numpy")
-TAIL_LINES = 3
 KNOWN_BYTES = 2**26
 """Size of the result of the call that :func:`check_extra_memory` measures."""
 PROCESS = "/proc/self"
@@ -56,14 +57,6 @@ def new_parser(description: str | None, name: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--redraw", action="store_true", help="write page and figure from an existing JSON file")
     return parser
-
-
-def positive(text: str) -> int:
-    """Parses a positive integer option; argparse reports the ``ValueError`` of other text."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, found {text}")
-    return number
 
 
 def add_repeats(parser: argparse.ArgumentParser) -> None:
@@ -257,33 +250,10 @@ def interleaved(commands: Mapping[str, Sequence[str]], repeats: int) -> dict[str
 
 
 def _run(name: str, command: Sequence[str]) -> dict[str, Any]:
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    # A crashing library may write invalid UTF-8, which must not hide the crash.
-    process = subprocess.run(command, capture_output=True, text=True, errors="replace", env=quiet, check=False)
-    if process.returncode:
-        how = f"exit code {process.returncode}"
-        if process.returncode < 0:
-            how = f"signal {-process.returncode}" + (" (probably out of memory)" if process.returncode == -9 else "")
-        raise BenchmarkError(f"{name} ended with {how}: {_tail(process.stderr)}")
-    lines = process.stdout.splitlines()
     try:
-        result = json.loads(lines[-1]) if lines else None
-    except json.JSONDecodeError:
-        result = None
-    if not isinstance(result, dict):
-        found = repr(lines[-1]) if lines else "nothing"
-        raise BenchmarkError(f"expected a JSON object in the last line of {name}, found {found}")
-    return result
-
-
-def _tail(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-TAIL_LINES:]) or "no error output"
-
-
-def summary(values: Sequence[float]) -> dict[str, float]:
-    """Returns ``median``, ``min``, ``max`` and ``n`` of measurements."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "n": len(values)}
+        return json_of_process(name, command)
+    except ProcessError as error:
+        raise BenchmarkError(str(error)) from error
 
 
 def write_json(path: str, results: Mapping[str, Any]) -> None:
@@ -297,12 +267,6 @@ def write_text(path: str, text: str) -> None:
     from hamgan.files import write_atomically
 
     write_atomically(path, text.encode())
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def draw_bars(values: Mapping[str, float], label: str, size: tuple[float, float], path: str) -> None:
