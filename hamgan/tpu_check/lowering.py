@@ -74,7 +74,7 @@ def step_arguments(config: ExperimentConfig) -> tuple[tf.TensorSpec, ...]:
     return *numbers, *batch * config.train.discriminator_updates
 
 
-def lower_step(state: TrainState, config: ExperimentConfig, target: Target) -> tuple[str, list[tf.Variable]]:
+def lower_step(state: TrainState, config: ExperimentConfig, target: Target) -> tuple[str, dict[str, tf.Variable]]:
     """Lowers the training step on a single device to StableHLO.
 
     Args:
@@ -83,7 +83,7 @@ def lower_step(state: TrainState, config: ExperimentConfig, target: Target) -> t
         target: kind of device to trace for.
 
     Returns:
-        The text of the program, and the variables whose values are arguments of the program, after the step's own.
+        The text of the program, and the variables whose values are its arguments, after the step's own, in order.
     """
     function, arguments = compiled_step(state, config), step_arguments(config)
     with execution(target=target):
@@ -91,7 +91,13 @@ def lower_step(state: TrainState, config: ExperimentConfig, target: Target) -> t
         text = function.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
     # TensorFlow numbers its functions; a fixed name makes the text reproducible.
     text = re.sub(r"module @\S+", "module @train_step", text, count=1)
-    by_handle = {id(variable.handle): variable for variable in concrete.graph.variables}
+    learning_rates = {
+        optimizer.learning_rate.path: optimizer.learning_rate.value
+        for optimizer in (state.generator_optimizer, state.discriminator_optimizer)
+    }
+    named = {**state.variables(), **learning_rates}
+    names = {id(variable.handle): name for name, variable in named.items()}
+    captured = [names[id(handle)] for handle in concrete.captured_inputs]
     # StableHLO has no counterpart of TensorFlow's mhlo.copy; this operation returns its operand unchanged, too.
     stablehlo = text.replace("mhlo.copy", "stablehlo.optimization_barrier")
-    return stablehlo, [by_handle[id(captured)] for captured in concrete.captured_inputs]
+    return stablehlo, {name: named[name] for name in captured}
