@@ -26,20 +26,15 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import measuring
 import numpy as np
 
-PRECISIONS = ("float32", "mixed_bfloat16")
 PEAK_CALLS = 10
 SEED = 0
 TORCH_FORMATS = {"default": [], "channels_last": ["--channels-last"]}
-
-
-class UsageError(Exception):
-    """Invalid input, described in one line."""
 
 
 class CompiledStep:
@@ -118,15 +113,19 @@ def read_description(path: str) -> dict[str, Any]:
     """Reads the description of an exported step.
 
     Raises:
-        UsageError: if it cannot be read, or is no description.
+        measuring.UsageError: if it cannot be read, or is no description.
     """
     try:
         with open(path, encoding="utf-8") as file:
             description = json.load(file)
     except (OSError, ValueError) as error:
-        raise UsageError(f"expected the description of a step in {path}: {error}; run gpu_export.py again") from error
+        raise measuring.UsageError(
+            f"expected the description of a step in {path}: {error}; run gpu_export.py again"
+        ) from error
     if not isinstance(description, dict) or "arguments" not in description:
-        raise UsageError(f"expected the description of a step in {path}, found other JSON; run gpu_export.py again")
+        raise measuring.UsageError(
+            f"expected the description of a step in {path}, found other JSON; run gpu_export.py again"
+        )
     return description
 
 
@@ -144,7 +143,9 @@ def random_arguments(description: Mapping[str, Any]) -> list[np.ndarray]:
                 return generator.integers(0, end, shape)
             case {"normal": [mean, deviation]}:
                 return mean + deviation * generator.standard_normal(shape, np.float32)
-        raise UsageError(f"expected a kind of values, found {dict(values)}; use gpu_export.py of the same version")
+        raise measuring.UsageError(
+            f"expected a kind of values, found {dict(values)}; use gpu_export.py of the same version"
+        )
 
     return [
         np.asarray(draw(argument["shape"], argument["values"]), argument["dtype"])
@@ -174,7 +175,7 @@ def measure_step(path: str, warmup: int, rounds: int, steps: int) -> dict[str, A
     seconds_warming_up = time.perf_counter() - begun
     seconds = measuring.seconds_per_step(take_step, wait, rounds=rounds, steps=steps)
     if not all(math.isfinite(metric) for metric in metrics):
-        raise SystemExit(f"metrics are not finite after {warmup + rounds * steps} steps")
+        raise measuring.FailedError(f"metrics are not finite after {warmup + rounds * steps} steps")
     batch = step.description["batch"]
     return {
         "images_per_second": measuring.summary([batch / taken for taken in seconds]),
@@ -192,7 +193,7 @@ def measure_device(side: int) -> dict[str, Any]:
     device = jax.devices()[0]
     multiply = jax.jit(lambda one, other: one @ other)
     rates = {}
-    for precision, dtype in zip(PRECISIONS, (jnp.float32, jnp.bfloat16), strict=True):
+    for precision, dtype in zip(measuring.PRECISIONS, (jnp.float32, jnp.bfloat16), strict=True):
         one, other = (jax.random.normal(jax.random.key(seed), (side, side), dtype) for seed in range(2))
         jax.block_until_ready(multiply(one, other))
         seconds = measuring.seconds_per_step(
@@ -218,7 +219,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         commands[found["name"]] = [*script, path, *timing, "--measure", "step"]
     if arguments.torch:
         if importlib.util.find_spec("torch") is None:
-            raise UsageError("--torch needs the package torch, found none; pip install torch")
+            raise measuring.UsageError("--torch needs the package torch, found none; pip install torch")
         for found, command in torch_variants(list(variants.values())):
             variants[found["name"]] = found
             commands[found["name"]] = [*command, *timing]
@@ -257,11 +258,11 @@ def descriptions(folder: str) -> list[str]:
     """Returns the paths of the descriptions in a folder, of all steps that it has.
 
     Raises:
-        UsageError: if there are none.
+        measuring.UsageError: if there are none.
     """
     artifacts = sorted(glob.glob(os.path.join(glob.escape(folder), "*.stablehlo")))
     if not artifacts:
-        raise UsageError(f"expected exported steps in {folder}, found none; run gpu_export.py {folder} first")
+        raise measuring.UsageError(f"expected exported steps in {folder}, found none; run gpu_export.py {folder} first")
     return [f"{os.path.splitext(path)[0]}.json" for path in artifacts]
 
 
@@ -292,10 +293,10 @@ def table(results: Mapping[str, Any]) -> str:
                 f"{row['share_as_written']:.2f}",
                 f"{row['share_computed']:.2f}",
                 f"{peak / 1e9:.2f} GB" if peak else "unknown",
-                f"{row['seconds_compiling']:.0f} s",
+                f"{row['seconds_compiling'] + row['seconds_warming_up']:.0f} s",
             ]
         )
-    header = ["variant", "images/s", "share as written", "share computed", "memory", "compilation"]
+    header = ["variant", "images/s", "share as written", "share computed", "memory", "preparation"]
     return measuring.table(header, rows)
 
 
@@ -305,17 +306,6 @@ def positive_number(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
     return number
-
-
-def add_timing(parser: argparse.ArgumentParser) -> None:
-    """Adds the numbers of steps."""
-    for name, default, of in (("warmup", 3, "steps before the first round"), ("rounds", 5, "rounds")):
-        parser.add_argument(
-            f"--{name}", type=measuring.positive, default=default, metavar="N", help=f"{of} (default: {default})"
-        )
-    parser.add_argument(
-        "--steps", type=measuring.positive, default=10, metavar="N", help="steps in each round (default: 10)"
-    )
 
 
 def main() -> None:
@@ -334,7 +324,7 @@ def main() -> None:
         metavar="N",
         help="size of the matrices that measure the peak (default: 8192)",
     )
-    add_timing(parser)
+    measuring.add_timing(parser)
     parser.add_argument("--measure", choices=("step", "device"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure == "step":
@@ -344,7 +334,7 @@ def main() -> None:
         print(json.dumps(measure_device(arguments.matrix_side)))
     else:
         if importlib.util.find_spec("jax") is None:
-            raise UsageError("this benchmark needs the package jax, found none; pip install jax")
+            raise measuring.UsageError("this benchmark needs the package jax, found none; pip install jax")
         with open(arguments.out, "a"):
             pass  # Fails before the work whose result it will hold.
         results = {"command": " ".join(["python", *sys.argv]), **measure_all(arguments)}
@@ -357,18 +347,5 @@ def main() -> None:
             sys.exit(1)
 
 
-def run_script(work: Callable[[], None]) -> None:
-    """Runs the main function of a script; an error is one line, with exit code 2 if the user can fix it, else 1."""
-    name = os.path.basename(sys.argv[0])
-    try:
-        work()
-    except (UsageError, OSError) as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except measuring.ProcessError as error:
-        print(f"{name}: failed: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    run_script(main)
+    measuring.run_script(main)

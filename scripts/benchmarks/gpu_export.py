@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import benchmarking
+import measuring
 import numpy as np
 import step_cost
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 FORMS = ("plain", "strided", "products")
-PRECISIONS = ("float32", "mixed_bfloat16")
 _ALIAS = re.compile(r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>")
 
 
@@ -169,7 +169,13 @@ def main() -> None:
         metavar="N",
         help="default: 32 64 128",
     )
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="default: both")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=measuring.PRECISIONS,
+        default=list(measuring.PRECISIONS),
+        help="default: both",
+    )
     parser.add_argument(
         "--forms", nargs="+", choices=FORMS, default=["plain", "strided"], help="default: plain strided"
     )

@@ -5,14 +5,24 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+PRECISIONS = ("float32", "mixed_bfloat16")
 TAIL_LINES = 3
 
 
-class ProcessError(Exception):
+class UsageError(Exception):
+    """Invalid input, described in one line."""
+
+
+class FailedError(Exception):
+    """A failure of valid input, described in one line."""
+
+
+class ProcessError(FailedError):
     """A failed process; the message gives the reason in one line."""
 
 
@@ -22,6 +32,13 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a positive integer, found {text}")
     return number
+
+
+def add_timing(parser: argparse.ArgumentParser) -> None:
+    """Adds the numbers of steps."""
+    for name, default, of in (("warmup", 3, "steps before the first round"), ("rounds", 5, "rounds")):
+        parser.add_argument(f"--{name}", type=positive, default=default, metavar="N", help=f"{of} (default: {default})")
+    parser.add_argument("--steps", type=positive, default=10, metavar="N", help="steps in each round (default: 10)")
 
 
 def json_of_process(name: str, command: Sequence[str]) -> dict[str, Any]:
@@ -86,3 +103,16 @@ def seconds_per_step(step: Callable[[], Any], wait: Callable[[], Any], *, rounds
         wait()
         found.append((time.perf_counter() - begun) / steps)
     return found
+
+
+def run_script(work: Callable[[], None]) -> None:
+    """Runs the main function of a script; an error is one line, with exit code 2 if the user can fix it, else 1."""
+    name = os.path.basename(sys.argv[0])
+    try:
+        work()
+    except (UsageError, OSError) as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except FailedError as error:
+        print(f"{name}: failed: {error}", file=sys.stderr)
+        sys.exit(1)
