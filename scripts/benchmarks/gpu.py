@@ -7,12 +7,14 @@ Compiles the exported steps with JAX and runs them: images/s, share of the devic
 step has its own process, one after the other, which compiles it once and measures several rounds of steps without a
 pause. The weights are random, with the mean and standard deviation of the initial ones, and are updated in place by
 each step, as in training. The peak is that of a matrix product on the same device, unless --peak-float32 or
---peak-bfloat16 gives one in TFLOP/s. On GPUs, XLA's float32 products and convolutions round to TensorFloat-32.
+--peak-bfloat16 gives one in TFLOP/s. On GPUs, XLA's float32 products and convolutions may round to
+TensorFloat-32.
 
-With --torch, also measures the same step of BigGAN in PyTorch, see torch_biggan.py.
+With --torch, also measures the same step of BigGAN in PyTorch, see torch_biggan.py, in both memory formats. PyTorch
+counts its FLOP, those of convolutions and matrix products, in a step.
 
-Needs jax with its plugin for the GPU, but neither TensorFlow nor hamgan. Writes JSON, and prints a table. Run it on an
-otherwise idle machine.
+Needs jax with its plugin for the GPU, but neither TensorFlow nor hamgan. Writes JSON, again after each variant, and
+prints a table. Run it on an otherwise idle machine.
 """
 
 import argparse
@@ -23,18 +25,21 @@ import json
 import math
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import measuring
 import numpy as np
 
 PEAK_CALLS = 10
+TIMING = ("warmup", "rounds", "steps")
 SEED = 0
-TORCH_FORMATS = {"default": [], "channels_last": ["--channels-last"]}
+MEMORY_FORMATS = ("default", "channels_last")
+ATTENTION_RESOLUTIONS = (8, 16, 32, 64)
 
 
 class CompiledStep:
@@ -153,7 +158,7 @@ def random_arguments(description: Mapping[str, Any]) -> list[np.ndarray]:
     ]
 
 
-def measure_step(path: str, warmup: int, rounds: int, steps: int) -> dict[str, Any]:
+def measure_step(path: str, *, warmup: int, rounds: int, steps: int) -> dict[str, Any]:
     """Measures an exported step in this process."""
     import jax
 
@@ -185,7 +190,7 @@ def measure_step(path: str, warmup: int, rounds: int, steps: int) -> dict[str, A
     }
 
 
-def measure_device(side: int) -> dict[str, Any]:
+def measure_device(*, side: int) -> dict[str, Any]:
     """Returns the device's name, and its rates in a product of square matrices in FLOP/s."""
     import jax
     import jax.numpy as jnp
@@ -206,52 +211,136 @@ def measure_device(side: int) -> dict[str, Any]:
     return {"device": f"{device.device_kind} ({device.platform})", "matmul_flops": rates}
 
 
-def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measures the device and all variants, each in its own process; returns the results."""
-    variants: dict[str, dict[str, Any]] = {}
-    commands: dict[str, list[str]] = {}
-    timing = ["--warmup", str(arguments.warmup), "--rounds", str(arguments.rounds), "--steps", str(arguments.steps)]
-    script = [sys.executable, os.path.abspath(__file__)]
-    for path in descriptions(arguments.folder):
-        found = read_description(path)
-        del found["arguments"]
-        variants[found["name"]] = found
-        commands[found["name"]] = [*script, path, *timing, "--measure", "step"]
-    if arguments.torch:
-        if importlib.util.find_spec("torch") is None:
-            raise measuring.UsageError("--torch needs the package torch, found none; pip install torch")
-        for found, command in torch_variants(list(variants.values())):
-            variants[found["name"]] = found
-            commands[found["name"]] = [*command, *timing]
-    side = ["--matrix-side", str(arguments.matrix_side)]
-    device = measuring.json_of_process("device", [*script, arguments.folder, *side, "--measure", "device"])
-    peaks = {
-        "float32": arguments.peak_float32 and arguments.peak_float32 * 1e12,
-        "mixed_bfloat16": arguments.peak_bfloat16 and arguments.peak_bfloat16 * 1e12,
-    }
-    peaks = {precision: peak or device["matmul_flops"][precision] for precision, peak in peaks.items()}
-    for number, (name, row) in enumerate(variants.items(), start=1):
-        print(f"{number} of {len(variants)}: {name}", file=sys.stderr, flush=True)
-        try:
-            row.update(measuring.json_of_process(name, commands[name]))
-        except measuring.ProcessError as error:
-            row["error"] = str(error)
-            continue
-        rate = row["images_per_second"]["median"] / peaks[row["precision"]]
-        row["share_computed"] = rate * row["flop_per_image"]
-        row["share_as_written"] = rate * row["flop_per_image_as_written"]
-    packages = ("jax", "jaxlib", "numpy", *(["torch"] if arguments.torch else []))
+def measure_torch(
+    *,
+    batch: int,
+    precision: str,
+    memory_format: str,
+    base_channels: int,
+    attention_resolution: int,
+    warmup: int,
+    rounds: int,
+    steps: int,
+) -> dict[str, Any]:
+    """Measures the step of BigGAN in this process."""
+    import torch
+    import torch_biggan
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # As in XLA, where float32 products and convolutions on GPUs may round to TensorFloat-32.
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    step = torch_biggan.TrainingStep(
+        base_channels=base_channels,
+        attention_resolution=attention_resolution,
+        batch=batch,
+        precision=precision,
+        device=device,
+        channels_last=memory_format == "channels_last",
+    )
+    losses: tuple[Any, ...] = ()
+
+    def take_step() -> None:
+        nonlocal losses
+        losses = step()
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    begun = time.perf_counter()
+    with FlopCounterMode(display=False) as counter:
+        take_step()
+    for _ in range(warmup - 1):
+        take_step()
+    wait()
+    seconds_warming_up = time.perf_counter() - begun
+    seconds = measuring.seconds_per_step(take_step, wait, rounds=rounds, steps=steps)
+    if not all(math.isfinite(loss) for loss in losses):
+        raise measuring.FailedError(f"losses are not finite after {warmup + rounds * steps} steps")
+    flops = counter.get_total_flops() / batch
     return {
+        "images_per_second": measuring.summary([batch / taken for taken in seconds]),
+        "flop_per_image": flops,
+        "flop_per_image_as_written": flops,
+        "seconds_compiling": 0.0,
+        "seconds_warming_up": seconds_warming_up,
+        "program_bytes": None,
+        "peak_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
+    }
+
+
+MEASUREMENTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "step": measure_step,
+    "device": measure_device,
+    "torch": measure_torch,
+}
+
+
+def measure_all(arguments: argparse.Namespace, save: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Measures the device and all variants, each in its own process; returns the results.
+
+    Args:
+        arguments: options of the command line.
+        save: function that takes the results so far, after each variant.
+    """
+    variants, questions = plan(arguments)
+
+    def measured(name: str, question: Mapping[str, Any]) -> dict[str, Any]:
+        command = [sys.executable, os.path.abspath(__file__), arguments.folder, "--measure", json.dumps(question)]
+        return measuring.json_of_process(name, command)
+
+    device = measured("device", {"what": "device", "side": arguments.matrix_side})
+    given = {"float32": arguments.peak_float32, "mixed_bfloat16": arguments.peak_bfloat16}
+    peaks = {name: peak * 1e12 if peak else device["matmul_flops"][name] for name, peak in given.items()}
+    packages = ("jax", "jaxlib", "numpy", *(["torch"] if arguments.torch else []))
+    results = {
+        "command": shlex.join(["python", *sys.argv]),
         "device": device["device"],
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
         },
-        "config": {name: getattr(arguments, name) for name in ("warmup", "rounds", "steps", "matrix_side")},
+        "config": {name: getattr(arguments, name) for name in (*TIMING, "matrix_side")},
         "matmul_flops": device["matmul_flops"],
         "peak_flops": peaks,
-        "variants": variants,
+        "variants": {},
     }
+    for number, (name, row) in enumerate(variants.items(), start=1):
+        print(f"{number} of {len(variants)}: {name}", file=sys.stderr, flush=True)
+        try:
+            row.update(measured(name, questions[name]))
+        except measuring.ProcessError as error:
+            row["error"] = str(error)
+        else:
+            rate = row["images_per_second"]["median"] / peaks[row["precision"]]
+            row["share_computed"] = rate * row["flop_per_image"]
+            row["share_as_written"] = rate * row["flop_per_image_as_written"]
+        results["variants"][name] = row
+        save(results)
+    return results
+
+
+def plan(arguments: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Returns the settings of all variants by name, and the arguments of ``--measure`` for each."""
+    variants: dict[str, dict[str, Any]] = {}
+    questions: dict[str, dict[str, Any]] = {}
+    timing = {name: getattr(arguments, name) for name in TIMING}
+    for path in descriptions(arguments.folder):
+        found = read_description(path)
+        del found["arguments"]
+        variants[found["name"]] = found
+        questions[found["name"]] = {"what": "step", "path": path, **timing}
+    if arguments.torch:
+        if importlib.util.find_spec("torch") is None:
+            raise measuring.UsageError("--torch needs the package torch, found none; pip install torch")
+        size = {name: getattr(arguments, name) for name in ("base_channels", "attention_resolution")}
+        for name, row in torch_variants(list(variants.values())).items():
+            variants[name] = {"name": name, **row, **size}
+            questions[name] = {"what": "torch", **row, **size, **timing}
+    return variants, questions
 
 
 def descriptions(folder: str) -> list[str]:
@@ -266,15 +355,13 @@ def descriptions(folder: str) -> list[str]:
     return [f"{os.path.splitext(path)[0]}.json" for path in artifacts]
 
 
-def torch_variants(steps: Sequence[Mapping[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]:
-    """Returns rows and commands of BigGAN in PyTorch, for each batch and precision of the exported steps."""
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_biggan.py")
-    found = []
+def torch_variants(steps: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns the variants of BigGAN in PyTorch by name: each batch and precision of the exported steps."""
+    found = {}
     for batch, precision in sorted({(step["batch"], step["precision"]) for step in steps}):
-        for memory_format, options in TORCH_FORMATS.items():
+        for memory_format in MEMORY_FORMATS:
             name = f"torch_biggan_batch{batch}_{precision}_{memory_format}"
-            row = {"name": name, "batch": batch, "precision": precision, "form": memory_format}
-            found.append((row, [sys.executable, script, "--batch", str(batch), "--precision", precision, *options]))
+            found[name] = {"batch": batch, "precision": precision, "memory_format": memory_format}
     return found
 
 
@@ -324,22 +411,41 @@ def main() -> None:
         metavar="N",
         help="size of the matrices that measure the peak (default: 8192)",
     )
-    measuring.add_timing(parser)
-    parser.add_argument("--measure", choices=("step", "device"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--base-channels", type=measuring.positive, default=64, metavar="N", help="width of BigGAN (default: 64)"
+    )
+    parser.add_argument(
+        "--attention-resolution",
+        type=int,
+        choices=ATTENTION_RESOLUTIONS,
+        default=64,
+        help="size of BigGAN's feature maps with self-attention (default: 64, as published)",
+    )
+    for name, default, unit in (
+        ("warmup", 3, "steps before the first round"),
+        ("rounds", 5, "rounds"),
+        ("steps", 10, "steps in each round"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=measuring.positive, default=default, metavar="N", help=f"{unit} (default: {default})"
+        )
+    parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.measure == "step":
-        found = measure_step(arguments.folder, arguments.warmup, arguments.rounds, arguments.steps)
-        print(json.dumps(found))
-    elif arguments.measure == "device":
-        print(json.dumps(measure_device(arguments.matrix_side)))
+    if arguments.measure:
+        question = json.loads(arguments.measure)
+        print(json.dumps(MEASUREMENTS[question.pop("what")](**question)))
     else:
         if importlib.util.find_spec("jax") is None:
             raise measuring.UsageError("this benchmark needs the package jax, found none; pip install jax")
-        with open(arguments.out, "a"):
-            pass  # Fails before the work whose result it will hold.
-        results = {"command": " ".join(["python", *sys.argv]), **measure_all(arguments)}
-        with open(arguments.out, "w", encoding="utf-8") as file:
-            file.write(json.dumps(results, indent=1) + "\n")
+        folder = os.path.dirname(os.path.abspath(arguments.out))
+        if os.path.isdir(arguments.out) or not os.access(folder, os.W_OK):
+            raise measuring.UsageError(f"--out {arguments.out}: expected a file in a folder that can be written")
+
+        def save(results: Mapping[str, Any]) -> None:
+            with open(arguments.out, "w", encoding="utf-8") as file:
+                file.write(json.dumps(results, indent=1) + "\n")
+
+        results = measure_all(arguments, save)
         print(table(results))
         errors = [f"{name}: {row['error']}" for name, row in results["variants"].items() if "error" in row]
         if errors:

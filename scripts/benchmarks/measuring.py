@@ -34,13 +34,6 @@ def positive(text: str) -> int:
     return number
 
 
-def add_timing(parser: argparse.ArgumentParser) -> None:
-    """Adds the numbers of steps."""
-    for name, default, of in (("warmup", 3, "steps before the first round"), ("rounds", 5, "rounds")):
-        parser.add_argument(f"--{name}", type=positive, default=default, metavar="N", help=f"{of} (default: {default})")
-    parser.add_argument("--steps", type=positive, default=10, metavar="N", help="steps in each round (default: 10)")
-
-
 def json_of_process(name: str, command: Sequence[str]) -> dict[str, Any]:
     """Runs a command that prints a JSON object as the last line of its standard output, and returns the object.
 

@@ -1,30 +1,19 @@
 """BigGAN's training step in PyTorch, to compare its time with ours. Written from the paper, with random weights.
 
-  python scripts/benchmarks/torch_biggan.py [--batch 32] [--precision mixed_bfloat16] [--channels-last]
-
 The networks are those of the paper at 128x128: hierarchical latent vectors, a shared class embedding, class-conditional
 batch normalisation, self-attention, spectral normalisation with one power iteration in both networks, and a projection
 discriminator. Widths, losses, optimizers and the number of updates are those of the preset hamgan_strong: one update of
-each network per step. Without moving average of the weights. scripts/benchmarks/gpu.py measures it beside our step.
-
-Prints the same figures as JSON. FLOP are those of the convolutions and matrix products, counted by PyTorch in a step.
+each network per step, without a moving average of the weights. scripts/benchmarks/gpu.py measures it.
 
 Reference: Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis (ICLR 2019), appendix B.
 """
 
-import argparse
 import itertools
-import json
-import math
-import time
-from typing import Any
 
-import measuring
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
-from torch.utils.flop_counter import FlopCounterMode
 
 RESOLUTION = 128
 SMALLEST = 4
@@ -290,72 +279,3 @@ class TrainingStep:
         self.generator_optimizer.step()
         self.discriminator.requires_grad_(True)
         return loss.detach()
-
-
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measures the step in this process."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # As in XLA, where float32 products and convolutions on GPUs round to TensorFloat-32.
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
-    step = TrainingStep(
-        base_channels=arguments.base_channels,
-        attention_resolution=arguments.attention_resolution,
-        batch=arguments.batch,
-        precision=arguments.precision,
-        device=device,
-        channels_last=arguments.channels_last,
-    )
-    losses: tuple[torch.Tensor, ...] = ()
-
-    def take_step() -> None:
-        nonlocal losses
-        losses = step()
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    begun = time.perf_counter()
-    with FlopCounterMode(display=False) as counter:
-        take_step()
-    for _ in range(arguments.warmup - 1):
-        take_step()
-    wait()
-    seconds_warming_up = time.perf_counter() - begun
-    seconds = measuring.seconds_per_step(take_step, wait, rounds=arguments.rounds, steps=arguments.steps)
-    if not all(math.isfinite(loss) for loss in losses):
-        raise measuring.FailedError("losses are not finite")
-    flops = counter.get_total_flops() / arguments.batch
-    return {
-        "images_per_second": measuring.summary([arguments.batch / taken for taken in seconds]),
-        "flop_per_image": flops,
-        "flop_per_image_as_written": flops,
-        "seconds_compiling": 0.0,
-        "seconds_warming_up": seconds_warming_up,
-        "program_bytes": None,
-        "peak_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
-    }
-
-
-def main() -> None:
-    """Measures the step and prints the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=measuring.positive, default=32, metavar="N", help="default: 32")
-    parser.add_argument("--precision", choices=measuring.PRECISIONS, default="float32", help="default: float32")
-    parser.add_argument("--channels-last", action="store_true", help="memory format of the images")
-    parser.add_argument("--base-channels", type=measuring.positive, default=64, metavar="N", help="default: 64")
-    parser.add_argument(
-        "--attention-resolution",
-        type=int,
-        choices=(8, 16, 32, 64),
-        default=64,
-        help="size of the feature maps with self-attention (default: 64, as published)",
-    )
-    measuring.add_timing(parser)
-    print(json.dumps(measure(parser.parse_args())))
-
-
-if __name__ == "__main__":
-    measuring.run_script(main)
