@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from typing import Any
 
 import tensorflow as tf
 
@@ -43,28 +42,11 @@ def with_batch(config: ExperimentConfig, batch: int) -> ExperimentConfig:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, global_batch=batch))
 
 
-def compiled_step(state: TrainState, config: ExperimentConfig) -> Any:
-    """Returns the training step on a single device as a function that XLA compiles.
-
-    Its arguments are the number of previous steps, the random stream, and images and labels of each discriminator
-    update.
-
-    Args:
-        state: state to train.
-        config: config of the experiment.
-    """
-    # Uniform labels: their distribution changes neither the memory nor, noticeably, the time of a step.
-    step = TrainStep(state, config, tf.distribute.get_strategy())
-
-    @tf.function(autograph=False, jit_compile=True)
-    def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Metrics:
-        return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
-
-    return one_step
-
-
 def step_arguments(config: ExperimentConfig) -> tuple[tf.TensorSpec, ...]:
-    """Returns the specifications of the arguments of :func:`compiled_step`."""
+    """Returns the specifications of the program's first arguments.
+
+    They are the number of previous steps, the random stream, and images and labels of each discriminator update.
+    """
     resolution, channels, size = config.model.resolution, config.model.channels, config.train.global_batch
     batch = (
         tf.TensorSpec((size, resolution, resolution, channels), tf.float32, "images"),
@@ -85,19 +67,23 @@ def lower_step(state: TrainState, config: ExperimentConfig, target: Target) -> t
     Returns:
         The text of the program, and the variables whose values are its arguments, after the step's own, in order.
     """
-    function, arguments = compiled_step(state, config), step_arguments(config)
+    # Uniform labels: their distribution changes neither the memory nor, noticeably, the time of a step.
+    step = TrainStep(state, config, tf.distribute.get_strategy())
+
+    @tf.function(autograph=False, jit_compile=True)
+    def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Metrics:
+        return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
+
+    arguments = step_arguments(config)
     with execution(target=target):
-        concrete = function.get_concrete_function(*arguments)
-        text = function.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
+        captured = one_step.get_concrete_function(*arguments).captured_inputs
+        text = one_step.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
     # TensorFlow numbers its functions; a fixed name makes the text reproducible.
     text = re.sub(r"module @\S+", "module @train_step", text, count=1)
-    learning_rates = {
-        optimizer.learning_rate.path: optimizer.learning_rate.value
-        for optimizer in (state.generator_optimizer, state.discriminator_optimizer)
-    }
-    named = {**state.variables(), **learning_rates}
-    names = {id(variable.handle): name for name, variable in named.items()}
-    captured = [names[id(handle)] for handle in concrete.captured_inputs]
     # StableHLO has no counterpart of TensorFlow's mhlo.copy; this operation returns its operand unchanged, too.
     stablehlo = text.replace("mhlo.copy", "stablehlo.optimization_barrier")
-    return stablehlo, {name: named[name] for name in captured}
+    named = state.variables()
+    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+        named[optimizer.learning_rate.path] = optimizer.learning_rate.value
+    names = {id(variable.handle): name for name, variable in named.items()}
+    return stablehlo, {name: named[name] for name in (names[id(handle)] for handle in captured)}

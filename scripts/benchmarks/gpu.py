@@ -179,7 +179,7 @@ def measure_step(path: str, *, warmup: int, rounds: int, steps: int) -> dict[str
     wait()
     seconds_warming_up = time.perf_counter() - begun
     seconds = measuring.seconds_per_step(take_step, wait, rounds=rounds, steps=steps)
-    if not all(math.isfinite(metric) for metric in metrics):
+    if not all(np.isfinite(metric).all() for metric in metrics):
         raise measuring.FailedError(f"metrics are not finite after {warmup + rounds * steps} steps")
     batch = step.description["batch"]
     return {
