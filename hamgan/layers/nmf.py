@@ -1,10 +1,8 @@
 """Non-negative matrix factorisation by multiplicative updates."""
 
-from typing import Any
-
 import tensorflow as tf
 
-from hamgan.layers.custom_gradient import custom_gradient
+from hamgan.layers.activation import relu
 from hamgan.layers.decomposition_inputs import checked_operands, in_float32, iteration_inputs
 
 NMF_EPSILON = 1e-6
@@ -74,7 +72,7 @@ def nmf_and_bases(
     """Returns the result of :func:`nmf` and the final bases A, ``(batch, D, R)``, without checking shapes."""
     x = in_float32(inputs)
     if rectify:
-        x = _rectified(x)
+        x = relu(x, stores_mask=True)
     constant, bases = iteration_inputs(x, initial_bases, gradient)
     if normalize_bases:
         bases = tf.math.l2_normalize(bases, axis=1, epsilon=NORM_EPSILON**2)
@@ -99,15 +97,3 @@ def _gram(matrix: tf.Tensor) -> tf.Tensor:
 
 def _c_denominator(coefficients: tf.Tensor, bases: tf.Tensor) -> tf.Tensor:
     return tf.matmul(coefficients, _gram(bases)) + NMF_EPSILON
-
-
-@custom_gradient
-def _rectified(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """Applies relu; the backward pass stores a boolean mask, a quarter of the size of X."""
-    x = tf.stop_gradient(x)
-    is_positive = x > 0
-
-    def grad(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.where(is_positive, upstream, tf.zeros_like(upstream))
-
-    return tf.nn.relu(x), grad

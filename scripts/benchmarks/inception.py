@@ -1,4 +1,4 @@
-"""How fast are the features behind FID computed, beside torch-fidelity and pytorch-fid?
+"""How fast are images sampled and the features behind FID computed, beside torch-fidelity and pytorch-fid?
 
   python scripts/benchmarks/inception.py [--batch 32] [--repeats 5] [--calls 3]
 
@@ -7,6 +7,9 @@ InceptionV3 with the outputs "logits" and "pool_3", computed as "hamgan evaluate
 packages for PyTorch, in the default memory format. All weights are random: the published ones would have to be
 downloaded, and do not change the time. Each process builds one network and reports the median of the calls after the
 first; processes are interleaved. Another process in each round measures the rate of a 3x3 convolution.
+
+Two more processes measure images/s of sampling from "hamgan_strong" at 128x128, and of sampling and features in one
+call, as "hamgan evaluate" computes them: no image leaves the device.
 
 Needs the packages torch, torchvision, torch-fidelity and pytorch-fid. Writes JSON, a page and a figure. Run it on an
 otherwise idle machine.
@@ -27,13 +30,17 @@ from typing import Any
 
 import benchmarking
 import numpy as np
+import step_cost
 
+from hamgan.config.presets import get_preset
 from hamgan.errors import UserError
 
 SIZE = 299
 NUM_CLASSES = 1008
 OURS = "hamgan"
 VARIANTS = {OURS: "`hamgan`", "torch_fidelity": "torch-fidelity", "pytorch_fid": "pytorch-fid"}
+SAMPLING = {"samples": "samples of 128x128", "samples_and_features": "samples and their features"}
+PRESET = "hamgan_strong"
 PACKAGES = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -47,7 +54,7 @@ def measure_variant(variant: str, batch: int, calls: int) -> dict[str, float]:
     """Returns images/s of one variant, in this process."""
     images = np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        call = {OURS: lambda: _hamgan(images, folder)}.get(variant, lambda: _torch(variant, images))()
+        call = _call(variant, images, folder)
         call()
         seconds = []
         for _ in range(calls):
@@ -57,12 +64,41 @@ def measure_variant(variant: str, batch: int, calls: int) -> dict[str, float]:
     return {"images_per_second": batch / statistics.median(seconds)}
 
 
+def _call(variant: str, images: np.ndarray, folder: str) -> Callable[[], Any]:
+    """Returns the function to measure, which processes as many images as it is given."""
+    if variant == OURS:
+        return _hamgan(images, folder)
+    return _sampling(variant, len(images), folder) if variant in SAMPLING else _torch(variant, images)
+
+
 def _hamgan(images: np.ndarray, folder: str) -> Callable[[], Any]:
+    import tensorflow as tf
+
+    from hamgan.evaluation.feature_extractor import FeatureExtractor
+
+    extractor = FeatureExtractor(_classifier(folder), "bilinear", tf.distribute.get_strategy(), len(images))
+    scaled = images.astype(np.float32) / 127.5 - 1
+    return lambda: extractor.of_batch(scaled)
+
+
+def _sampling(variant: str, batch: int, folder: str) -> Callable[[], Any]:
+    import tensorflow as tf
+
+    from hamgan.networks.build import build_generator
+    from hamgan.sampling.sampler import Sampler
+
+    generator = build_generator(get_preset(PRESET).model)
+    postprocess = tf.identity if variant == "samples" else _classifier(folder)
+    sampler = Sampler(generator, seed=0, batch=batch, postprocess=postprocess)
+    return lambda: list(sampler.batches(sampler.random_labels(batch)))
+
+
+def _classifier(folder: str) -> Any:
+    """Exports Inception-v3 to a folder, and loads it as the classifier of an evaluation."""
     import keras
     import tensorflow as tf
 
     from hamgan.evaluation.classifier import Classifier
-    from hamgan.evaluation.feature_extractor import FeatureExtractor
 
     network = _inception()
     path = os.path.join(folder, "inception")
@@ -71,9 +107,7 @@ def _hamgan(images: np.ndarray, folder: str) -> Callable[[], Any]:
     signature = tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32, "images")
     archive.add_endpoint("serve", lambda images: network(images, training=False), input_signature=[signature])
     archive.write_out(path, verbose=False)
-    extractor = FeatureExtractor(Classifier(path), "bilinear", tf.distribute.get_strategy(), len(images))
-    scaled = images.astype(np.float32) / 127.5 - 1
-    return lambda: extractor.of_batch(scaled)
+    return Classifier(path)
 
 
 def _inception() -> Any:
@@ -147,18 +181,21 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     train = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train.py")
     commands = {
         "machine": [sys.executable, train, "--measure", "machine"],
-        **{variant: [sys.executable, __file__, "--variant", variant, *options] for variant in VARIANTS},
+        **{variant: [sys.executable, __file__, "--variant", variant, *options] for variant in (*VARIANTS, *SAMPLING)},
     }
     found = benchmarking.interleaved(commands, arguments.repeats)
     summaries = {
         name: {field: benchmarking.summary([row[field] for row in rows]) for field in rows[0]}
         for name, rows in found.items()
     }
+    sampling = sum(layer.flops("auto") for layer in step_cost.generator_convolutions(get_preset(PRESET).model))
     return {
         "config": {"batch": arguments.batch, "calls": arguments.calls, "repeats": arguments.repeats},
         "packages": {package: importlib.metadata.version(package) for package in PACKAGES.values()},
         "flop_per_image": flops(),
+        "sampling_flop_per_image": sampling,
         "machine": summaries.pop("machine"),
+        "sampling": {variant: summaries.pop(variant) for variant in SAMPLING},
         "variants": summaries,
     }
 
@@ -168,17 +205,15 @@ def page(results: Mapping[str, Any], figure: str) -> str:
     config, variants = results["config"], results["variants"]
     peak = results["machine"]["convolution_flops"]["median"]
     ours = variants[OURS]["images_per_second"]["median"]
-    rows = []
-    for variant, row in variants.items():
-        rate = row["images_per_second"]
-        rows.append(
-            [
-                VARIANTS[variant],
-                f"{rate['median']:.1f} ({rate['min']:.1f}-{rate['max']:.1f})",
-                f"{rate['median'] * results['flop_per_image'] / peak:.2f}",
-                f"{ours / rate['median']:.2f}",
-            ]
-        )
+    features, sampling = results["flop_per_image"], results["sampling_flop_per_image"]
+    rows = [
+        [VARIANTS[variant], *_rate(row, features / peak), f"{ours / row['images_per_second']['median']:.2f}"]
+        for variant, row in variants.items()
+    ]
+    sampling_flops = {"samples": sampling, "samples_and_features": sampling + features}
+    sampling_rows = [
+        [SAMPLING[variant], *_rate(row, sampling_flops[variant] / peak)] for variant, row in results["sampling"].items()
+    ]
     packages = ", ".join(f"{name} {version}" for name, version in results["packages"].items())
     return "\n".join(
         [
@@ -190,15 +225,25 @@ def page(results: Mapping[str, Any], figure: str) -> str:
             f"Batches of {config['batch']} images of {SIZE}x{SIZE}, networks as large as Inception-v3 with random "
             f"weights. Median and range over {config['repeats']} processes of each network, which report the median of "
             f"{config['calls']} calls. Share: images/s x FLOP of the convolutions "
-            f"({results['flop_per_image'] / 1e9:.1f} GFLOP) / rate of a 3x3 convolution, {peak / 1e9:.0f} GFLOP/s "
-            "here.",
+            f"({features / 1e9:.1f} GFLOP) / rate of a 3x3 convolution, {peak / 1e9:.0f} GFLOP/s here.",
             "",
             benchmarking.table(["network", "images/s", "share", "ours over this"], rows),
+            "",
+            f"Sampling from `{PRESET}` takes {sampling / 1e9:.1f} GFLOP an image, in the forms of convolutions that "
+            "`auto` chooses:",
+            "",
+            benchmarking.table(["what is computed", "images/s", "share"], sampling_rows),
             "",
             f"![images/s]({figure})",
             "",
         ]
     )
+
+
+def _rate(row: Mapping[str, Any], share_of_one: float) -> tuple[str, str]:
+    """Returns images/s with their range, and the share of the machine's rate if one image per second takes that."""
+    rate = row["images_per_second"]
+    return f"{rate['median']:.1f} ({rate['min']:.1f}-{rate['max']:.1f})", f"{rate['median'] * share_of_one:.2f}"
 
 
 def draw(results: Mapping[str, Any], path: str) -> None:
@@ -215,7 +260,7 @@ def main() -> None:
     parser.add_argument(
         "--calls", type=benchmarking.positive, default=3, metavar="N", help="calls per process (default: 3)"
     )
-    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--variant", choices=(*VARIANTS, *SAMPLING), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.variant:
         print(json.dumps(measure_variant(arguments.variant, arguments.batch, arguments.calls)))

@@ -135,14 +135,20 @@ def speeds(results: Mapping[str, Any], title: str, names: Mapping[str, str]) -> 
     return table([title, "images/s"], rows)
 
 
-def inception_ratios(results: Mapping[str, Any]) -> str:
-    """Returns images/s of Inception's features, and their ratios to the other packages, as a sentence."""
+def inception_rates(results: Mapping[str, Any]) -> str:
+    """Returns images/s of Inception's features, their ratios to the other packages, and images/s of sampling."""
     rates = {variant: row["images_per_second"]["median"] for variant, row in results["variants"].items()}
     ours = rates.pop(inception.OURS)
     others = " and ".join(
         f"{ours / rate:.2f} times as fast as {inception.VARIANTS[name]}" for name, rate in rates.items()
     )
-    return f"Features of a network as large as Inception-v3: {ours:.1f} images/s, {others}."
+    samples, both = (
+        results["sampling"][variant]["images_per_second"]["median"] for variant in ("samples", "samples_and_features")
+    )
+    return (
+        f"Features of a network as large as Inception-v3: {ours:.1f} images/s, {others}. Samples of "
+        f"`{inception.PRESET}` at 128x128: {samples:.1f} images/s, and with their features {both:.1f}."
+    )
 
 
 def scores(results: Mapping[str, Any]) -> str:
@@ -255,7 +261,7 @@ network in PyTorch. [Details](benchmarks/segmentation.md).
 
 {scores(results["eval"])}
 
-{inception_ratios(results["inception"])} [Details](benchmarks/inception.md).
+{inception_rates(results["inception"])} [Details](benchmarks/inception.md).
 """
 
 
