@@ -30,20 +30,15 @@ def lower_train_step(config: ExperimentConfig, core_batch: int) -> Program:
         config: config of the experiment.
         core_batch: number of images per core.
     """
-    config = with_batch(config, core_batch)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, global_batch=core_batch))
     state = TrainState(config)
     stablehlo, _ = lower_step(state, config, "tpu")
     state_bytes = sum(variable.dtype.size * variable.shape.num_elements() for variable in state.variables().values())
     return Program(stablehlo, state_bytes)
 
 
-def with_batch(config: ExperimentConfig, batch: int) -> ExperimentConfig:
-    """Returns a config with another global batch."""
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, global_batch=batch))
-
-
 def step_arguments(config: ExperimentConfig) -> tuple[tf.TensorSpec, ...]:
-    """Returns the specifications of the program's first arguments.
+    """Returns the specifications of the arguments of a single step.
 
     They are the number of previous steps, the random stream, and images and labels of each discriminator update.
     """
@@ -54,6 +49,18 @@ def step_arguments(config: ExperimentConfig) -> tuple[tf.TensorSpec, ...]:
     )
     numbers = (tf.TensorSpec((), tf.int64, "number"), tf.TensorSpec((2,), tf.int32, "stream"))
     return *numbers, *batch * config.train.discriminator_updates
+
+
+def single_step(state: TrainState, config: ExperimentConfig) -> tf.types.experimental.PolymorphicFunction:
+    """Returns a function of :func:`step_arguments` that takes one step on a single device and returns its metrics."""
+    # Uniform labels: their distribution changes neither the memory nor, noticeably, the time of a step.
+    step = TrainStep(state, config, tf.distribute.get_strategy())
+
+    @tf.function(autograph=False, jit_compile=True)
+    def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Metrics:
+        return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
+
+    return one_step
 
 
 def lower_step(state: TrainState, config: ExperimentConfig, target: Target) -> tuple[str, dict[str, tf.Variable]]:
@@ -67,13 +74,7 @@ def lower_step(state: TrainState, config: ExperimentConfig, target: Target) -> t
     Returns:
         The text of the program, and the variables whose values are its arguments, after the step's own, in order.
     """
-    # Uniform labels: their distribution changes neither the memory nor, noticeably, the time of a step.
-    step = TrainStep(state, config, tf.distribute.get_strategy())
-
-    @tf.function(autograph=False, jit_compile=True)
-    def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Metrics:
-        return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
-
+    one_step = single_step(state, config)
     arguments = step_arguments(config)
     with execution(target=target):
         captured = one_step.get_concrete_function(*arguments).captured_inputs

@@ -109,22 +109,13 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
 
 def count_bytes(overrides: Sequence[str], preset: str) -> dict[str, float]:
     """Traces a step in this process; returns the bytes that its operations read and write, per image."""
-    import tensorflow as tf
     from step_bytes import bytes_moved
 
+    from hamgan.tpu_check.lowering import single_step, step_arguments
     from hamgan.training.state import TrainState
-    from hamgan.training.step import TrainStep
 
     config = override(get_preset(preset), overrides)
-    step = TrainStep(TrainState(config), config, tf.distribute.get_strategy())
-    numbers = tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32)
-    batch = random_batches(config).element_spec
-
-    @tf.function(autograph=False)
-    def one_step(number: tf.Tensor, stream: tf.Tensor, *images_and_labels: tf.Tensor) -> Any:
-        return step(tuple(zip(images_and_labels[::2], images_and_labels[1::2], strict=True)), number, stream)
-
-    traced = one_step.get_concrete_function(*numbers, *batch * config.train.discriminator_updates)
+    traced = single_step(TrainState(config), config).get_concrete_function(*step_arguments(config))
     return {"bytes_per_image": bytes_moved(traced.graph, traced.outputs) / config.train.global_batch}
 
 
