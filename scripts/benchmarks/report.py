@@ -178,8 +178,8 @@ edit. Each section links to a page with ranges, commands and versions. Design no
 
 {benchmarking.provenance(main)}
 
-All results were measured on CPUs. Compare ratios, not absolute times: the machine is virtual, and its speed varies
-by 8 % between runs of the same day. There are no measurements on GPUs or TPUs.
+All results were measured on CPUs. Compare ratios, not absolute times: the machines are virtual, and their speed varies
+by up to a third within a day. Each page names its machine. There are no measurements on GPUs or TPUs.
 
 ## Training steps
 
