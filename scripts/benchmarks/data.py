@@ -54,7 +54,7 @@ PREPARATIONS = {
     "hamgan_full": "`hamgan prepare imagenet --check full`",
     "decoding": "JPEG decoding alone",
 }
-READINGS = {"original": "imagenet2012", "fast": "imagenet_hamgan/128", "records": "record files of the latter alone"}
+READINGS = {"original": "imagenet2012", "fast": "imagenet_hamgan/128", "records": "record files of imagenet_hamgan/128"}
 RESOLUTION = 128
 IMAGE_BYTES = RESOLUTION**2 * 3 * 4
 LIMIT = "decoding"
