@@ -33,6 +33,7 @@ import step_cost
 from hamgan.config import ModelConfig
 from hamgan.config.presets import get_preset
 
+FORMS = ("plain", "strided", "products")
 PASSES = ("forward", "to_images", "to_both")
 FIGURE_INCHES = (9.0, 8.0)
 
@@ -258,7 +259,7 @@ def main() -> None:
     parser.add_argument(
         "--batches", nargs="+", type=benchmarking.positive, default=[8, 16], metavar="N", help="default: 8 16"
     )
-    parser.add_argument("--forms", nargs="+", default=["plain", "strided", "products"], metavar="NAME")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help=f"default: {' '.join(FORMS)}")
     parser.add_argument(
         "--calls", type=benchmarking.positive, default=3, metavar="N", help="measured calls per process (default: 3)"
     )

@@ -12,6 +12,7 @@ import tensorflow as tf
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"))
 
 import benchmarking
+import layers
 import report
 import step_bytes
 import step_cost
@@ -180,6 +181,44 @@ def test_published_step_needs_148_gflop_per_image_as_written():
     assert step_cost.step_flops(model) / 1e9 == pytest.approx(147.7, abs=0.1)
     assert step_cost.step_flops(model, "strided") / 1e9 == pytest.approx(96.7, abs=0.1)
     assert step_cost.step_flops(model, "auto") < step_cost.step_flops(model, "strided")
+
+
+def test_the_forms_of_a_layer_are_measured_in_turns_and_none_twice(monkeypatch):
+    found = {
+        "generator/alone": step_cost.Convolution("alone", 4, 3, 2, 2, None),
+        "discriminator/down": step_cost.Convolution("down", 4, 3, 2, 2, "down"),
+    }
+    monkeypatch.setattr(layers, "convolutions", lambda model: found)
+    order = []
+    passes = layers._passes
+
+    def recorded(layer, batch, form):
+        return {
+            part: lambda part=part, call=call: (order.append((layer.name, form, part)), call())
+            for part, call in passes(layer, batch, form).items()
+        }
+
+    monkeypatch.setattr(layers, "_passes", recorded)
+    seconds = layers.measure("digits", 1, layers.FORMS, 1)["seconds"]
+    assert {form: set(by_layer) for form, by_layer in seconds.items()} == {form: set(found) for form in layers.FORMS}
+    assert seconds["strided"]["generator/alone"] == seconds["plain"]["generator/alone"]
+    assert all(value > 0 for by_layer in seconds.values() for parts in by_layer.values() for value in parts.values())
+    expected = [
+        (layer, form, part)
+        for layer, forms in (("alone", ("plain", "products")), ("down", layers.FORMS))
+        for _ in range(2)
+        for form in forms
+        for part in layers.PASSES
+    ]
+    assert order == expected
+
+
+def test_unknown_forms_are_refused_before_anything_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["layers.py", "--forms", "fft"])
+    with pytest.raises(SystemExit) as raised:
+        layers.main()
+    assert raised.value.code == 2
+    assert "invalid choice: 'fft'" in capsys.readouterr().err
 
 
 def test_bytes_are_those_of_the_operations_that_results_and_state_need():
