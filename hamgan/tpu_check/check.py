@@ -55,8 +55,8 @@ class Estimate:
 
     @property
     def memory_seconds(self) -> float:
-        """Duration of a step at the chip's memory bandwidth, in seconds."""
-        return self.compiled.bytes_accessed / self.topology.chip.bandwidth
+        """Duration of a step at the bandwidth of HBM, in seconds."""
+        return self.compiled.hbm_bytes / self.topology.chip.bandwidth
 
     @property
     def step_seconds(self) -> float:
@@ -137,7 +137,7 @@ def table(estimates: Sequence[Estimate]) -> list[str]:
         ),
         ("  program", lambda e: f"{e.compiled.code_bytes / GIB:.2f}"),
         ("FLOP per step and core", lambda e: f"{e.compiled.flops:.3g}{' (loops counted once)' if e.has_loops else ''}"),
-        ("bytes accessed per step and core", lambda e: f"{e.compiled.bytes_accessed:.3g}"),
+        ("bytes from and to HBM per step and core", lambda e: f"{e.compiled.hbm_bytes:.3g}"),
         ("step time, lower bound", lambda e: f"{e.step_seconds * 1e3:.1f} ms ({_bound(e)})"),
         ("images/s, upper bound", lambda e: f"{e.core_batch * e.topology.num_cores / e.step_seconds:,.0f}"),
         ("whole run, lower bound", lambda e: f"{e.num_steps * e.step_seconds / 3600:,.1f} h"),

@@ -1,8 +1,9 @@
 """Compile StableHLO for one core of a TPU. The parent process runs this module as a separate process.
 
-  python -m hamgan.tpu_check.compile_stablehlo STEP.mlir v5e:2x4 RESULT.json
+  python -m hamgan.tpu_check.compile_stablehlo STEP.mlir v5e:2x4 RESULT.json PROGRAM.pb
 
-Needs jax and libtpu, but no TPU. RESULT.json holds the compiler's statistics or its error.
+Needs jax and libtpu, but no TPU. RESULT.json holds the compiler's statistics or its error, and PROGRAM.pb the compiled
+program, a serialized HloModuleProto.
 """
 
 import json
@@ -10,13 +11,14 @@ import os
 import sys
 
 
-def main(source: str, topology: str, result: str) -> None:
+def main(source: str, topology: str, result: str, program: str) -> None:
     """Compiles a program and writes the result.
 
     Args:
         source: path of the StableHLO text.
         topology: name of the slice.
         result: path of the JSON file to write.
+        program: path of the compiled program to write.
     """
     # Do not search for TPUs: querying Google's metadata server takes minutes. Without one, several processes can load
     # libtpu.
@@ -47,8 +49,9 @@ def main(source: str, topology: str, result: str) -> None:
             "temporary_bytes": memory.temp_size_in_bytes,
             "code_bytes": memory.generated_code_size_in_bytes,
             "flops": costs["flops"],
-            "bytes_accessed": costs["bytes accessed"],
         }
+        with open(program, "wb") as file:
+            file.write(executable.hlo_modules()[0].as_serialized_hlo_module_proto())
     except (jax.errors.JaxRuntimeError, ir.MLIRError, ValueError) as error:
         statistics = {"error": str(error)}
     with open(result, "w", encoding="utf-8") as file:

@@ -20,6 +20,7 @@ from hamgan.tpu_check.chips import Topology
 _logger = logging.getLogger(__name__)
 
 PACKAGES = ("jax", "libtpu")
+SOURCE = "step.mlir"
 POLL_SECONDS = 1.0
 LOG_SECONDS = 30.0
 """Interval between progress lines if standard error is not a terminal."""
@@ -37,7 +38,7 @@ class Compiled:
         temporary_bytes: size of the temporaries in bytes.
         code_bytes: size of the program in bytes.
         flops: number of floating-point operations.
-        bytes_accessed: number of bytes read from and written to memory.
+        hbm_bytes: number of bytes read from and written to HBM, at least.
         error: error message if the program does not compile, or None.
     """
 
@@ -48,7 +49,7 @@ class Compiled:
     temporary_bytes: int = 0
     code_bytes: int = 0
     flops: float = 0.0
-    bytes_accessed: float = 0.0
+    hbm_bytes: int = 0
     error: str | None = None
 
     @property
@@ -98,10 +99,9 @@ def compile_for_tpu(stablehlo: str, topology: Topology, label: str) -> tuple[Com
         return cached, True
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        source, result = os.path.join(folder, "step.mlir"), os.path.join(folder, "result.json")
-        with open(source, "w", encoding="utf-8") as file:
+        with open(os.path.join(folder, SOURCE), "w", encoding="utf-8") as file:
             file.write(stablehlo)
-        statistics = _compile(source, topology, result, label)
+        statistics = _compile(folder, topology, label)
     compiled = Compiled(seconds=time.monotonic() - start, **statistics)
     if compiled.error is not None and not compiled.is_too_large:
         return compiled, False  # Quick to reproduce, and perhaps caused by the environment.
@@ -130,8 +130,10 @@ def cache_folder() -> str:
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "hamgan", "tpu_check")
 
 
-def _compile(source: str, topology: Topology, result: str, label: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "hamgan.tpu_check.compile_stablehlo", source, topology.name, result]
+def _compile(folder: str, topology: Topology, label: str) -> dict[str, Any]:
+    """Compiles the program in a folder; returns statistics, or the error, by field of :class:`Compiled`."""
+    source, result, program = (os.path.join(folder, name) for name in (SOURCE, "result.json", "program.pb"))
+    command = [sys.executable, "-m", "hamgan.tpu_check.compile_stablehlo", source, topology.name, result, program]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
         try:
@@ -144,7 +146,12 @@ def _compile(source: str, topology: Topology, result: str, label: str) -> dict[s
             last = output.read().decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
             raise FailedError(f"the TPU compiler exited with code {process.returncode}: {last[0]}")
     with open(result, encoding="utf-8") as file:
-        return json.load(file)
+        statistics = json.load(file)
+    if "error" not in statistics:
+        from hamgan.tpu_check.hbm_traffic import hbm_bytes, read_program  # imports TensorFlow
+
+        statistics["hbm_bytes"] = hbm_bytes(read_program(program))
+    return statistics
 
 
 def _wait_with_progress(process: subprocess.Popen, label: str) -> None:

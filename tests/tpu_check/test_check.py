@@ -23,7 +23,7 @@ def _estimate(**changes):
         temporary_bytes=4 * GIB,
         code_bytes=0,
         flops=6.15e12,
-        bytes_accessed=90e9,
+        hbm_bytes=90_000_000_000,
     )
     estimate = Estimate(
         precision="float32",
