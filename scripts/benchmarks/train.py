@@ -9,14 +9,19 @@ resolution, batch, precision, convolution form, XLA, context and input has its o
 page reports medians and ranges over processes. Another process in each round measures the machine: its rate in a 3x3
 convolution (16 x 64 x 64 x 128, 128 filters) and in a product of 4096 x 4096 matrices.
 
-FLOP per image are computed by formula, for the networks as written and for the chosen form. Bytes per image are those
-that the operations of the traced step read and write, as if each went through main memory. The share as written,
-images/s x FLOP as written / convolution rate, can be compared between machines; the published graph reaches 0.64.
+"--torch" also measures BigGAN's step in PyTorch (torch_biggan.py), with self-attention in place of Hamburger, in
+float32 at 128x128. Images are in the memory format "channels last", the faster one on CPUs. It needs the package torch.
+
+FLOP per image are computed by formula, for the networks as written and for the chosen form, and counted by PyTorch for
+BigGAN. Bytes per image are those that the operations of the traced step read and write, as if each went through main
+memory. The share as written, images/s x FLOP as written / convolution rate, can be compared between machines; the
+published graph reaches 0.64.
 
 Writes JSON, a page and a figure. Run it on an otherwise idle machine.
 """
 
 import argparse
+import importlib.util
 import itertools
 import json
 import os
@@ -31,6 +36,7 @@ import step_cost
 
 from hamgan.config import ExperimentConfig, override
 from hamgan.config.presets import get_preset
+from hamgan.errors import UserError
 
 CONVOLUTION = (16, 64, 64, 128)
 MATRIX_SIDE = 4096
@@ -38,6 +44,10 @@ PEAK_CALLS = 10
 PUBLISHED_SHARE = 0.64
 """Share as written of the published graph: 0.89 images/s at 148 GFLOP on a machine of 206 GFLOP/s."""
 FIGURE_INCHES = (8.0, 4.5)
+BIGGAN = "BigGAN in PyTorch"
+BIGGAN_CHANNELS = 64
+BIGGAN_ATTENTION = 32
+"""Size of the feature maps with self-attention, where hamgan_strong has its Hamburgers."""
 
 
 def measure_machine() -> dict[str, Any]:
@@ -104,6 +114,45 @@ def measure_step(overrides: Sequence[str], preset: str, *, xla: bool, inputs: st
         "seconds_tracing": traced - built,
         "seconds_to_first_step": first_step - begun,
         "peak_bytes": benchmarking.peak_bytes(),
+    }
+
+
+def measure_biggan(*, batch: int, steps: int) -> dict[str, Any]:
+    """Measures BigGAN's step in PyTorch in this process: some steps after a warm-up step."""
+    begun = time.perf_counter()
+    import torch
+    import torch_biggan
+    from torch.utils.flop_counter import FlopCounterMode
+
+    imported = time.perf_counter()
+    step = torch_biggan.TrainingStep(
+        base_channels=BIGGAN_CHANNELS,
+        attention_resolution=BIGGAN_ATTENTION,
+        batch=batch,
+        precision="float32",
+        device=torch.device("cpu"),
+        channels_last=True,
+    )
+    built = time.perf_counter()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    first_step = time.perf_counter()
+
+    def take_steps() -> None:
+        for _ in range(steps):
+            step()
+
+    taken = benchmarking.seconds(take_steps) / steps
+    flops = counter.get_total_flops() / batch
+    return {
+        "images_per_second": batch / taken,
+        "seconds_importing": imported - begun,
+        "seconds_building": built - imported,
+        "seconds_tracing": 0.0,
+        "seconds_to_first_step": first_step - begun,
+        "peak_bytes": benchmarking.peak_bytes(),
+        "flop_per_image": flops,
+        "flop_per_image_as_written": flops,
     }
 
 
@@ -182,6 +231,16 @@ def variants(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             "flop_per_image_as_written": step_cost.step_flops(model),
             "flop_per_image": step_cost.step_flops(model, form),
         }
+    for batch in arguments.batches if arguments.torch else []:
+        found[f"{BIGGAN} batch {batch}"] = {
+            "preset": "hamgan_strong",
+            "resolution": 128,
+            "batch": batch,
+            "precision": "float32",
+            "form": BIGGAN,
+            "xla": "off",
+            "module": "on",
+        }
     return found
 
 
@@ -191,6 +250,9 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     script = [sys.executable, os.path.abspath(__file__)]
     commands = {"machine": [*script, "--measure", "machine"]}
     for name, row in rows.items():
+        if row["form"] == BIGGAN:
+            commands[name] = [*script, "--biggan", json.dumps({"batch": row["batch"], "steps": arguments.steps})]
+            continue
         asked = {
             "preset": row["preset"],
             "overrides": row["overrides"],
@@ -203,14 +265,17 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         {
             name: [*script, "--count", json.dumps({"preset": row["preset"], "overrides": row["overrides"]})]
             for name, row in rows.items()
+            if row["form"] != BIGGAN
         },
         1,
     )
     machine = {name: benchmarking.summary([run[name] for run in runs["machine"]]) for name in runs["machine"][0]}
     for name, row in rows.items():
-        for quantity in runs[name][0]:
-            row[quantity] = benchmarking.summary([run[quantity] for run in runs[name]])
-        row.update(counts[name][0])
+        for quantity, value in runs[name][0].items():
+            is_counted = quantity.startswith("flop")
+            row[quantity] = value if is_counted else benchmarking.summary([run[quantity] for run in runs[name]])
+        if name in counts:
+            row.update(counts[name][0])
         images = row["images_per_second"]["median"]
         for rate in machine:
             row[f"share_of_{rate}"] = images * row["flop_per_image"] / machine[rate]["median"]
@@ -359,14 +424,20 @@ def main() -> None:
     parser.add_argument(
         "--steps", type=benchmarking.positive, default=3, metavar="N", help="measured steps per process (default: 3)"
     )
+    parser.add_argument("--torch", action="store_true", help="measure BigGAN in PyTorch, too")
     benchmarking.add_repeats(parser)
     parser.add_argument("--measure", metavar="JSON", help=argparse.SUPPRESS)
+    parser.add_argument("--biggan", metavar="JSON", help=argparse.SUPPRESS)
     parser.add_argument("--count", metavar="JSON", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if (arguments.dataset or arguments.data_dir) and "files" not in arguments.inputs:
         parser.error("--dataset and --data_dir require --inputs files")
+    if arguments.torch and importlib.util.find_spec("torch") is None:
+        raise UserError("--torch needs the package torch, found none; pip install 'hamgan[torch]'")
     if arguments.measure == "machine":
         print(json.dumps(measure_machine()))
+    elif arguments.biggan:
+        print(json.dumps(measure_biggan(**json.loads(arguments.biggan))))
     elif arguments.count:
         print(json.dumps(count_bytes(**json.loads(arguments.count))))
     elif arguments.measure:

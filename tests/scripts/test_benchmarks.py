@@ -1,6 +1,7 @@
 """The shared parts of the benchmarks, their formulas and their pages."""
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -264,9 +265,14 @@ def test_every_combination_is_a_variant_with_a_valid_config():
         inputs=["memory", "files"],
         dataset=None,
         data_dir="records",
+        torch=True,
     )
     rows = train.variants(arguments)
+    biggan = rows.pop("BigGAN in PyTorch batch 8")
     assert len(rows) == 64
+    common, own = train.labels({"ours": next(iter(rows.values())) | {"preset": "hamgan_strong"}, "BigGAN": biggan})
+    assert "batch 8" in common
+    assert own == ["32px, plain", "128px, BigGAN in PyTorch"]
     assert {override(digits(), row["overrides"]).train.accumulation for row in rows.values()} == {1, 4}
     assert {row["resolution"] for row in rows.values()} == {32, 64}
     assert all(row["flop_per_image"] <= row["flop_per_image_as_written"] for row in rows.values())
@@ -274,6 +280,13 @@ def test_every_combination_is_a_variant_with_a_valid_config():
     assert without.model.generator.context == without.model.discriminator.context == ()
     read = override(digits(), next(row["overrides"] for row in rows.values() if row["inputs"] == "files"))
     assert read.data.data_dir == "records"
+
+
+def test_training_benchmark_without_torch_is_one_line(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else name)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--torch"])
+    with pytest.raises(UserError, match=r"--torch needs the package torch, found none; pip install 'hamgan\[torch\]'"):
+        train.main()
 
 
 def test_results_are_written_and_redrawn(tmp_path, capsys):
