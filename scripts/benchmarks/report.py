@@ -188,9 +188,10 @@ by up to a third within a day. Each page names its machine. There are no measure
 {steps(main, {"form": "form", "batch": "batch"})}
 
 Share: images/s x FLOP of the networks as written / rate of a 3x3 convolution, {machine / 1e9:.0f} GFLOP/s here. The
-published graph reaches {
-        train.PUBLISHED_SHARE
-    }. The forms compute the same function with different numbers of operations:
+published graph reaches {train.PUBLISHED_SHARE}.
+
+{train.BIGGAN_NOTE}
+The forms compute the same function with different numbers of operations:
 
 {flops(main)}
 

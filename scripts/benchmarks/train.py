@@ -45,6 +45,7 @@ PUBLISHED_SHARE = 0.64
 """Share as written of the published graph: 0.89 images/s at 148 GFLOP on a machine of 206 GFLOP/s."""
 FIGURE_INCHES = (8.0, 4.5)
 BIGGAN = "BigGAN in PyTorch"
+BIGGAN_NOTE = f"{BIGGAN} is our implementation of the paper, with self-attention in place of Hamburger."
 BIGGAN_CHANNELS = 64
 BIGGAN_ATTENTION = 32
 """Size of the feature maps with self-attention, where hamgan_strong has its Hamburgers."""
@@ -348,6 +349,7 @@ def page(results: Mapping[str, Any], figure: str) -> str:
         "Share as written: images/s x FLOP of the networks as written / rate of a 3x3 convolution. The published graph "
         f"reaches {PUBLISHED_SHARE}.",
         "",
+        *([BIGGAN_NOTE, ""] if any(row["form"] == BIGGAN for row in results["variants"].values()) else []),
         *more,
         "",
         "GFLOP and GB are per image. Share computed: the same share with the FLOP that the chosen form computes. GB "
