@@ -1,6 +1,7 @@
 """Memory and CPU time of this process and all of its descendants."""
 
 import threading
+from collections.abc import Callable
 
 import psutil
 
@@ -8,19 +9,24 @@ INTERVAL = 0.25
 
 
 class PeakMemory:
-    """Samples the proportional memory (PSS) of the processes until :meth:`stop`, every ``INTERVAL`` seconds."""
+    """Samples the memory of the processes until :meth:`stop`, every ``INTERVAL`` seconds.
 
-    def __init__(self) -> None:
+    Args:
+        memory: function that returns the memory in bytes; by default, the proportional memory (PSS) of all processes.
+    """
+
+    def __init__(self, memory: Callable[[], int] | None = None) -> None:
+        self._memory = memory or _memory
         self._peak = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
     def _sample(self) -> None:
-        self._peak = _memory()
+        self._peak = self._memory()
         while not self._stop.wait(INTERVAL):
-            self._peak = max(self._peak, _memory())
-        self._peak = max(self._peak, _memory())
+            self._peak = max(self._peak, self._memory())
+        self._peak = max(self._peak, self._memory())
 
     def stop(self) -> int:
         """Stops sampling; returns the highest sum, in bytes."""
@@ -40,6 +46,12 @@ def cpu_seconds() -> float:
         # A process has the times of those that it waited for.
         total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def memory_without_files() -> int:
+    """Returns the resident memory of this process without files that are mapped into it, in bytes (Linux)."""
+    found = psutil.Process().memory_info()
+    return found.rss - found.shared
 
 
 def _memory() -> int:

@@ -154,10 +154,10 @@ def inception_rates(results: Mapping[str, Any]) -> str:
 def scores(results: Mapping[str, Any]) -> str:
     """Returns seconds and peak memory of scoring as a table."""
     rows = [
-        [name, f"{stage['seconds']:.0f} s", f"{stage['peak_bytes'] / 1e9:.1f} GB"]
+        [name, f"{stage['seconds']:.0f} s", f"{stage['peak_bytes_without_files'] / 1e9:.1f} GB"]
         for name, stage in results["stages"].items()
     ]
-    return table(["stage", "time", "peak memory"], rows)
+    return table(["stage", "time", "peak memory without mapped files"], rows)
 
 
 def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
