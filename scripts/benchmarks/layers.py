@@ -223,7 +223,10 @@ def page(results: Mapping[str, Any], figure: str) -> str:
                 f"| {name} {kernel}{resampling} | {best['size']} | {best['channels'][0]} to {best['channels'][1]} "
                 f"| {' | '.join(cells)} | {best['auto']} | {taken['step_seconds'] * 1e3:.0f} | {share:.2f} |"
             )
-        lines += ["", f"All layers with the forms of `auto`: {total:.2f} s per step; with the fastest: {fastest:.2f} s."]
+        lines += [
+            "",
+            f"All layers in a step: {total:.2f} s with the forms of `auto`, {fastest:.2f} s with the fastest.",
+        ]
     return "\n".join([*lines, "", f"![time in a step]({figure})", ""])
 
 
