@@ -1,7 +1,7 @@
 """Counts the bytes that a compiled program moves from and to HBM.
 
-The compiler's own count, "bytes accessed", also covers VMEM, the on-chip memory, which is more than ten times as fast.
-It is therefore no bound on the duration of a step.
+The compiler's own count, "bytes accessed", also covers VMEM, the memory on the chip. Divided by the bandwidth of HBM,
+it is therefore no lower bound on the duration of a step.
 """
 
 import re
@@ -30,7 +30,7 @@ _MOVES_NOTHING = {
     "replica-id",
     "tuple",
 }
-_CALLS = {"async-start", "call", "conditional", "while"}
+_CALLS = {"async-start", "call", "while"}
 _READS_A_PART = {"dynamic-slice", "gather", "slice"}
 _UPDATES_IN_PLACE = "dynamic-update-slice"
 
@@ -45,8 +45,8 @@ def hbm_bytes(program: Program) -> int:
     """Counts the bytes that a program reads from HBM and writes to HBM.
 
     Each instruction reads its operands once, and writes its result. An instruction that reads a part of an array, or
-    updates a part in place, moves that part only. Padding is not counted, and bodies of loops count once. The result is
-    therefore a lower bound.
+    updates a part in place, moves that part only. Padding is not counted, bodies of loops count once, and only the
+    branch of a conditional with the least traffic counts. The result is therefore a lower bound.
 
     Args:
         program: compiled program, after all passes of the TPU compiler, with memory spaces in its layouts.
@@ -61,6 +61,8 @@ def hbm_bytes(program: Program) -> int:
             operands = [by_id[number] for number in instruction.operand_ids]
             if instruction.opcode in _CALLS:
                 total += sum(map(traffic, called))
+            elif instruction.opcode == "conditional":
+                total += min(map(traffic, called))
             elif instruction.opcode == "copy-start":
                 destination, source = instruction.shape.tuple_shapes[:2]
                 total += _size(destination) + _size(source)

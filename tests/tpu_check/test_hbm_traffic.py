@@ -125,3 +125,17 @@ def test_bodies_of_loops_are_counted_once_and_their_state_is_not():
         ],
     )
     assert hbm_bytes(program) == 800
+
+
+def test_one_branch_of_a_conditional_is_counted():
+    branches = [[_parameter(1, 0, _array(size)), _instruction(2, "negate", _array(size), (1,))] for size in (100, 10)]
+    program = _program(
+        [
+            _parameter(1, 0, _array(1, VMEM, "PRED")),
+            _parameter(2, 1, _array(100)),
+            _parameter(3, 2, _array(10)),
+            _instruction(4, "conditional", _array(10), (1, 2, 3), called=(1, 2)),
+        ],
+        *branches,
+    )
+    assert hbm_bytes(program) == 80
