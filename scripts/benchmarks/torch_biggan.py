@@ -3,7 +3,7 @@
 The networks are those of the paper at 128x128: hierarchical latent vectors, a shared class embedding, class-conditional
 batch normalisation, self-attention, spectral normalisation with one power iteration in both networks, and a projection
 discriminator. Widths, losses, optimizers and the number of updates are those of the preset hamgan_strong: one update of
-each network per step, without a moving average of the weights. scripts/benchmarks/gpu.py measures it.
+each network per step, without a moving average of the weights. gpu.py measures it on a GPU, train.py on a CPU.
 
 Reference: Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis (ICLR 2019), appendix B.
 """

@@ -44,6 +44,18 @@ def test_memory_of_descendants_counts():
     assert 90_000_000 < peak - before < 200_000_000
 
 
+def test_memory_without_files_leaves_out_mapped_files(tmp_path):
+    path = tmp_path / "file"
+    np.ones(100_000_000, np.uint8).tofile(path)
+    before = process_tree.memory_without_files()
+    mapped = np.memmap(path, np.uint8, "r")
+    assert mapped.sum() == 100_000_000
+    assert process_tree.memory_without_files() - before < 30_000_000
+    own = np.ones(100_000_000, np.uint8)
+    assert own.sum() == 100_000_000
+    assert 90_000_000 < process_tree.memory_without_files() - before < 150_000_000
+
+
 def test_cpu_time_of_descendants_counts():
     code = "import time\nwhile time.process_time() < 0.5: pass"
     before = process_tree.cpu_seconds()
