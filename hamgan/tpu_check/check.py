@@ -138,7 +138,7 @@ def table(estimates: Sequence[Estimate]) -> list[str]:
         ("  program", lambda e: f"{e.compiled.code_bytes / GIB:.2f}"),
         ("FLOP per step and core", lambda e: f"{e.compiled.flops:.3g}{' (loops counted once)' if e.has_loops else ''}"),
         ("bytes from and to HBM per step and core", lambda e: f"{e.compiled.hbm_bytes:.3g}"),
-        ("step time, lower bound", lambda e: f"{e.step_seconds * 1e3:.1f} ms ({_bound(e)})"),
+        ("step time, lower bound", lambda e: f"{e.step_seconds * 1e3:.3g} ms ({_bound(e)})"),
         ("images/s, upper bound", lambda e: f"{e.core_batch * e.topology.num_cores / e.step_seconds:,.0f}"),
         ("whole run, lower bound", lambda e: f"{e.num_steps * e.step_seconds / 3600:,.1f} h"),
     ]

@@ -72,7 +72,7 @@ def test_table_shows_each_precision():
     text = "\n".join(lines)
     assert "60 s (cached)" in text
     assert "6.00 of 16.00" in text
-    assert "200.0 ms (memory)" in text
+    assert "200 ms (memory)" in text
     assert "5,120" in text  # 8 cores x 128 images / 0.2 s
     assert "6.15e+12 (loops counted once)" in text
     assert errors([_estimate()]) == []
