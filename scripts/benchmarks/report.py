@@ -191,6 +191,7 @@ Share: images/s x FLOP of the networks as written / rate of a 3x3 convolution, {
 published graph reaches {train.PUBLISHED_SHARE}.
 
 {train.BIGGAN_NOTE}
+
 The forms compute the same function with different numbers of operations:
 
 {flops(main)}

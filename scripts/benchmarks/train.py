@@ -45,7 +45,7 @@ PUBLISHED_SHARE = 0.64
 """Share as written of the published graph: 0.89 images/s at 148 GFLOP on a machine of 206 GFLOP/s."""
 FIGURE_INCHES = (8.0, 4.5)
 BIGGAN = "BigGAN in PyTorch"
-BIGGAN_NOTE = f"{BIGGAN} is our implementation of the paper, with self-attention in place of Hamburger."
+BIGGAN_NOTE = f"{BIGGAN} is our implementation of BigGAN's paper, with self-attention in place of Hamburger."
 BIGGAN_CHANNELS = 64
 BIGGAN_ATTENTION = 32
 """Size of the feature maps with self-attention, where hamgan_strong has its Hamburgers."""
