@@ -69,7 +69,7 @@ def hbm_bytes(program: Program) -> int:
             elif instruction.opcode == "fusion":
                 total += _of_fusion(instruction, operands, called[0])
             elif instruction.opcode not in _MOVES_NOTHING:
-                total += sum(_read(instruction, operands, index) for index in range(len(operands)))
+                total += sum(_read(instruction, place, operand.shape) for place, operand in enumerate(operands))
                 total += _written(instruction, by_id, instruction.shape)
         return total
 
@@ -81,10 +81,7 @@ def _of_fusion(fusion: Instruction, operands: list[Instruction], fused: Computat
     parameters = {each.parameter_number: each for each in fused.instructions if each.opcode == "parameter"}
     total = 0
     for index, operand in enumerate(operands):
-        parts = sum(
-            _read(user, [by_id[number] for number in user.operand_ids], place, memory=operand.shape)
-            for user, place in _users(parameters[index], fused)
-        )
+        parts = sum(_read(user, place, operand.shape) for user, place in _users(parameters[index], fused))
         total += min(parts, _size(operand.shape))
     root = by_id[fused.root_id]
     if root.opcode == "tuple":
@@ -105,16 +102,13 @@ def _users(instruction: Instruction, computation: Computation) -> Iterator[tuple
                     yield user, place
 
 
-def _read(user: Instruction, operands: list[Instruction], place: int, memory: Shape | None = None) -> int:
-    """Returns what an instruction reads of an operand, which lies in ``memory``, by default where its shape says."""
-    memory = operands[place].shape if memory is None else memory
-    if not _size(memory):
-        return 0
-    if place == 0 and user.opcode == _UPDATES_IN_PLACE:
+def _read(user: Instruction, place: int, operand: Shape) -> int:
+    """Returns what an instruction reads from HBM of the operand at a position."""
+    if not _size(operand) or (place == 0 and user.opcode == _UPDATES_IN_PLACE):
         return 0
     if place == 0 and user.opcode in _READS_A_PART:
         return _size(user.shape, anywhere=True)
-    return _size(memory)
+    return _size(operand)
 
 
 def _written(instruction: Instruction, by_id: dict[int, Instruction], memory: Shape) -> int:

@@ -279,3 +279,13 @@ class TrainingStep:
         self.generator_optimizer.step()
         self.discriminator.requires_grad_(True)
         return loss.detach()
+
+
+def count_flops(step: TrainingStep) -> float:
+    """Takes a step; returns its FLOP per image, those of matrix products and convolutions."""
+    # Not at the top: after TensorFlow, importing this with PyTorch for CUDA ends the process.
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops() / step.batch
